@@ -103,7 +103,8 @@ def tracked_files() -> Iterator[tuple[Path, str]]:
 # -------------------------------------------------------------------------------- the package
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_module_is_short_enough_to_read(path: Path) -> None:
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST_FILE
+    lines = path.read_text(encoding="utf-8").count("\n")
+    assert lines <= LONGEST_FILE
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
@@ -117,7 +118,9 @@ def test_all_is_sorted_and_true(path: Path) -> None:
         return
     parts = path.relative_to(ROOT).with_suffix("").parts
     module = importlib.import_module(".".join(parts).removesuffix(".__init__"))
-    names = list(module.__all__)
+    private = path.stem.startswith("_") and path.stem != "__init__"  # offers nothing, or says what
+    assert private or hasattr(module, "__all__")
+    names = list(getattr(module, "__all__", []))
     assert names == sorted(set(names))
     assert [name for name in names if not hasattr(module, name)] == []
 
