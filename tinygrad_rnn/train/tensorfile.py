@@ -107,9 +107,13 @@ def read_header(where: str, file: BinaryIO, size: int) -> bytes:
     length = int.from_bytes(head[:8], "little")
     if len(head) < 10 or head[8:9] != b"{" or length > size - 8:
         raise _foreign(where, head)
-    _require(where, f"a header of at most {MAX_HEADER} bytes", length <= MAX_HEADER, length)
+    _check_length(where, length)
     file.seek(0)
     return file.read(8 + length)
+
+
+def _check_length(where: str, length: int) -> None:
+    _require(where, f"a header of at most {MAX_HEADER} bytes", length <= MAX_HEADER, length)
 
 
 def _foreign(where: str, head: bytes) -> CheckpointError:
@@ -134,6 +138,7 @@ def read_layout(where: str, header: bytes, size: int) -> Layout:
     Raises:
         CheckpointError: anything at all is not as this version writes it.
     """
+    _check_length(where, len(header) - 8)
     _check_seal(where, header)
     _require(where, f"at most {MAX_VALUES} values in the header", *_few_values(header))
     table = _parse(where, "table", header[8:])
@@ -218,10 +223,12 @@ def _read_run(where: str, metadata: object) -> dict[str, Any]:
 
 
 def _check_version(where: str, version: object) -> None:
+    hint = None
     if type(version) is int and version > FORMAT_VERSION:
         hint = "a newer tinygrad_rnn wrote it: upgrade to read it"
-        raise CheckpointError(where, f"format version {FORMAT_VERSION}", brief(version), hint)
-    _require(where, f"format version {FORMAT_VERSION}", version == FORMAT_VERSION, brief(version))
+    if type(version) is not int or version != FORMAT_VERSION:
+        expected = f"format version {FORMAT_VERSION}"
+        raise CheckpointError(where, expected, brief(version), hint)
 
 
 def _check_digests_listed(where: str, run: dict[str, Any], names: set[str]) -> None:
