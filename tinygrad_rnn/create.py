@@ -1,0 +1,167 @@
+"""Tensors from nothing: constants, ranges and random numbers.
+
+Random numbers come from one NumPy generator on the host, whatever the device, so that a seed gives
+the same numbers everywhere; `get_rng_state` and `set_rng_state` save and restore it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .backend import get_backend
+from .errors import ArgumentError, ShapeError
+from .tensor import Tensor, check_dtype, check_shape, get_default_dtype
+
+__all__ = [
+    "arange", "empty", "eye", "full", "full_like", "get_rng_state", "linspace", "manual_seed",
+    "ones", "ones_like", "rand", "rand_like", "randint", "randn", "randperm", "set_rng_state",
+    "zeros", "zeros_like",
+]  # fmt: skip
+
+
+def _made(array: Any, dtype: Any, device: Any, requires_grad: bool, called: str) -> Tensor:
+    wanted = check_dtype(dtype if dtype is not None else get_default_dtype(), called)
+    backend = get_backend(device or "cpu")
+    made = Tensor(backend.from_numpy(np.asarray(array, dtype=wanted)))
+    return made.requires_grad_() if requires_grad else made
+
+
+def full(
+    shape: Any, value: float, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """A tensor filled with one value."""
+    kind: Any = dtype
+    if kind is None:
+        kind = get_default_dtype() if isinstance(value, float) else np.asarray(value).dtype
+    sizes = check_shape((shape,) if hasattr(shape, "__index__") else (tuple(shape),), "full")
+    backend = get_backend(device or "cpu")
+    made = Tensor(backend.xp.full(sizes, value, dtype=check_dtype(kind, "full")))
+    return made.requires_grad_() if requires_grad else made
+
+
+def zeros(*shape: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A tensor of zeros.
+
+    >>> zeros(2, 3).shape
+    (2, 3)
+    """
+    return full(check_shape(shape, "zeros"), 0.0, dtype, device, requires_grad)
+
+
+def ones(*shape: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A tensor of ones."""
+    return full(check_shape(shape, "ones"), 1.0, dtype, device, requires_grad)
+
+
+empty = zeros  # reading uninitialised memory has never helped a learner
+
+
+def full_like(x: Tensor, value: float, dtype: Any = None) -> Tensor:
+    """A tensor like `x`, filled with one value."""
+    return full(x.shape, value, x.dtype if dtype is None else dtype, x.device)
+
+
+def zeros_like(x: Tensor, dtype: Any = None) -> Tensor:
+    """A tensor of zeros with the shape, dtype and device of `x`."""
+    return full_like(x, 0, dtype)
+
+
+def ones_like(x: Tensor, dtype: Any = None) -> Tensor:
+    """A tensor of ones with the shape, dtype and device of `x`."""
+    return full_like(x, 1, dtype)
+
+
+def arange(
+    start: float, stop: float | None = None, step: float = 1, dtype: Any = None, device: Any = None
+) -> Tensor:
+    """start, start + step, … below stop; integers if all three are."""
+    if step == 0:
+        raise ArgumentError("arange", "a step that is not 0", "0")
+    low, high = (0, start) if stop is None else (start, stop)
+    values = np.arange(low, high, step)
+    kind = dtype if dtype is not None else None if values.dtype.kind == "f" else values.dtype
+    return _made(values, kind, device, False, "arange")
+
+
+def linspace(
+    start: float, stop: float, steps: int, dtype: Any = None, device: Any = None
+) -> Tensor:
+    """`steps` equally spaced numbers from start to stop."""
+    if steps < 0:
+        raise ArgumentError("linspace", "steps >= 0", steps)
+    return _made(np.linspace(start, stop, steps), dtype, device, False, "linspace")
+
+
+def eye(n: int, m: int | None = None, dtype: Any = None, device: Any = None) -> Tensor:
+    """The identity matrix."""
+    return _made(np.eye(n, m), dtype, device, False, "eye")
+
+
+# --------------------------------------------------------------------------- random numbers
+_generator = [np.random.Generator(np.random.PCG64())]
+
+
+def manual_seed(seed: int) -> None:
+    """Start the random numbers anew: the same seed gives the same numbers on every device."""
+    if isinstance(seed, bool) or not hasattr(seed, "__index__") or seed < 0:
+        raise ArgumentError("manual_seed", "an integer >= 0", repr(seed))
+    _generator[0] = np.random.Generator(np.random.PCG64(int(seed)))
+
+
+def generator() -> np.random.Generator:
+    """The generator that all random functions draw from."""
+    return _generator[0]
+
+
+def get_rng_state() -> dict[str, Any]:
+    """The state of the generator, as plain data."""
+    return dict(_generator[0].bit_generator.state)
+
+
+def set_rng_state(state: dict[str, Any]) -> None:
+    """Continue the random numbers where `get_rng_state` was called."""
+    fresh = np.random.PCG64()
+    try:
+        fresh.state = state
+    except (KeyError, TypeError, ValueError) as error:
+        raise ArgumentError("set_rng_state", "a state from get_rng_state", str(error)) from None
+    _generator[0] = np.random.Generator(fresh)
+
+
+def _drawn(draw: Any, shape: Any, dtype: Any, device: Any, requires_grad: bool) -> Tensor:
+    kind = check_dtype(get_default_dtype() if dtype is None else dtype, "random")
+    direct = kind if kind.char in "fd" else np.dtype("float32")
+    array = np.asarray(draw(check_shape(shape, "random"), dtype=direct))
+    return _made(array, kind, device, requires_grad, "random")
+
+
+def rand(*shape: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Uniform random numbers in [0, 1)."""
+    return _drawn(_generator[0].random, shape, dtype, device, requires_grad)
+
+
+def randn(*shape: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Normal random numbers with mean 0 and variance 1."""
+    return _drawn(_generator[0].standard_normal, shape, dtype, device, requires_grad)
+
+
+def rand_like(x: Tensor) -> Tensor:
+    """Uniform random numbers in [0, 1), like `x`."""
+    return rand(*x.shape, dtype=x.dtype, device=x.device)
+
+
+def randint(low: int, high: int, shape: Any, dtype: Any = np.int64, device: Any = None) -> Tensor:
+    """Random integers low … high − 1."""
+    if high <= low:
+        raise ArgumentError("randint", "low < high", f"{low} and {high}")
+    drawn = _generator[0].integers(low, high, check_shape((tuple(shape),), "randint"))
+    return _made(drawn, dtype, device, False, "randint")
+
+
+def randperm(n: int, device: Any = None) -> Tensor:
+    """0 … n − 1 in random order."""
+    if n < 0:
+        raise ShapeError("randperm", "n >= 0", n)
+    return _made(_generator[0].permutation(n), np.int64, device, False, "randperm")

@@ -1,0 +1,268 @@
+"""The graph: primitives, the nodes they leave behind, and how a call becomes a node.
+
+A `Tensor` is an array and, where a gradient may be asked for, the `Node` that made it. A node knows
+its primitive, the nodes of its inputs (None for constants) and the values that backward will
+name: nothing else is kept alive. Nodes are numbered in order of creation, and so the numbers are a
+topological order: an input is always older than what was made from it.
+
+Values need not be numbers. Whoever wants to run a program in another way (forward mode, the loop
+compiler) registers an *interpreter* for a payload type of its own: a Tensor that carries such a
+payload sends every operation to it. That is the only extension point.
+"""
+
+from __future__ import annotations
+
+import itertools
+import traceback
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from .errors import AnomalyError, AutodiffError, DTypeError
+
+__all__ = [
+    "INTERPRETERS",
+    "LEAF",
+    "Node",
+    "Primitive",
+    "PrimitiveFunction",
+    "Watch",
+    "detect_anomaly",
+    "enable_grad",
+    "grad_mode",
+    "is_grad_enabled",
+    "no_grad",
+    "primitives",
+    "set_grad_enabled",
+    "touch",
+    "touched_since",
+]
+
+Array = Any
+Value = Any  # a raw array in a first derivative, a Tensor in a higher one
+Rule = Callable[..., Value]
+
+# ---------------------------------------------------------------------------------- grad mode
+OFF, ON, ANOMALY = 0, 1, 2
+_mode: ContextVar[int] = ContextVar("grad_mode", default=ON)
+grad_mode = _mode.get  # called for every recorded operation
+
+
+def is_grad_enabled() -> bool:
+    """Whether operations are being recorded in this thread (or task)."""
+    return grad_mode() != OFF
+
+
+@contextmanager
+def _mode_set_to(value: int) -> Iterator[None]:
+    token = _mode.set(value)
+    try:
+        yield
+    finally:
+        _mode.reset(token)
+
+
+def no_grad() -> Any:
+    """Context manager and decorator: operations inside are not recorded."""
+    return _mode_set_to(OFF)
+
+
+def enable_grad() -> Any:
+    """Context manager and decorator: operations inside are recorded, also within `no_grad`."""
+    return _mode_set_to(max(grad_mode(), ON))
+
+
+def set_grad_enabled(mode: bool) -> Any:
+    """Context manager and decorator: recording on or off, by a flag."""
+    return enable_grad() if mode else no_grad()
+
+
+def detect_anomaly() -> Any:
+    """Context manager: the operation that first makes a NaN raises and names the user's line."""
+    return _mode_set_to(ANOMALY)
+
+
+# ---------------------------------------------------------------------------------- primitives
+class Primitive:
+    """One operation: how it is computed and how it is differentiated.
+
+    Attributes:
+        name: unique in the registry.
+        form: "elementwise", "linear" or "general" (see `ops.declare`).
+        forward: `forward(xp, *arrays, **params)`, on raw arrays.
+        rules: for each input, `rule(cotangent, saved, node) -> cotangent of the input`, written in
+            the library's own operations; None where there is no derivative.
+        jvp: `jvp(tangents, inputs, out, params) -> tangent of the output`.
+        saver: `saver(needed, out, inputs) -> saved`: what the rules of the needed inputs name.
+        sources: for each saved value, -1 for the output or the number of the input it is.
+        pullback: where one computation serves all inputs, `pullback(g, saved, node)` in place of
+            the rules, giving a cotangent (or None) for each parent.
+        extra: what tools read: `domain`, `kinks`, `kernel`, `linear_in`, `variadic`, `promote`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        form: str,
+        forward: Callable[..., Array],
+        rules: Sequence[Rule | None],
+        jvp: Callable[..., Any],
+        saver: Callable[[Sequence[bool], Array, Sequence[Array]], tuple[Array, ...]],
+        sources: Sequence[int],
+        **extra: Any,
+    ) -> None:
+        if name in primitives:
+            raise AutodiffError("Primitive", "a new name", f"{name!r}, which is taken")
+        self.name, self.form, self.forward, self.jvp = name, form, forward, jvp
+        self.rules, self.saver, self.sources, self.extra = tuple(rules), saver, sources, extra
+        self.variadic = bool(extra.get("variadic", False))
+        self.promote: str | None = extra.get("promote")
+        self.pullback: Callable[..., Sequence[Any]] | None = extra.get("pullback")
+        primitives[name] = self
+
+    def rule(self, position: int) -> Rule | None:
+        """The vjp rule of one input; variadic primitives have one for all."""
+        return self.rules[0] if self.variadic else self.rules[position]
+
+    def __repr__(self) -> str:
+        return f"<{self.form} primitive {self.name}>"
+
+
+primitives: dict[str, Primitive] = {}
+PrimitiveFunction = Callable[..., Any]
+
+
+def _no_rule(*_: Any) -> Any:
+    raise AutodiffError("leaf", "nothing to be differentiated", "a call of its rule")
+
+
+LEAF = Primitive("leaf", "general", _no_rule, (), _no_rule, _no_rule, ())
+
+
+class Watch:
+    """What someone wants to see at a node: hooks, and the gradient if it is to be kept."""
+
+    __slots__ = ("__weakref__", "grad", "hooks", "keep")
+
+    def __init__(self, keep: bool) -> None:
+        self.keep = keep
+        self.grad: Any = None
+        self.hooks: dict[int, Callable[[Any], Any]] = {}
+
+
+class Node:
+    """A recorded operation. `saved` is None once backward has freed it."""
+
+    __slots__ = (
+        "__weakref__", "index", "params", "parents", "primitive", "saved", "shape", "watch",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        primitive: Primitive,
+        parents: tuple[Node | None, ...],
+        saved: tuple[Array, ...] | None,
+        params: dict[str, Any] | None,
+        shape: tuple[int, ...],
+    ) -> None:
+        self.primitive = primitive
+        self.parents = parents
+        self.saved = saved
+        self.params = params
+        self.shape = shape
+        self.index = next(_clock)
+        self.watch: Watch | None = None
+
+    def __repr__(self) -> str:
+        return f"<node {self.index} {self.primitive.name} {self.shape}>"
+
+
+_clock = itertools.count(1)
+
+# ------------------------------------------------------------------------------ in-place changes
+# The clock that numbers nodes also numbers changes, so "changed since it was saved" is one
+# comparison, and a program that changes nothing in place pays nothing.
+_changes: dict[int, tuple[int, Any]] = {}
+last_change = [0]
+
+
+def _root(array: Array) -> Array:
+    while getattr(array, "base", None) is not None and hasattr(array.base, "dtype"):
+        array = array.base
+    return array
+
+
+def touch(array: Array) -> None:
+    """Note that the memory behind `array` is being changed in place."""
+    root = _root(array)
+    key = id(root)
+    last_change[0] = next(_clock)
+    if key in _changes:
+        _changes[key] = (last_change[0], _changes[key][1])
+    else:
+        _changes[key] = (last_change[0], weakref.ref(root, lambda _: _changes.pop(key, None)))
+
+
+def touched_since(array: Array, index: int) -> bool:
+    """Whether the memory behind `array` was changed after node number `index` was made."""
+    if last_change[0] < index or not hasattr(array, "dtype"):
+        return False
+    return _changes.get(id(_root(array)), (0, None))[0] > index
+
+
+# ----------------------------------------------------------------------------------- anomalies
+_birthplaces: weakref.WeakKeyDictionary[Node, str] = weakref.WeakKeyDictionary()
+
+
+def users_line() -> str:
+    """The innermost source line that is not the library's own."""
+    here = __name__.rpartition(".")[0]
+    stack = traceback.walk_stack(None)
+    for frame, line in stack:
+        module = frame.f_globals.get("__name__", "")
+        if not (module == here or module.startswith(here + ".")):
+            return f"{frame.f_code.co_filename}:{line} in {frame.f_code.co_name}"
+    return "an unknown line"
+
+
+def birthplace(node: Node) -> str | None:
+    """The user's line that made `node`, known if anomalies were being detected."""
+    return _birthplaces.get(node)
+
+
+def watch_for_nan(node: Node, out: Array, arrays: Sequence[Array]) -> None:
+    """Under `detect_anomaly`: remember the line, and raise if this operation made the first NaN."""
+    place = users_line()
+    _birthplaces[node] = place
+    if _has_nan(out) and not any(_has_nan(array) for array in arrays):
+        raise AnomalyError(
+            node.primitive.name, "a result without NaN from inputs without NaN", f"NaN at {place}"
+        )
+
+
+def _has_nan(array: Array) -> bool:
+    return bool((array != array).any()) if hasattr(array, "dtype") else array != array
+
+
+# --------------------------------------------------------------------------------- interpreters
+INTERPRETERS: dict[type, Callable[[Primitive, tuple[Any, ...], dict[str, Any]], Any]] = {}
+
+
+def interpreter_for(
+    values: Sequence[Any],
+) -> Callable[[Primitive, tuple[Any, ...], dict[str, Any]], Any] | None:
+    """The interpreter of the innermost transformation among the payloads, if there is any."""
+    payloads = [value.array for value in values if type(getattr(value, "array", 0)) in INTERPRETERS]
+    if not payloads:
+        return None
+    return INTERPRETERS[type(max(payloads, key=lambda payload: payload.level))]
+
+
+def require_float(called: str, dtype: Any) -> None:
+    """Only floating-point (or complex) values have gradients."""
+    if dtype.kind not in "fc":
+        raise DTypeError(
+            called, "a floating-point tensor", dtype.name, "gradients need .float() or .double()"
+        )

@@ -1,0 +1,336 @@
+"""Indexing and its transpose: a slice of a cotangent is *a part of a whole*.
+
+The transpose of `x[key]` would be zeros everywhere but at `key`; a hundred slices of one tensor
+(the steps of a sequence, the gates of a cell) would make a hundred arrays of zeros and add them.
+Instead it gives a `Part`, and the parts of one node are settled together when backward reaches it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from ..backend import backend_of, is_array
+from ..errors import ArgumentError, DTypeError, IndexRangeError, ShapeError
+from ..graph import INTERPRETERS, Node, grad_mode
+from ..tensor import Tensor, as_tensor, check_dim, int64, method
+from .declare import bind, linear, nondifferentiable
+from .shape import expand
+
+__all__ = [
+    "Part", "argsort", "gather", "index_select", "one_hot", "scatter_add", "settle", "sort",
+    "take_along_dim", "topk",
+]  # fmt: skip
+
+
+# --------------------------------------------------------------------------- parts of a whole
+class Part:
+    """A cotangent that is `value` at `key` and zero elsewhere."""
+
+    __slots__ = ("key", "value")
+
+    def __init__(self, value: Any, key: Any) -> None:
+        self.value, self.key = value, key
+
+
+def settle(parts: Sequence[Part], total: Any, shape: tuple[int, ...]) -> Any:
+    """The sum of parts (and of `total`, if not None) as one array, or one Tensor."""
+    if type(parts[0].value) is Tensor:
+        keys = tuple(part.key for part in parts)
+        whole = bind(_assemble, [part.value for part in parts], {"keys": keys, "shape": shape})
+        return whole if total is None else total + whole
+    values, keys = [part.value for part in parts], [part.key for part in parts]
+    return _put_together(backend_of(values[0]), values, keys, shape, total)
+
+
+def _put_together(
+    backend: Any, values: Sequence[Any], keys: Sequence[Any], shape: Any, total: Any = None
+) -> Any:
+    disjoint, covering = _tiling(keys, shape)
+    if total is not None:
+        whole = total.copy()
+    elif covering:
+        whole = backend.xp.empty(shape, dtype=values[0].dtype)
+    else:
+        whole = backend.xp.zeros(shape, dtype=values[0].dtype)
+    for value, key in zip(values, keys, strict=True):
+        if _is_advanced(key):
+            backend.add_at(whole, key, value)
+        elif disjoint and total is None:
+            whole[key] = value
+        else:
+            whole[key] += value
+    return whole
+
+
+def _is_advanced(key: Any) -> bool:
+    return any(is_array(k) for k in key) if type(key) is tuple else is_array(key)
+
+
+def _tiling(keys: Sequence[Any], shape: tuple[int, ...]) -> tuple[bool, bool]:
+    """Whether the keys are disjoint ranges along one axis, and whether they cover it."""
+    ranges = [_range(key, shape) for key in keys]
+    axes = {r[0] for r in ranges if r is not None}
+    if len(axes) != 1 or None in ranges:
+        return False, False
+    spans = sorted((r[1], r[2]) for r in ranges if r is not None)
+    if any(a[1] > b[0] for a, b in zip(spans, spans[1:], strict=False)):
+        return False, False
+    axis = axes.pop()
+    return True, axis >= 0 and sum(b - a for a, b in spans) == shape[axis]
+
+
+_ALL = slice(None)
+
+
+def _range(key: Any, shape: tuple[int, ...]) -> tuple[int, int, int] | None:
+    """(axis, start, stop) if the key takes whole rows start … stop−1 along one axis."""
+    keys = key if type(key) is tuple else (key,)
+    axis = len(keys) - 1
+    if axis < 0 or any(k != _ALL or type(k) is not slice for k in keys[:-1]):
+        return None
+    last = keys[-1]
+    if type(last) is slice:
+        start, stop, step = last.indices(shape[axis])
+        return (axis, start, max(start, stop)) if step == 1 else None
+    if type(last) is not int:
+        return None
+    start = last + shape[axis] if last < 0 else last
+    return axis, start, start + 1
+
+
+_assemble = linear(
+    "assemble",
+    lambda xp, *values, keys, shape: _put_together(backend_of(values[0]), values, keys, shape),
+    lambda g, position, node, keys, shape: g[keys[position]],
+    variadic=True,
+)
+
+# ------------------------------------------------------------------------------------ slicing
+_slice = linear("slice", lambda xp, x, key: x[key], lambda g, key: Part(g, key))
+_BASIC = frozenset((int, slice, type(None), type(Ellipsis)))
+
+
+@method("__getitem__")
+def getitem(x: Tensor, index: Any) -> Tensor:
+    """x[index] with integers, slices, None and …, or with integer and bool tensors."""
+    kind = type(index)
+    if kind not in _BASIC and (kind is not tuple or any(type(i) not in _BASIC for i in index)):
+        return _getitem_general(x, index)
+    array = x.array
+    if type(array) in INTERPRETERS:
+        return bind(_slice, (x,), {"key": index})
+    try:
+        out = array[index]
+    except IndexError as error:
+        raise IndexRangeError("getitem", f"an index into shape {x.shape}", f"{index} ({error})") from None
+    if type(out) is not type(array):
+        out = backend_of(array).xp.asarray(out)
+    if x.node is None or not grad_mode():
+        return Tensor(out)
+    return Tensor(out, Node(_slice, (x.node,), (), {"key": index}, out.shape))
+
+
+def _getitem_general(x: Tensor, index: Any) -> Tensor:
+    """Sort an index with arrays in it into its fixed form and the arrays, which are inputs."""
+    items = list(index) if isinstance(index, tuple) else [index]
+    arrays: list[Any] = []
+    template: list[Any] = []
+    for item in items:
+        fixed, found = _index_item(x, item)
+        template.extend(fixed)
+        arrays.extend(found)
+    if not arrays:
+        return getitem(x, tuple(template))
+    return bind(_index, [x, *arrays], {"template": tuple(template), "in_shape": x.shape})
+
+
+_HOLE = "array"  # where in a template the next index array goes
+
+
+def _index_item(x: Tensor, item: Any) -> tuple[list[Any], list[Any]]:
+    if type(item) in _BASIC:
+        return [item], []
+    if isinstance(item, bool) or (isinstance(item, Tensor) and not item.ndim):
+        if isinstance(item, bool) or item.dtype.kind == "b":
+            raise DTypeError("getitem", "an integer, a slice or a tensor", repr(item))
+        return [int(item)], []
+    if not isinstance(item, (Tensor, list)) and not is_array(item):
+        if hasattr(item, "__index__"):
+            return [item.__index__()], []
+        raise DTypeError("getitem", "integers, slices or integer tensors", type(item).__name__)
+    where = as_tensor(item) if not isinstance(item, Tensor) else item
+    if where.dtype.kind == "b":
+        found = where.backend.xp.nonzero(where.detach().array)
+        return [_HOLE] * len(found), [Tensor(f) for f in found]
+    if where.dtype.kind not in "iu":
+        raise DTypeError("getitem", "integer or bool indices", where.dtype.name)
+    if where.backend is not x.backend:
+        where = where.to(x.device)
+    return [_HOLE], [where]
+
+
+def _fill(template: tuple[Any, ...], arrays: Sequence[Any]) -> tuple[Any, ...]:
+    given = iter(arrays)
+    return tuple(next(given) if item == _HOLE and type(item) is str else item for item in template)
+
+
+def _raw(value: Any) -> Any:
+    return value.array if isinstance(value, Tensor) else value
+
+
+def _index_vjp(g: Any, saved: Any, node: Node) -> Part:
+    return Part(g, _fill(node.params["template"], [_raw(s) for s in saved]))  # type: ignore[index]
+
+
+def _index_forward(xp: Any, x: Any, *arrays: Any, template: Any, in_shape: Any) -> Any:
+    return x[_fill(template, arrays)]
+
+
+def _index_jvp(tangents: Any, values: Any, out: Any, params: Any) -> Any:
+    return bind(_index, [tangents[0], *values[1:]], params) if tangents[0] is not None else None
+
+
+def _declare_index() -> Any:
+    """`index` has one differentiable input and any number of index arrays, which it saves."""
+    from ..graph import Primitive
+
+    class Index(Primitive):
+        def rule(self, position: int) -> Any:
+            return _index_vjp if position == 0 else None
+
+    return Index(
+        "index", "linear", _index_forward, (_index_vjp,), _index_jvp,
+        lambda needed, out, arrays: tuple(arrays[1:]), range(1, 33), inputs=["x"],
+    )  # fmt: skip
+
+
+_index = _declare_index()
+
+
+# --------------------------------------------------------------------------- by index arrays
+def _indices(index: Any, called: str, ndim: int | None = None) -> Tensor:
+    tensor = as_tensor(index)
+    if tensor.dtype.kind not in "iu":
+        raise DTypeError(called, "an integer index", tensor.dtype.name)
+    if ndim is not None and tensor.ndim != ndim:
+        raise ShapeError(called, f"an index with {ndim} axes", f"shape {tensor.shape}")
+    return tensor
+
+
+def check_range(index: Tensor, size: int, called: str) -> None:
+    """Every index must lie in 0 … size−1."""
+    array = index.array
+    if type(array) in INTERPRETERS or not index.numel():
+        return
+    low, high = int(array.min()), int(array.max())
+    if low < 0 or high >= size:
+        raise IndexRangeError(called, f"indices in 0 … {size - 1}", low if low < 0 else high)
+
+
+def _along(x: Any, axis: int, index: Tensor) -> tuple[Any, ...]:
+    """The key that takes `index` along one axis and everything else in place."""
+    xp = index.backend.xp
+    key: list[Any] = []
+    for d, n in enumerate(index.shape):
+        lead = (1,) * d + (n,) + (1,) * (index.ndim - d - 1)
+        key.append(index if d == axis else Tensor(xp.arange(n).reshape(lead)))
+    return tuple(key)
+
+
+@method("gather")
+def gather(x: Any, dim: int, index: Any) -> Any:
+    """out[i, j] = x[index[i, j], j] for dim 0, and so on, as PyTorch has it.
+
+    Raises:
+        IndexRangeError: an index outside the axis. ShapeError: another number of axes.
+    """
+    axis, where = check_dim(dim, x.ndim, "gather"), _indices(index, "gather", x.ndim)
+    check_range(where, x.shape[axis], "gather")
+    return as_tensor(x)[_along(x, axis, where)]
+
+
+@method("take_along_dim")
+def take_along_dim(x: Any, index: Any, dim: int) -> Any:
+    """`gather` with the other axes broadcast against each other."""
+    axis, where = check_dim(dim, x.ndim, "take_along_dim"), _indices(index, "take_along_dim", x.ndim)
+    sizes = [w if d == axis else max(n, w) for d, (n, w) in enumerate(zip(x.shape, where.shape, strict=True))]
+    whole = expand(x, *(x.shape[d] if d == axis else n for d, n in enumerate(sizes)))
+    return gather(whole, axis, expand(where, *sizes))
+
+
+@method("index_select")
+def index_select(x: Any, dim: int, index: Any) -> Any:
+    """The slices of x along an axis that a vector of indices names."""
+    axis, where = check_dim(dim, x.ndim, "index_select"), _indices(index, "index_select", 1)
+    check_range(where, x.shape[axis], "index_select")
+    return as_tensor(x)[(slice(None),) * axis + (where,)]
+
+
+@method("scatter_add")
+def scatter_add(x: Any, dim: int, index: Any, src: Any) -> Any:
+    """x with `src` added at `index`: the transpose of `gather`; repeated indices add up."""
+    axis, where = check_dim(dim, x.ndim, "scatter_add"), _indices(index, "scatter_add", x.ndim)
+    check_range(where, x.shape[axis], "scatter_add")
+    source = as_tensor(src)
+    if any(w > s for w, s in zip(where.shape, source.shape, strict=False)) or source.ndim != x.ndim:
+        raise ShapeError("scatter_add", f"src at least {where.shape}", f"{source.shape}")
+    if any(w > n for d, (w, n) in enumerate(zip(where.shape, x.shape, strict=True)) if d != axis):
+        raise ShapeError("scatter_add", f"an index within {x.shape} but for dim {axis}", where.shape)
+    part = source[tuple(slice(0, n) for n in where.shape)]
+    key = tuple(_raw(k) for k in _along(x, axis, where))
+    return as_tensor(x) + bind(_assemble, [part], {"keys": (key,), "shape": x.shape})
+
+
+def one_hot(index: Any, num_classes: int, dtype: Any = int64) -> Tensor:
+    """1 at the index and 0 elsewhere, along a new last axis.
+
+    >>> one_hot(as_tensor([0, 2]), 3).tolist()
+    [[1, 0, 0], [0, 0, 1]]
+    """
+    where = _indices(index, "one_hot")
+    check_range(where, num_classes, "one_hot")
+    xp = where.backend.xp
+    return Tensor((where.array[..., None] == xp.arange(num_classes)).astype(dtype))
+
+
+# ------------------------------------------------------------------------------------ sorting
+_argsort = nondifferentiable(
+    "argsort", lambda xp, x, dim: xp.argsort(x, axis=dim, kind="stable"), kernel=""
+)
+
+
+class Sorted(NamedTuple):
+    """Values in order and the indices they came from."""
+
+    values: Any
+    indices: Any
+
+
+@method("argsort")
+def argsort(x: Any, dim: int = -1, descending: bool = False) -> Any:
+    """The indices that sort along an axis; equal elements keep their order."""
+    axis = check_dim(dim, x.ndim, "argsort")
+    if not descending:
+        return bind(_argsort, (x,), {"dim": axis})
+    backwards = bind(_argsort, (x.flip(axis),), {"dim": axis}).flip(axis)
+    return x.shape[axis] - 1 - backwards
+
+
+@method("sort")
+def sort(x: Any, dim: int = -1, descending: bool = False) -> Sorted:
+    """The elements in order along an axis, and where each came from."""
+    where = argsort(x, dim, descending)
+    return Sorted(take_along_dim(x, where, dim) if x.ndim else x, where)
+
+
+@method("topk")
+def topk(x: Any, k: int, dim: int = -1, largest: bool = True) -> Sorted:
+    """The k largest (or smallest) elements along an axis, in order, and where each came from."""
+    axis = check_dim(dim, x.ndim, "topk")
+    if not 0 <= k <= x.shape[axis]:
+        raise ArgumentError("topk", f"0 <= k <= {x.shape[axis]}", f"k={k}")
+    where = argsort(x, axis, descending=largest)[(slice(None),) * axis + (slice(0, k),)]
+    return Sorted(take_along_dim(x, where, axis), where)
+
+

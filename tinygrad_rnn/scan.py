@@ -1,0 +1,263 @@
+"""scan: a recurrence, defined by a Python loop.
+
+Unrolled on the tape, the loop *is* backpropagation through time. Compilers register engines that
+give the same values and derivatives, faster; what they cannot do falls back to the loop.
+
+Legend: T time steps, B batch.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from .backend import Backend
+from .checkpointing import checkpoint
+from .errors import ArgumentError, CarryError, DTypeError, ShapeError
+from .ops.elementwise import where
+from .ops.shape import reshape, stack
+from .tensor import Tensor, as_tensor
+from .tree import flatten, paths, tree_map, unflatten
+
+__all__ = ["ENGINES", "Problem", "register_engine", "scan"]
+
+Step = Callable[[Any, Any], tuple[Any, Any]]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A checked call of `scan`: what an engine is given."""
+
+    step: Step
+    init: Any
+    xs: Any
+    length: int
+    lengths: Tensor | None
+    reverse: bool
+    truncate: int | None
+    checkpoint_every: int | None
+
+
+Engine = Callable[[Problem], tuple[Any, Any]]
+ENGINES: dict[str, Engine] = {}
+_automatic: list[Callable[[Problem], str]] = [lambda problem: "loop"]
+
+
+def register_engine(
+    name: str, engine: Engine, choose: Callable[[Problem], str] | None = None
+) -> None:
+    """Add an engine; `choose(problem)`, if given, names the one that "auto" takes from now on."""
+    ENGINES[name] = engine
+    if choose is not None:
+        _automatic[0] = choose
+
+
+def scan(
+    step: Step,
+    init: Any,
+    xs: Any,
+    *,
+    lengths: Any = None,
+    reverse: bool = False,
+    truncate: int | None = None,
+    checkpoint_every: int | None = None,
+    engine: str = "auto",
+) -> tuple[Any, Any]:
+    """Run `step(carry, x) -> (carry, y)` along the first axis of `xs`; give (final carry, ys).
+
+    It means, with `xs` and each `y` a tree of tensors (T, …) and the carry any tree:
+
+        for x in xs: carry, y = step(carry, x); ys.append(y)
+
+    Args:
+        xs: inputs, or an int T for a recurrence without input (then x is the step number).
+        lengths: (B,) integers in 1 … T; beyond its length a row (axis 0 of the carry, axis 1 of
+            xs) keeps its carry and its outputs are zero. With `reverse` it starts at its own end.
+        reverse: from the last step to the first; ys keep the order of xs.
+        truncate: detach the carry every `truncate` steps: truncated BPTT.
+        checkpoint_every: keep states only every that many steps and recompute the rest.
+        engine: "auto", "loop", or one that a compiler has registered.
+
+    Raises:
+        CarryError: the carry changes structure, shape or dtype. ShapeError, ArgumentError.
+
+    >>> from tinygrad_rnn import tensor
+    >>> final, ys = scan(lambda c, x: (c + x, c * x), tensor(0.0), tensor([1.0, 2.0, 3.0]))
+    >>> float(final), ys.tolist()
+    (6.0, [0.0, 2.0, 9.0])
+    """
+    problem = _check(step, init, xs, lengths, reverse, truncate, checkpoint_every)
+    name = engine
+    if name == "auto":
+        name = os.environ.get("TINYGRAD_RNN_ENGINE", "auto")
+    if name == "auto":
+        name = _automatic[0](problem)
+    if name not in ENGINES:
+        raise ArgumentError("scan", f"engine auto or one of {sorted(ENGINES)}", repr(name))
+    return ENGINES[name](problem)
+
+
+# ------------------------------------------------------------------------------------- checks
+def _check(
+    step: Step, init: Any, xs: Any, lengths: Any, reverse: bool, truncate: Any, every: Any
+) -> Problem:
+    for name, value in (("truncate", truncate), ("checkpoint_every", every)):
+        if value is not None and (not isinstance(value, int) or value < 1):
+            raise ArgumentError("scan", f"{name} >= 1 or None", repr(value))
+    init, xs = tree_map(as_tensor, init), xs if isinstance(xs, int) else tree_map(as_tensor, xs)
+    length = _length(xs)
+    if isinstance(xs, int):
+        xs = _step_numbers(xs, init)
+    return Problem(
+        step, init, xs, length, _check_lengths(lengths, length, init, xs), reverse, truncate, every
+    )
+
+
+def _length(xs: Any) -> int:
+    if isinstance(xs, int):
+        if xs < 0:
+            raise ArgumentError("scan", "a number of steps >= 0", xs)
+        return xs
+    leaves, names = flatten(xs)[0], paths(xs, "xs")
+    if not leaves:
+        raise ShapeError("scan", "at least one input, or the number of steps", "an empty tree")
+    for leaf, name in zip(leaves, names, strict=True):
+        if not leaf.ndim:
+            raise ShapeError("scan", f"{name} with a time axis first", "a 0-d tensor")
+        if leaf.shape[0] != leaves[0].shape[0]:
+            raise ShapeError(
+                "scan", f"as many steps in {name} as in {names[0]}, {leaves[0].shape[0]}", leaf.shape
+            )
+    return int(leaves[0].shape[0])
+
+
+def _step_numbers(count: int, init: Any) -> Tensor:
+    leaves = flatten(init)[0]
+    backend: Backend = leaves[0].backend if leaves else as_tensor(0).backend
+    return Tensor(backend.xp.arange(count))
+
+
+def _check_lengths(lengths: Any, length: int, init: Any, xs: Any) -> Tensor | None:
+    if lengths is None:
+        return None
+    given = as_tensor(lengths)
+    if given.dtype.kind not in "iu":
+        raise DTypeError("scan", "integer lengths", given.dtype.name)
+    if given.ndim != 1:
+        raise ShapeError("scan", "lengths of shape (B,)", str(given.shape))
+    batch = given.shape[0]
+    axes = [(t, 0, n) for t, n in zip(flatten(init)[0], paths(init, "carry"), strict=True)]
+    axes += [(t, 1, n) for t, n in zip(flatten(xs)[0], paths(xs, "xs"), strict=True) if t.ndim > 1]
+    for tensor, axis, name in axes:
+        if tensor.ndim <= axis or tensor.shape[axis] != batch:
+            raise ShapeError("scan", f"{name} with {batch} rows on axis {axis}", tensor.shape)
+    if batch and (int(given.min()) < 1 or int(given.max()) > length):
+        bad = int(given.min()) if int(given.min()) < 1 else int(given.max())
+        raise ArgumentError("scan", f"lengths in 1 … {length}", bad)
+    for tensor, _, _ in axes:
+        return given.to(tensor.device)
+    return given
+
+
+def check_carry(before: Any, after: Any, step: int) -> None:
+    """The carry must keep its structure, and each component its shape and dtype."""
+    (old, old_structure), (new, new_structure) = flatten(before), flatten(after)
+    if old_structure != new_structure:
+        raise CarryError(
+            "scan", f"a carry structured like init, {paths(before, 'carry')}",
+            f"{paths(after, 'carry')} after step {step}", "step returns (carry, output)",
+        )  # fmt: skip
+    wrong = [
+        f"{name} was {a.dtype}{list(a.shape)} and became {_kind(b)}"
+        for name, a, b in zip(paths(before, "carry"), old, new, strict=True)
+        if not isinstance(b, Tensor) or a.shape != b.shape or a.dtype != b.dtype
+    ]
+    if wrong:
+        raise CarryError(
+            "scan", "a carry that keeps its shapes and dtypes",
+            f"after step {step}: " + "; ".join(wrong), "make init like what step returns",
+        )  # fmt: skip
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f"{value.dtype}{list(value.shape)}"
+    return type(value).__name__
+
+
+# ---------------------------------------------------------------------------- the loop engine
+def run_loop(problem: Problem) -> tuple[Any, Any]:
+    """The definition, on the tape."""
+    order = range(problem.length)[:: -1 if problem.reverse else 1]
+    every = problem.checkpoint_every
+    if not problem.length:
+        return problem.init, _no_outputs(problem)
+    carry, ys = problem.init, {}
+    span = problem.length if every is None else every
+    for start in range(0, problem.length, span):
+        times = list(order[start : start + span])
+        if every is None:
+            carry, out = _segment(problem, carry, start, times)
+        else:
+            carry, out = checkpoint(
+                lambda c, start=start, times=times: _segment(problem, c, start, times), carry
+            )
+        ys.update(zip(times, out, strict=True))
+    return carry, _stacked([ys[t] for t in range(problem.length)])
+
+
+def _segment(problem: Problem, carry: Any, start: int, times: list[int]) -> tuple[Any, list[Any]]:
+    outputs = []
+    for i, t in enumerate(times, start):
+        if problem.truncate is not None and i and i % problem.truncate == 0:
+            carry = tree_map(lambda c: c.detach(), carry)
+        x = tree_map(lambda leaf: leaf[t], problem.xs)  # noqa: B023 (used at once)
+        carry, y = _one_step(problem, carry, x, t)
+        outputs.append(y)
+    return carry, outputs
+
+
+def _one_step(problem: Problem, carry: Any, x: Any, t: int) -> tuple[Any, Any]:
+    result = problem.step(carry, x)
+    if not isinstance(result, tuple) or len(result) != 2:
+        raise CarryError("scan", "step to return (carry, output)", type(result).__name__)
+    after = tree_map(as_tensor, result[0])
+    y = tree_map(as_tensor, result[1])
+    check_carry(carry, after, t)
+    if problem.lengths is None:
+        return after, y
+    active = problem.lengths > t
+    kept = tree_map(lambda new, old: where(_like(active, new), new, old), after, carry)
+    return kept, tree_map(lambda leaf: where(_like(active, leaf), leaf, 0.0), y)
+
+
+def _like(active: Tensor, leaf: Tensor) -> Any:
+    """The row mask with an axis of size 1 for each further axis of `leaf`."""
+    if not leaf.ndim or leaf.shape[0] != active.shape[0]:
+        raise ShapeError("scan", f"carry and outputs with {active.shape[0]} rows", leaf.shape)
+    return reshape(active, (-1,) + (1,) * (leaf.ndim - 1))
+
+
+def _stacked(ys: list[Any]) -> Any:
+    first, structure = flatten(ys[0])
+    columns = [flatten(y)[0] for y in ys]
+    if any(flatten(y)[1] != structure for y in ys):
+        raise CarryError("scan", "outputs of one structure", "a step that changes it")
+    return unflatten(structure, [stack([c[i] for c in columns]) for i in range(len(first))])
+
+
+def _no_outputs(problem: Problem) -> Any:
+    """What T = 0 gives: the shapes are learnt from one step on zeros, and nothing is kept."""
+    x = tree_map(
+        lambda leaf: Tensor(leaf.backend.xp.zeros(leaf.shape[1:], dtype=leaf.dtype)), problem.xs
+    )
+    _, y = problem.step(tree_map(lambda c: c.detach(), problem.init), x)
+    return tree_map(
+        lambda leaf: Tensor(leaf.backend.xp.zeros((0, *leaf.shape), dtype=leaf.dtype)),
+        tree_map(as_tensor, y),
+    )
+
+
+register_engine("loop", run_loop)

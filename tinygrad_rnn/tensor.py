@@ -1,0 +1,505 @@
+"""Tensor: an array and the node that made it. No mathematics: `ops` attaches the operations.
+
+A Tensor *is* its two slots. `array` is a NumPy or CuPy array (or the payload of an interpreter);
+`node` is None for a constant, a leaf node where gradients are collected, and the recorded operation
+for everything computed from those.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from .backend import Backend, backend_of, get_backend, is_array
+from .errors import AutodiffError, DeviceError, DTypeError, InPlaceError, ShapeError
+from .graph import INTERPRETERS, LEAF, Node, Watch, is_grad_enabled, require_float, touch
+
+if TYPE_CHECKING:
+    from ._methods import TensorMethods
+else:
+    TensorMethods = object
+
+__all__ = ["Tensor", "as_tensor", "from_dlpack", "from_numpy", "method", "tensor"]
+
+float16, float32, float64 = (np.dtype(name) for name in ("float16", "float32", "float64"))
+int8, int16, int32, int64 = (np.dtype(name) for name in ("int8", "int16", "int32", "int64"))
+uint8, bool_ = np.dtype("uint8"), np.dtype("bool")
+DTYPES = frozenset(
+    np.dtype(name)
+    for name in "float16 float32 float64 int8 int16 int32 int64 uint8 uint16 uint32 uint64 bool".split()
+)
+_default = [float32]
+
+
+def get_default_dtype() -> np.dtype[Any]:
+    """The dtype of tensors made from Python floats, float32 unless changed."""
+    return _default[0]
+
+
+def set_default_dtype(dtype: Any) -> None:
+    """Make `dtype` (float16, float32 or float64) that of tensors made from Python floats."""
+    checked = check_dtype(dtype, "set_default_dtype")
+    require_float("set_default_dtype", checked)
+    _default[0] = checked
+
+
+def check_dtype(dtype: Any, called: str) -> np.dtype[Any]:
+    """`dtype` as a NumPy dtype in native byte order, if it is one that tensors can have."""
+    try:
+        found = np.dtype(dtype).newbyteorder("=")
+    except TypeError:
+        raise DTypeError(called, "a dtype such as tg.float32", repr(dtype)) from None
+    if found not in DTYPES:
+        hint = "keep real and imaginary parts as two tensors" if found.kind == "c" else None
+        raise DTypeError(called, "a float, integer or bool dtype", str(np.dtype(dtype)), hint)
+    return np.dtype(found.name)
+
+
+class Tensor(TensorMethods):
+    """A multi-dimensional array that remembers how it was made.
+
+    Build one with `tensor`, `zeros`, `randn` …; `Tensor(array, node)` itself wraps what is there.
+
+    >>> x = tensor([1.0, 2.0], requires_grad=True)
+    >>> x * 3
+    tensor([3., 6.], dtype=float32, device='cpu', grad_fn=<mul>)
+    """
+
+    __slots__ = ("__weakref__", "_is_parameter", "array", "node")
+    __array_ufunc__ = None  # ndarray + tensor must reach Tensor.__radd__
+    __array_priority__ = 1000
+    array: Any
+    node: Node | None
+
+    def __init__(self, array: Any, node: Node | None = None) -> None:
+        self.array = array
+        self.node = node
+
+    # ------------------------------------------------------------------------- what it is
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The sizes of the axes."""
+        return tuple(self.array.shape)
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self.array.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The NumPy dtype of the elements."""
+        found: np.dtype[Any] = self.array.dtype
+        return found
+
+    @property
+    def backend(self) -> Backend:
+        """The backend of the array."""
+        payload = self.array
+        while type(payload) in INTERPRETERS:
+            payload = payload.primal.array
+        return backend_of(payload)
+
+    @property
+    def device(self) -> str:
+        """The name of the device: "cpu" or "cuda"."""
+        return self.backend.name
+
+    def size(self, dim: int | None = None) -> Any:
+        """The shape, or the size of one axis."""
+        return self.shape if dim is None else self.shape[check_dim(dim, self.ndim, "size")]
+
+    def dim(self) -> int:
+        """The number of axes."""
+        return self.ndim
+
+    def numel(self) -> int:
+        """The number of elements."""
+        count = 1
+        for size in self.shape:
+            count *= size
+        return count
+
+    def is_floating_point(self) -> bool:
+        """Whether the dtype is a float."""
+        return bool(self.dtype.kind == "f")
+
+    # ---------------------------------------------------------------------- gradient state
+    @property
+    def requires_grad(self) -> bool:
+        """Whether operations on this tensor are recorded."""
+        if self.node is None and type(self.array) in INTERPRETERS:
+            return bool(self.array.primal.requires_grad)
+        return self.node is not None
+
+    @requires_grad.setter
+    def requires_grad(self, flag: bool) -> None:
+        self.requires_grad_(flag)
+
+    def requires_grad_(self, flag: bool = True) -> Tensor:
+        """Make a leaf collect gradients (or stop it)."""
+        if not self.is_leaf:
+            raise AutodiffError("requires_grad_", "a leaf", repr(self.node), "call detach() first")
+        if not flag:
+            self.node = None
+        elif self.node is None:
+            require_float("requires_grad", self.dtype)
+            self.node = leaf_node(self.shape)
+        return self
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether no recorded operation made this tensor."""
+        return self.node is None or self.node.primitive is LEAF
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The gradient that `backward` has accumulated here, if any."""
+        watch = None if self.node is None else self.node.watch
+        return None if watch is None else watch.grad
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        if value is None and (self.node is None or self.node.watch is None):
+            return
+        if self.node is None:
+            raise AutodiffError("grad", "a tensor with requires_grad=True", "a constant")
+        if value is not None and (value.shape != self.shape or value.dtype != self.dtype):
+            raise ShapeError(
+                "grad",
+                f"a gradient like the tensor, {self.shape} {self.dtype}",
+                f"{value.shape} {value.dtype}",
+            )
+        watch_of(self.node).grad = value
+
+    def retain_grad(self) -> None:
+        """Keep the gradient of this tensor even though it is not a leaf."""
+        self._watched("retain_grad").keep = True
+
+    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Callable[[], None]:
+        """Call `hook(gradient)` during backward; what it returns, if not None, replaces it.
+
+        Returns a function that removes the hook.
+        """
+        hooks = self._watched("register_hook").hooks
+        key = id(hook) if id(hook) not in hooks else max(hooks) + 1
+        hooks[key] = hook
+        return lambda: hooks.pop(key, None) and None
+
+    def _watched(self, called: str) -> Watch:
+        if self.node is None:
+            raise AutodiffError(called, "a tensor that requires a gradient", "a constant")
+        return watch_of(self.node)
+
+    def detach(self) -> Tensor:
+        """The same values outside the graph; the memory is shared."""
+        if type(self.array) in INTERPRETERS:
+            detached: Tensor = self.array.primal.detach()
+            return detached
+        return Tensor(self.array)
+
+    @property
+    def data(self) -> Tensor:
+        """The same values outside the graph, as PyTorch calls it."""
+        return self.detach()
+
+    # -------------------------------------------------------------------- out to the world
+    def numpy(self) -> np.ndarray[Any, Any]:
+        """The values as a NumPy array, sharing memory.
+
+        Raises:
+            AutodiffError: a gradient would be lost; call `detach()` first.
+            DeviceError: the values are on another device; call `cpu()` first.
+        """
+        if self.requires_grad or type(self.array) in INTERPRETERS:
+            raise AutodiffError(
+                "numpy", "a tensor without gradient", "one that requires it", "t.detach().numpy()"
+            )
+        if self.device != "cpu":
+            raise DeviceError("numpy", "a tensor on the cpu", self.device, "t.cpu().numpy()")
+        array: np.ndarray[Any, Any] = self.array
+        return array
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        if copy is None:
+            return np.asarray(self.numpy(), dtype)
+        return np.array(self.numpy(), dtype, copy=copy)
+
+    def __dlpack__(self, **options: Any) -> Any:
+        if self.requires_grad:
+            raise AutodiffError("__dlpack__", "a tensor without gradient", "one that requires it")
+        return self.array.__dlpack__(**options)
+
+    def __dlpack_device__(self) -> Any:
+        return self.array.__dlpack_device__()
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        if self.device == "cpu" or self.requires_grad:
+            raise AttributeError("__cuda_array_interface__")
+        interface: dict[str, Any] = self.array.__cuda_array_interface__
+        return interface
+
+    def item(self) -> Any:
+        """The one element as a Python number."""
+        if self.numel() != 1:
+            raise ShapeError("item", "exactly one element", f"shape {self.shape}")
+        return self.detach().array.item()
+
+    def tolist(self) -> Any:
+        """The values as nested Python lists."""
+        return self.detach().array.tolist()
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __bool__(self) -> bool:
+        if self.numel() != 1:
+            raise ShapeError(
+                "bool", "exactly one element", f"shape {self.shape}", "use .any() or .all()"
+            )
+        return bool(self.item())
+
+    def __index__(self) -> int:
+        if self.dtype.kind not in "iub":
+            raise DTypeError("index", "an integer tensor", self.dtype.name)
+        return int(self.item())
+
+    def __len__(self) -> int:
+        if not self.ndim:
+            raise DTypeError("len", "a tensor with at least one axis", "a 0-d tensor")
+        return self.shape[0]
+
+    __hash__ = object.__hash__
+
+    def __repr__(self) -> str:
+        if type(self.array) in INTERPRETERS:
+            return f"tensor({self.array!r})"
+        values = self.backend.to_numpy(self.array)
+        body = np.array2string(values, separator=", ", prefix="tensor(", threshold=1000)
+        state = "" if self.node is None else ", requires_grad=True"
+        if not self.is_leaf and self.node is not None:
+            state = f", grad_fn=<{self.node.primitive.name}>"
+        return f"tensor({body}, dtype={self.dtype.name}, device={self.device!r}{state})"
+
+    def __reduce__(self) -> Any:
+        if not self.is_leaf or type(self.array) in INTERPRETERS:
+            raise AutodiffError(
+                "pickle", "a leaf", "a tensor inside a graph", "t.detach() can be pickled"
+            )
+        return _rebuild, (self.backend.to_numpy(self.array), self.device, self.requires_grad)
+
+    # ------------------------------------------------------------------- changes in place
+    def _changing(self, called: str) -> Tensor:
+        if not self.is_leaf or (self.requires_grad and is_grad_enabled()):
+            raise InPlaceError(
+                called,
+                "a tensor that needs no gradient",
+                "one that does",
+                "use tg.where or scatter for a new tensor, or no_grad() to change a leaf",
+            )
+        if not getattr(getattr(self.array, "flags", None), "writeable", True):
+            raise InPlaceError(called, "memory that can be written", "a read-only array")
+        if any(n > 1 and s == 0 for n, s in zip(self.shape, self.array.strides, strict=True)):
+            raise InPlaceError(called, "one memory cell per element", "an expanded tensor", "clone()")
+        touch(self.array)
+        return self
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        arrays = index if isinstance(index, tuple) else (index,)
+        key = tuple(i.array if isinstance(i, Tensor) else i for i in arrays)
+        if isinstance(value, Tensor) and value.requires_grad and is_grad_enabled():
+            raise InPlaceError(
+                "__setitem__", "a value without gradient", "one that requires it", "use tg.where"
+            )
+        try:
+            self._changing("__setitem__").array[key] = raw(value, self)
+        except (ValueError, IndexError) as error:
+            raise ShapeError(
+                "__setitem__", f"an index and a value that fit {self.shape}", str(error)
+            ) from None
+
+    def copy_(self, source: Any) -> Tensor:
+        """Overwrite the values with those of `source`, which must broadcast to the shape."""
+        self[...] = source
+        return self
+
+    def fill_(self, value: float) -> Tensor:
+        """Overwrite every element with `value`."""
+        return self.copy_(value)
+
+    def zero_(self) -> Tensor:
+        """Overwrite every element with zero."""
+        return self.copy_(0)
+
+    def add_(self, other: Any, alpha: float = 1) -> Tensor:
+        """Add `alpha * other` in place."""
+        return self.copy_(self.array + alpha * raw(other, self))
+
+    def sub_(self, other: Any, alpha: float = 1) -> Tensor:
+        """Subtract `alpha * other` in place."""
+        return self.add_(other, -alpha)
+
+    def mul_(self, other: Any) -> Tensor:
+        """Multiply by `other` in place."""
+        return self.copy_(self.array * raw(other, self))
+
+    def div_(self, other: Any) -> Tensor:
+        """Divide by `other` in place."""
+        return self.copy_(self.array / raw(other, self))
+
+
+def raw(value: Any, like: Tensor) -> Any:
+    """The array (or number) behind `value`, which must be on the device of `like`."""
+    array = value.array if isinstance(value, Tensor) else value
+    if is_array(array) and array.shape and backend_of(array) is not like.backend:
+        raise DeviceError(
+            "in-place", f"a value on {like.device!r}", f"one on {backend_of(array).name!r}"
+        )
+    return array
+
+
+def leaf_node(shape: tuple[int, ...]) -> Node:
+    """A new node at which gradients collect."""
+    node = Node(LEAF, (), (), None, shape)
+    node.watch = Watch(keep=True)
+    return node
+
+
+def watch_of(node: Node) -> Watch:
+    """The watch of a node, made when first wanted."""
+    if node.watch is None:
+        node.watch = Watch(keep=False)
+    return node.watch
+
+
+def check_dim(dim: Any, ndim: int, called: str) -> int:
+    """`dim` counted from the front; negative numbers count from the back."""
+    if isinstance(dim, bool) or not hasattr(dim, "__index__"):
+        raise DTypeError(called, "dim as an integer", repr(dim))
+    index = dim.__index__()
+    if not -max(ndim, 1) <= index < max(ndim, 1):
+        raise ShapeError(called, f"-{ndim} <= dim < {ndim}", f"dim={index}")
+    return int(index) % max(ndim, 1)
+
+
+def _rebuild(array: np.ndarray[Any, Any], device: str, requires_grad: bool) -> Tensor:
+    return Tensor(get_backend(device).from_numpy(array)).requires_grad_(requires_grad)
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def method(*names: str) -> Callable[[F], F]:
+    """Decorator for the floors above: the function is a method of Tensor under these names."""
+
+    def attach(function: F) -> F:
+        for name in names:
+            setattr(Tensor, name, function)
+        return function
+
+    return attach
+
+
+# --------------------------------------------------------------------------------- from data
+def tensor(
+    data: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """A new tensor with a copy of `data`: numbers, nested lists, an array or a tensor.
+
+    Python floats become the default dtype (float32); arrays keep theirs.
+
+    Raises:
+        ShapeError: a ragged list. DTypeError: elements that are not numbers, an integer tensor
+        asked for gradients. DeviceError, ArgumentError: a device that is not there.
+
+    >>> tensor([[1, 2], [3, 4]]).shape
+    (2, 2)
+    """
+    backend = _device_for(data, device)
+    source = data.detach().array if isinstance(data, Tensor) else data
+    if not is_array(source):
+        source = _from_python(source, dtype)
+    wanted = check_dtype(source.dtype if dtype is None else dtype, "tensor")
+    if is_array(source) and backend_of(source) is not backend:
+        source = backend.from_numpy(backend_of(source).to_numpy(source))
+    made = Tensor(backend.xp.array(source, dtype=wanted, copy=True))
+    return made.requires_grad_() if requires_grad else made
+
+
+def _device_for(data: Any, device: Any) -> Backend:
+    if device is not None:
+        return get_backend(device)
+    array = data.array if isinstance(data, Tensor) else data
+    return backend_of(array) if is_array(array) else get_backend("cpu")
+
+
+def _from_python(data: Any, dtype: Any) -> np.ndarray[Any, Any]:
+    """Numbers and nested lists as an array; refuses what NumPy would make objects of."""
+    if isinstance(data, np.ndarray):
+        raise DTypeError("tensor", "a plain ndarray", type(data).__name__, "np.asarray(…) first")
+    if data is None or isinstance(data, (str, bytes, dict, set)):
+        raise DTypeError("tensor", "numbers, nested lists, an array or a tensor", repr(data)[:60])
+    try:
+        array = np.array(data)
+    except AutodiffError:
+        raise DTypeError("tensor", "numbers", "tensors with gradients", "use tg.stack") from None
+    except (ValueError, TypeError) as error:
+        raise ShapeError("tensor", "lists of equal lengths", f"a ragged list ({error})") from None
+    except OverflowError as error:
+        raise DTypeError("tensor", "numbers that fit a dtype", str(error)) from None
+    if array.dtype.kind not in "fiub":
+        raise DTypeError("tensor", "real numbers", f"elements of dtype {array.dtype}")
+    if dtype is None and array.dtype.kind == "f":
+        return array.astype(get_default_dtype())
+    return array
+
+
+def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
+    """`data` as a tensor: itself if it is one that fits, else shared memory, else a copy."""
+    if isinstance(data, Tensor):
+        fits = dtype is None or data.dtype == np.dtype(dtype)
+        same = device is None or data.backend is get_backend(device)
+        return data if fits and same else data.to(device=device, dtype=dtype)
+    if is_array(data) and dtype is None and device is None and not isinstance(data, np.generic):
+        return Tensor(data) if data.dtype in DTYPES and data.dtype.isnative else tensor(data)
+    return tensor(data, dtype, device)
+
+
+def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
+    """A tensor that shares the memory of a NumPy array: changing one changes the other."""
+    if not isinstance(array, np.ndarray):
+        raise DTypeError("from_numpy", "a numpy.ndarray", type(array).__name__, "use tg.tensor")
+    check_dtype(array.dtype, "from_numpy")
+    return Tensor(array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("=")))
+
+
+def from_dlpack(source: Any) -> Tensor:
+    """A tensor that shares memory with any array that speaks DLPack."""
+    if not hasattr(source, "__dlpack__"):
+        raise DTypeError("from_dlpack", "an object with __dlpack__", type(source).__name__)
+    on_host = source.__dlpack_device__()[0] in (1, 3)
+    xp = get_backend("cpu" if on_host else "cuda").xp
+    return Tensor(xp.from_dlpack(source))
+
+
+def check_shape(shape: Any, called: str) -> tuple[int, ...]:
+    """A shape given as numbers or as one sequence; sizes are not negative and fit memory."""
+    if len(shape) == 1 and not hasattr(shape[0], "__index__"):
+        shape = tuple(shape[0])
+    count = 1
+    for size in shape:
+        if isinstance(size, (bool, float)) or not hasattr(size, "__index__"):
+            raise DTypeError(called, "integer sizes", repr(shape))
+        if size < 0:
+            raise ShapeError(called, "sizes >= 0", str(tuple(shape)))
+        count *= int(size)
+    if count >= 2**60:
+        raise ShapeError(called, "a shape that fits memory", str(tuple(shape)))
+    return tuple(int(size) for size in shape)
+
