@@ -1,7 +1,9 @@
-"""What a network has to beat: n-gram models of text, persistence and linear AR of series."""
+"""What a network has to beat: n-gram models of text, linear forecasts of series, and the score."""
 
 from __future__ import annotations
 
+from .autoregressive import LinearAR, persistence
+from .metrics import nmse, nrmse84
 from .ngram import NGram
 
-__all__ = ["NGram"]
+__all__ = ["LinearAR", "NGram", "nmse", "nrmse84", "persistence"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .series import SplitInTime, Standardizer, Windows, read_csv, split_in_time, windows
 from .streams import ContinuousBatches, LengthBatches, PaddedBatch, pad_sequence
 from .text import CharVocabulary, builtin_text, read_text, train_validation_split
 
@@ -10,8 +11,14 @@ __all__ = [
     "ContinuousBatches",
     "LengthBatches",
     "PaddedBatch",
+    "SplitInTime",
+    "Standardizer",
+    "Windows",
     "builtin_text",
     "pad_sequence",
+    "read_csv",
     "read_text",
+    "split_in_time",
     "train_validation_split",
+    "windows",
 ]
