@@ -1,0 +1,19 @@
+"""Which room stands on which floor: the one table that the tests of the house read."""
+
+from __future__ import annotations
+
+__all__ = ["FLOORS", "FLOOR_OF", "PACKAGE"]
+
+PACKAGE = "tinygrad_rnn"
+FLOORS = {
+    0: ["_version", "backend", "errors"],
+    1: ["create", "graph", "tensor", "tree"],
+    2: ["ops"],
+    3: ["autodiff", "checkpointing", "scan"],
+    4: ["compiler", "functional", "losses", "testing"],
+    5: ["baselines", "data", "nn", "optim"],
+    6: ["decode", "draw", "parallel", "train"],
+    7: [PACKAGE],  # the façade: what `import tinygrad_rnn` offers
+    8: ["__main__", "cli"],
+}
+FLOOR_OF = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
