@@ -43,3 +43,9 @@ def finite_array(called: str, name: str, values: ArrayLike) -> NDArray[np.float6
         place = wrong[0].tolist()
         raise DataError(called, f"finite {name}", f"{array[tuple(place)]} at index {place}")
     return array
+
+
+def shorten(value: object, width: int = 60) -> str:
+    """What ``repr`` shows of a value, cut off where a message would become unreadable."""
+    shown = repr(value)
+    return shown if len(shown) <= width else shown[: width - 1] + "…"

@@ -18,8 +18,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from tinygrad_rnn.errors import ArgumentError, DataError, ShapeError
 
-from ._checks import finite_array, whole_number
-from .text import PathName, read_text
+from ._checks import finite_array, shorten, whole_number
+from .text import PathName, read_file
 
 __all__ = ["SplitInTime", "Standardizer", "Windows", "read_csv", "split_in_time", "windows"]
 
@@ -72,7 +72,7 @@ def _rows(path: PathName, delimiter: str) -> list[tuple[int, list[str]]]:
 
 
 def _parse(path: PathName, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    reader = csv.reader(io.StringIO(read_text(path)), delimiter=delimiter, strict=True)
+    reader = csv.reader(io.StringIO(read_file("read_csv", path)), delimiter=delimiter, strict=True)
     try:
         for row in reader:
             yield reader.line_num, [cell.strip() for cell in row]
@@ -84,10 +84,8 @@ def _parse(path: PathName, delimiter: str) -> Iterator[tuple[int, list[str]]]:
 def _column(path: PathName, header: list[str], name: str) -> int:
     count = header.count(name)
     if count != 1:
-        got = f"{count or 'none'} among {', '.join(map(repr, header))} in {path}"
-        hint = "the first row must name the columns" if count == 0 else None
-        if len(header) == 1 and count == 0:
-            hint = "is the file separated by something else than the delimiter?"
+        got = f"{count or 'none'} among {shorten(header)} in {path}"
+        hint = "the first row must name the columns; is the delimiter right?"
         raise DataError("read_csv", f"one column {name!r}", got, hint)
     return header.index(name)
 
@@ -102,7 +100,7 @@ def _numbers(
     for column in columns:
         number = _number(cells[column])
         if number is None:
-            found = repr(cells[column]) if cells[column] else "an empty cell"
+            found = shorten(cells[column]) if cells[column] else "an empty cell"
             got = f"{found} in line {line}, column {header[column]!r} of {path}"
             raise DataError("read_csv", "a finite number", got)
         numbers.append(number)

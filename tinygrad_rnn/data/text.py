@@ -17,6 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from tinygrad_rnn.errors import ArgumentError, DataError, DTypeError, IndexRangeError, ShapeError
 
+from ._checks import shorten
+
 __all__ = ["CharVocabulary", "builtin_text", "read_text", "train_validation_split"]
 
 IntArray = NDArray[np.int64]
@@ -51,37 +53,38 @@ def read_text(paths: PathName | Sequence[PathName]) -> str:
         paths = [paths]
     if not paths:
         raise ArgumentError("read_text", "at least one path", "none")
-    return "".join(_read_one(Path(path)) for path in paths)
+    return "".join(read_file("read_text", path) for path in paths)
 
 
-def _read_one(path: Path) -> str:
-    data = _read_bytes(path)
+def read_file(called: str, path: PathName) -> str:
+    """One file for ``read_text`` and for what else reads text; ``called`` is who is asking."""
+    data = _read_bytes(called, path)
     start = len(codecs.BOM_UTF8) if data.startswith(codecs.BOM_UTF8) else 0
     if len(data) == start:
-        raise DataError("read_text", "a file with text in it", f"an empty one ({path})")
+        raise DataError(called, "a file with text in it", f"an empty one ({path})")
     try:
         text = data[start:].decode("utf-8")
     except UnicodeDecodeError as error:
-        raise _not_utf8(path, data, start + error.start) from error
+        raise _not_utf8(called, path, data, start + error.start) from error
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _read_bytes(path: Path) -> bytes:
+def _read_bytes(called: str, path: PathName) -> bytes:
     # Only regular files: a device or a pipe could keep the reader waiting for ever.
     if not os.path.isfile(path):
         found = "a directory" if os.path.isdir(path) else "something else"
         got = found if os.path.lexists(path) else "no such file"
-        raise DataError("read_text", "a regular file", f"{got} ({path})")
+        raise DataError(called, "a regular file", f"{got} ({path})")
     try:
-        return path.read_bytes()
+        return Path(path).read_bytes()
     except OSError as error:
-        raise DataError("read_text", "a readable file", f"{error.strerror} ({path})") from error
+        raise DataError(called, "a readable file", f"{error.strerror} ({path})") from error
 
 
-def _not_utf8(path: Path, data: bytes, offset: int) -> DataError:
+def _not_utf8(called: str, path: PathName, data: bytes, offset: int) -> DataError:
     line = data.count(b"\n", 0, offset) + 1
     got = f"byte 0x{data[offset]:02x} at offset {offset}, line {line} of {path}"
-    return DataError("read_text", "UTF-8 text", got, "convert the file to UTF-8 first")
+    return DataError(called, "UTF-8 text", got, "convert the file to UTF-8 first")
 
 
 class CharVocabulary:
@@ -100,7 +103,7 @@ class CharVocabulary:
     def __init__(self, symbols: str) -> None:
         if not symbols or list(symbols) != sorted(set(symbols)):
             expected = "one or more different symbols in order of code point"
-            raise DataError("CharVocabulary", expected, _shorten(symbols))
+            raise DataError("CharVocabulary", expected, shorten(symbols))
         self.symbols = symbols
         self._codes = _code_points(symbols)
         # The last entry answers for every code point beyond the largest known one.
@@ -118,7 +121,7 @@ class CharVocabulary:
         symbols = state.get("symbols")
         if not isinstance(symbols, str):
             expected = "a mapping with the string 'symbols'"
-            raise DataError("CharVocabulary.from_dict", expected, _shorten(state))
+            raise DataError("CharVocabulary.from_dict", expected, shorten(state))
         return cls(symbols)
 
     def to_dict(self) -> dict[str, Any]:
@@ -182,11 +185,6 @@ class CharVocabulary:
 
 def _code_points(text: str) -> NDArray[np.uint32]:
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
-
-
-def _shorten(value: object, width: int = 40) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= width else shown[: width - 1] + "…"
 
 
 def train_validation_split(
