@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable
 from hashlib import sha256
@@ -59,7 +60,9 @@ def test_the_damaged_array_is_named(path: Path, good: bytes) -> None:
 
 def test_no_truncation_goes_unnoticed(path: Path, good: bytes) -> None:
     messages = [refusal(path, good[:length]) for length in range(len(good))]
+    start = 8 + int.from_bytes(good[:8], "little")
     assert messages[0] == "a checkpoint expected, got an empty file"
+    assert set(messages[1:start]) == {"a checkpoint expected, got a foreign, cut or damaged file"}
     assert messages[-1].endswith("hint: the file was cut short or something was appended")
 
 
@@ -194,12 +197,16 @@ def test_a_malformed_text_is_refused(
     assert message in refusal(path, sealed(text, b""))
 
 
-def test_a_header_beyond_the_limit_is_not_even_read(path: Path) -> None:
+def test_a_header_beyond_the_limit_is_not_even_read() -> None:
+    class Watched(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            assert size is not None and 0 < size < 1000
+            return super().read(size)
+
     length = 100 << 20
-    with path.open("wb") as file:
-        file.write(length.to_bytes(8, "little") + b"{" + b" " * 600)
-        file.truncate(8 + length)  # sparse
-    assert refusal(path) == f"a header of at most {8 << 20} bytes expected, got {length}"
+    file = Watched(length.to_bytes(8, "little") + b"{" + b" " * 1000)
+    with pytest.raises(CheckpointError, match=f"at most {8 << 20} bytes expected, got {length}"):
+        tensorfile.read_header("here", file, 8 + length)
 
 
 def test_a_bool_that_is_neither_true_nor_false_is_refused(path: Path) -> None:

@@ -52,7 +52,8 @@ CODES = {
 _ITEMSIZE = {code: np.dtype(name).itemsize for name, code in CODES.items()}
 # Quotes inside JSON strings are escaped, so only the metadata key itself can match.
 _SEAL = re.compile(rf'"{MARK}":"([0-9a-f]{{64}}) '.encode())
-_PICKLE = re.compile(rb"\x80[\x02-\x05]|\([dl]p|[}\](]q\x00")
+# The NUL would make it the length of a header cut short.
+_PICKLE = re.compile(rb"\x80[\x02-\x05][^\0]|\([dl]p|[}\]]q\x00")
 _MAGIC = (
     (b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
     (b"\x93NUMPY", "a NumPy .npy file"),
