@@ -9,17 +9,7 @@
 
 from . import errors, ops
 from ._version import __version__
-from .autodiff import (
-    gnvp,
-    grad,
-    gradients,
-    hessian,
-    hvp,
-    jacobian,
-    jvp,
-    value_and_grad,
-    vjp,
-)
+from .autodiff import gradients
 from .backend import cuda_is_available
 from .checkpointing import checkpoint
 from .create import (
@@ -42,6 +32,7 @@ from .create import (
     zeros,
     zeros_like,
 )
+from .forward import jvp
 from .graph import (
     detect_anomaly,
     enable_grad,
@@ -53,13 +44,16 @@ from .ops.conv import conv1d
 from .ops.elementwise import *  # noqa: F403
 from .ops.indexing import (
     argsort,
+    chunk,
     gather,
     index_select,
     one_hot,
     scatter_add,
     sort,
+    split,
     take_along_dim,
     topk,
+    unbind,
 )
 from .ops.linalg import dot, einsum, matmul, outer
 from .ops.reduce import (
@@ -83,7 +77,6 @@ from .ops.reduce import (
 from .ops.shape import (
     broadcast_to,
     cat,
-    chunk,
     clone,
     expand,
     flatten,
@@ -92,12 +85,10 @@ from .ops.shape import (
     pad,
     permute,
     reshape,
-    split,
     squeeze,
     stack,
     swapaxes,
     transpose,
-    unbind,
     unsqueeze,
 )
 from .scan import scan
@@ -119,3 +110,4 @@ from .tensor import (
     tensor,
     uint8,
 )
+from .transforms import gnvp, grad, hessian, hvp, jacobian, value_and_grad, vjp

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .autodiff import _item, pull
+from .autodiff import item, pull
 from .create import get_rng_state, set_rng_state
 from .graph import INTERPRETERS, Node, Primitive, enable_grad, grad_mode
 from .tensor import Tensor
@@ -59,7 +59,7 @@ def checkpoint(function: Callable[..., Any], *args: Any) -> Any:
 def outputs_of(core: Node, arrays: Sequence[Any], differentiable: Sequence[bool]) -> list[Tensor]:
     """The outputs of a node that has several, each with a node of its own that picks it."""
     return [
-        Tensor(a, Node(_item, (core,), (), {"position": i, "count": len(arrays)}, a.shape))
+        Tensor(a, Node(item, (core,), (), {"position": i, "count": len(arrays)}, a.shape))
         if wanted
         else Tensor(a)
         for i, (a, wanted) in enumerate(zip(arrays, differentiable, strict=True))

@@ -25,6 +25,7 @@ from .errors import AnomalyError, AutodiffError, DTypeError
 __all__ = [
     "INTERPRETERS",
     "LEAF",
+    "REVERSE_UNDER",
     "Node",
     "Primitive",
     "PrimitiveFunction",
@@ -248,6 +249,8 @@ def _has_nan(array: Array) -> bool:
 
 # --------------------------------------------------------------------------------- interpreters
 INTERPRETERS: dict[type, Callable[[Primitive, tuple[Any, ...], dict[str, Any]], Any]] = {}
+# how to take gradients(outputs, inputs, cotangents) when some of them carry such a payload
+REVERSE_UNDER: dict[type, Callable[[list[Any], list[Any], list[Any]], list[Any]]] = {}
 
 
 def interpreter_for(

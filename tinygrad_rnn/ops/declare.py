@@ -197,6 +197,21 @@ class _Names:
         first, *rest = slots
         return lambda g, saved, node: function(g, saved[first], *[saved[s] for s in rest])
 
+    def unbroadcasting_rule(self, i: int, function: Callable[..., Any] | None) -> Rule | None:
+        """The rule of one of several inputs that broadcast: the transpose of that is a sum."""
+        rule = self.rule(i, function)
+        if rule is None or function is None:
+            return None
+        slots = self.slots[i]
+        only = slots[0] if len(slots) == 1 and not self.params[i] else None
+
+        def vjp(g: Any, saved: Any, node: Node) -> Any:
+            cotangent = rule(g, saved, node) if only is None else function(g, saved[only])
+            shape = node.parents[i].shape  # type: ignore[union-attr]
+            return cotangent if cotangent.shape == shape else unbroadcast(cotangent, shape)
+
+        return vjp
+
     def saver(self) -> Callable[[Sequence[bool], Any, Sequence[Any]], tuple[Any, ...]]:
         """What to keep, given which inputs need a gradient: values no rule will name are None."""
 
@@ -261,7 +276,8 @@ def elementwise(
         ]
         return _sum(terms)
 
-    rules = [_unbroadcasting(plan.rule(i, d), i, len(names)) for i, d in enumerate(derivatives)]
+    make_rule = plan.rule if len(names) == 1 else plan.unbroadcasting_rule
+    rules = [make_rule(i, d) for i, d in enumerate(derivatives)]
     primitive = Primitive(
         name, "elementwise", forward, rules, jvp, plan.saver(), plan.sources,
         inputs=names, kernel=kernel, domain=domain, kinks=kinks, promote=promote,
@@ -292,23 +308,8 @@ def _fill(value: Any, shape: tuple[int, ...]) -> Any:
     return value if value.shape == shape else value.expand(shape)
 
 
-def _unbroadcasting(rule: Rule | None, i: int, arity: int) -> Rule | None:
-    """The transpose of broadcasting is a sum; it lives here and nowhere else."""
-    if rule is None or arity == 1:
-        return rule
-
-    def vjp(g: Any, saved: Any, node: Node) -> Any:
-        cotangent = rule(g, saved, node)
-        parent = node.parents[i]
-        if parent is None or cotangent.shape == parent.shape:
-            return cotangent
-        return unbroadcast(cotangent, parent.shape)
-
-    return vjp
-
-
 def unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
-    """Sum `g` over the axes along which `shape` was broadcast to it."""
+    """Sum `g` over the axes along which `shape` was broadcast to it; this lives here alone."""
     lead = g.ndim - len(shape)
     axes = (
         *range(lead),
@@ -454,7 +455,8 @@ def linear(
 
         rules: list[Any] = [variadic_rule]
     else:
-        rules = [plan.rule(i, t) for i, t in enumerate(transposes)]
+        make_rule = plan.unbroadcasting_rule if extra.get("broadcasts") else plan.rule
+        rules = [make_rule(i, t) for i, t in enumerate(transposes)]
     primitive = Primitive(
         name, "linear", forward, rules, jvp, plan.saver(), plan.sources,
         inputs=names, variadic=variadic, plan=plan, **extra,

@@ -8,6 +8,7 @@ Instead it gives a `Part`, and the parts of one node are settled together when b
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 from ..backend import backend_of, is_array
@@ -18,48 +19,52 @@ from .declare import bind, linear, nondifferentiable
 from .shape import expand
 
 __all__ = [
-    "Part", "argsort", "gather", "index_select", "one_hot", "scatter_add", "settle", "sort",
-    "take_along_dim", "topk",
+    "Part", "argsort", "chunk", "gather", "index_select", "one_hot", "scatter_add", "settle", "sort",
+    "split", "take_along_dim", "topk", "unbind",
 ]  # fmt: skip
 
 
 # --------------------------------------------------------------------------- parts of a whole
+Span = tuple[int, int, int]  # (axis, start, stop): whole rows start … stop−1 along one axis
+SCATTERED: Span = (-1, 0, 0)
+
+
 class Part:
-    """A cotangent that is `value` at `key` and zero elsewhere."""
+    """A cotangent that is `value` at `key` and zero elsewhere; `span` says it for a range of rows."""
 
-    __slots__ = ("key", "value")
+    __slots__ = ("key", "span", "value")
 
-    def __init__(self, value: Any, key: Any) -> None:
-        self.value, self.key = value, key
+    def __init__(self, value: Any, key: Any, span: Span | None = None) -> None:
+        self.value, self.key, self.span = value, key, span
 
 
 def settle(parts: Sequence[Part], total: Any, shape: tuple[int, ...]) -> Any:
     """The sum of parts (and of `total`, if not None) as one array, or one Tensor."""
     if type(parts[0].value) is Tensor:
-        keys = tuple(part.key for part in parts)
+        keys = tuple([part.key for part in parts])
         whole = bind(_assemble, [part.value for part in parts], {"keys": keys, "shape": shape})
         return whole if total is None else total + whole
-    values, keys = [part.value for part in parts], [part.key for part in parts]
-    return _put_together(backend_of(values[0]), values, keys, shape, total)
+    return _put_together(parts, shape, total)
 
 
-def _put_together(
-    backend: Any, values: Sequence[Any], keys: Sequence[Any], shape: Any, total: Any = None
-) -> Any:
-    disjoint, covering = _tiling(keys, shape)
+def _put_together(parts: Sequence[Part], shape: tuple[int, ...], total: Any = None) -> Any:
+    first = parts[0].value
+    backend = backend_of(first)
+    spans = sorted([part.span or _span(part.key, shape) for part in parts])
+    disjoint, covering = _tiling(spans, shape)
     if total is not None:
-        whole = total.copy()
+        whole, disjoint = total.copy(), False
     elif covering:
-        whole = backend.xp.empty(shape, dtype=values[0].dtype)
+        whole = backend.xp.empty(shape, first.dtype)
     else:
-        whole = backend.xp.zeros(shape, dtype=values[0].dtype)
-    for value, key in zip(values, keys, strict=True):
-        if _is_advanced(key):
-            backend.add_at(whole, key, value)
-        elif disjoint and total is None:
-            whole[key] = value
+        whole = backend.xp.zeros(shape, first.dtype)
+    for part in parts:
+        if disjoint:
+            whole[part.key] = part.value
+        elif _is_advanced(part.key):
+            backend.add_at(whole, part.key, part.value)
         else:
-            whole[key] += value
+            whole[part.key] += part.value
     return whole
 
 
@@ -67,47 +72,51 @@ def _is_advanced(key: Any) -> bool:
     return any(is_array(k) for k in key) if type(key) is tuple else is_array(key)
 
 
-def _tiling(keys: Sequence[Any], shape: tuple[int, ...]) -> tuple[bool, bool]:
-    """Whether the keys are disjoint ranges along one axis, and whether they cover it."""
-    ranges = [_range(key, shape) for key in keys]
-    axes = {r[0] for r in ranges if r is not None}
-    if len(axes) != 1 or None in ranges:
-        return False, False
-    spans = sorted((r[1], r[2]) for r in ranges if r is not None)
-    if any(a[1] > b[0] for a, b in zip(spans, spans[1:], strict=False)):
-        return False, False
-    axis = axes.pop()
-    return True, axis >= 0 and sum(b - a for a, b in spans) == shape[axis]
+def _tiling(spans: Sequence[Span], shape: tuple[int, ...]) -> tuple[bool, bool]:
+    """Whether sorted spans are disjoint ranges of one axis, and whether they cover it."""
+    axis, end = spans[0][0], 0
+    covered = 0
+    for one, start, stop in spans:
+        if one != axis or one < 0 or start < end:
+            return False, False
+        covered += stop - start
+        end = stop
+    return True, covered == shape[axis]
 
 
 _ALL = slice(None)
 
 
-def _range(key: Any, shape: tuple[int, ...]) -> tuple[int, int, int] | None:
-    """(axis, start, stop) if the key takes whole rows start … stop−1 along one axis."""
+def _span(key: Any, shape: tuple[int, ...]) -> Span:
+    """The rows that a key takes along one axis, if that is what it does."""
     keys = key if type(key) is tuple else (key,)
     axis = len(keys) - 1
-    if axis < 0 or any(k != _ALL or type(k) is not slice for k in keys[:-1]):
-        return None
+    if axis < 0 or any(type(k) is not slice or k != _ALL for k in keys[:-1]):
+        return SCATTERED
     last = keys[-1]
     if type(last) is slice:
         start, stop, step = last.indices(shape[axis])
-        return (axis, start, max(start, stop)) if step == 1 else None
+        return (axis, start, max(start, stop)) if step == 1 else SCATTERED
     if type(last) is not int:
-        return None
+        return SCATTERED
     start = last + shape[axis] if last < 0 else last
     return axis, start, start + 1
 
 
+def _assemble_forward(xp: Any, *values: Any, keys: Any, shape: tuple[int, ...]) -> Any:
+    return _put_together([Part(v, k) for v, k in zip(values, keys, strict=True)], shape)
+
+
 _assemble = linear(
     "assemble",
-    lambda xp, *values, keys, shape: _put_together(backend_of(values[0]), values, keys, shape),
+    _assemble_forward,
     lambda g, position, node, keys, shape: g[keys[position]],
     variadic=True,
 )
 
 # ------------------------------------------------------------------------------------ slicing
-_slice = linear("slice", lambda xp, x, key: x[key], lambda g, key: Part(g, key))
+_slice = linear("slice", lambda xp, x, key, span=None: x[key], lambda g, key, span=None: Part(g, key, span))
+_slice.rules = (lambda g, saved, node: Part(g, node.params["key"], node.params.get("span")),)
 _BASIC = frozenset((int, slice, type(None), type(Ellipsis)))
 
 
@@ -126,9 +135,21 @@ def getitem(x: Tensor, index: Any) -> Tensor:
         raise IndexRangeError("getitem", f"an index into shape {x.shape}", f"{index} ({error})") from None
     if type(out) is not type(array):
         out = backend_of(array).xp.asarray(out)
+    return _sliced(x, out, index, None)
+
+
+def _sliced(x: Tensor, out: Any, key: Any, span: Span | None) -> Tensor:
     if x.node is None or not grad_mode():
         return Tensor(out)
-    return Tensor(out, Node(_slice, (x.node,), (), {"key": index}, out.shape))
+    return Tensor(out, Node(_slice, (x.node,), (), {"key": key, "span": span}, out.shape))
+
+
+def rows(x: Any, axis: int, start: int, stop: int) -> Any:
+    """x[start:stop] along an axis, for those who know that it fits: `split` and its kind."""
+    key = (_ALL,) * axis + (slice(start, stop),)
+    if type(x) is not Tensor or type(x.array) in INTERPRETERS:
+        return x[key]
+    return _sliced(x, x.array[key], key, (axis, start, stop))
 
 
 def _getitem_general(x: Tensor, index: Any) -> Tensor:
@@ -206,6 +227,48 @@ def _declare_index() -> Any:
 
 
 _index = _declare_index()
+
+
+# ------------------------------------------------------------------------------------- cutting
+@method("split")
+def split(x: Any, size_or_sizes: Any, dim: int = 0) -> tuple[Any, ...]:
+    """Consecutive pieces along an axis: of one size (the last may be smaller), or of the sizes given."""
+    axis = check_dim(dim, x.ndim, "split")
+    total = x.shape[axis]
+    if hasattr(size_or_sizes, "__index__"):
+        size = int(size_or_sizes)
+        if size <= 0:
+            raise ArgumentError("split", "a size > 0", str(size))
+        sizes = [min(size, total - start) for start in range(0, total, size)] or [0]
+    else:
+        sizes = list(size_or_sizes)
+        if sum(sizes) != total or min(sizes, default=-1) < 0:
+            raise ShapeError("split", f"sizes >= 0 that sum to {total}", str(sizes))
+    ends = list(accumulate(sizes))
+    return tuple([rows(x, axis, end - size, end) for size, end in zip(sizes, ends, strict=True)])
+
+
+@method("chunk")
+def chunk(x: Any, chunks: int, dim: int = 0) -> tuple[Any, ...]:
+    """`chunks` pieces of equal size along an axis (the last may be smaller)."""
+    if chunks <= 0:
+        raise ArgumentError("chunk", "chunks > 0", str(chunks))
+    total = x.shape[check_dim(dim, x.ndim, "chunk")]
+    return split(x, max(1, -(-total // chunks)), dim)
+
+
+@method("unbind")
+def unbind(x: Any, dim: int = 0) -> tuple[Any, ...]:
+    """The slices along an axis, which they no longer have."""
+    lead = (slice(None),) * check_dim(dim, x.ndim, "unbind")
+    return tuple(x[(*lead, i)] for i in range(x.shape[len(lead)]))
+
+
+@method("__iter__")
+def _iterate(x: Tensor) -> Any:
+    if not x.ndim:
+        raise DTypeError("iter", "a tensor with at least one axis", "a 0-d tensor")
+    return iter(unbind(x))
 
 
 # --------------------------------------------------------------------------- by index arrays

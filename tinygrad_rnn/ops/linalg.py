@@ -7,7 +7,7 @@ from typing import Any
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..graph import INTERPRETERS
 from ..tensor import Tensor, as_tensor, method
-from .declare import _unbroadcasting, bind, fast_binary, linear
+from .declare import bind, fast_binary, linear
 from .shape import expand, permute, reshape
 
 __all__ = ["einsum", "matmul", "outer"]
@@ -18,8 +18,8 @@ _matmul = linear(
     lambda g, y: g @ y.swapaxes(-1, -2),
     lambda g, x: x.swapaxes(-1, -2) @ g,
     linear_in=(0, 1),
+    broadcasts=True,
 )
-_matmul.rules = tuple(_unbroadcasting(rule, i, 2) for i, rule in enumerate(_matmul.rules))
 _matmul_2d = fast_binary(_matmul, lambda xp: xp.matmul)
 
 

@@ -25,9 +25,8 @@ from ..tensor import (
 from .declare import bind, call, linear, unbroadcast
 
 __all__ = [
-    "broadcast_to", "cast", "cat", "chunk", "clone", "contiguous", "expand", "flatten", "flip",
-    "movedim", "pad", "permute", "reshape", "split", "squeeze", "stack", "swapaxes", "transpose",
-    "unbind", "unsqueeze",
+    "broadcast_to", "cast", "cat", "clone", "contiguous", "expand", "flatten", "flip", "movedim",
+    "pad", "permute", "reshape", "squeeze", "stack", "swapaxes", "transpose", "unsqueeze",
 ]  # fmt: skip
 
 
@@ -342,49 +341,3 @@ def pad(x: Any, widths: Sequence[int], value: float = 0.0) -> Any:
         return padded
     frame = call(_pad, as_tensor(x).detach() * 0 + 1, {"widths": full, "value": 0})
     return padded + (1 - frame) * value
-
-
-# ------------------------------------------------------------------------------------- cutting
-@method("split")
-def split(x: Any, size_or_sizes: Any, dim: int = 0) -> tuple[Any, ...]:
-    """Consecutive pieces along an axis: of one size (the last may be smaller), or of the sizes given."""
-    axis = check_dim(dim, x.ndim, "split")
-    total = x.shape[axis]
-    if hasattr(size_or_sizes, "__index__"):
-        size = int(size_or_sizes)
-        if size <= 0:
-            raise ArgumentError("split", "a size > 0", str(size))
-        sizes = [min(size, total - start) for start in range(0, total, size)] or [0]
-    else:
-        sizes = list(size_or_sizes)
-        if sum(sizes) != total or min(sizes, default=-1) < 0:
-            raise ShapeError("split", f"sizes >= 0 that sum to {total}", str(sizes))
-    lead = (slice(None),) * axis
-    pieces, start = [], 0
-    for size in sizes:
-        pieces.append(x[(*lead, slice(start, start + size))])
-        start += size
-    return tuple(pieces)
-
-
-@method("chunk")
-def chunk(x: Any, chunks: int, dim: int = 0) -> tuple[Any, ...]:
-    """`chunks` pieces of equal size along an axis (the last may be smaller)."""
-    if chunks <= 0:
-        raise ArgumentError("chunk", "chunks > 0", str(chunks))
-    total = x.shape[check_dim(dim, x.ndim, "chunk")]
-    return split(x, max(1, -(-total // chunks)), dim)
-
-
-@method("unbind")
-def unbind(x: Any, dim: int = 0) -> tuple[Any, ...]:
-    """The slices along an axis, which they no longer have."""
-    lead = (slice(None),) * check_dim(dim, x.ndim, "unbind")
-    return tuple(x[(*lead, i)] for i in range(x.shape[len(lead)]))
-
-
-@method("__iter__")
-def _iterate(x: Tensor) -> Any:
-    if not x.ndim:
-        raise DTypeError("iter", "a tensor with at least one axis", "a 0-d tensor")
-    return iter(unbind(x))

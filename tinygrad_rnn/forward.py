@@ -1,0 +1,133 @@
+"""Forward mode: the program is run on dual numbers.
+
+A dual number is a Tensor whose payload is a value and its tangent. Every operation on one comes to
+`_run_on_duals`, which runs it on the values and pushes the tangents through its jvp. Levels tell
+nested transforms apart, so that an inner one takes the duals of an outer one for constants. Reverse
+mode *under* forward mode is a pull on both halves, since differentiation commutes.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from .autodiff import gradients_of, others_may_ask
+from .create import ones_like, zeros_like
+from .errors import DTypeError, ShapeError
+from .graph import INTERPRETERS, REVERSE_UNDER, Primitive, require_float
+from .ops.declare import bind
+from .tensor import Tensor, as_tensor
+from .tree import flatten, unflatten
+
+__all__ = ["Dual", "jvp"]
+
+
+class Dual:
+    """The payload of a value and its tangent; `level` tells nested transforms apart."""
+
+    __slots__ = ("level", "primal", "tangent")
+
+    def __init__(self, primal: Tensor, tangent: Tensor, level: int) -> None:
+        self.primal, self.tangent, self.level = primal, tangent, level
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the value."""
+        return self.primal.shape
+
+    @property
+    def dtype(self) -> Any:
+        """The dtype of the value."""
+        return self.primal.dtype
+
+    def __repr__(self) -> str:
+        return f"Dual({self.primal!r}, {self.tangent!r})"
+
+
+_levels = itertools.count(1)
+
+
+def _run_on_duals(primitive: Primitive, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
+    level = max(a.array.level for a in args if type(getattr(a, "array", None)) is Dual)
+    primals: list[Any] = []
+    tangents: list[Tensor | None] = []
+    for arg in args:
+        mine = type(getattr(arg, "array", None)) is Dual and arg.array.level == level
+        plain = hasattr(arg, "dtype") and type(arg) is not Tensor
+        primals.append(arg.array.primal if mine else as_tensor(arg) if plain else arg)
+        tangents.append(arg.array.tangent if mine else None)
+    out = bind(primitive, primals, params)
+    if isinstance(out, Tensor) and type(out.array) not in INTERPRETERS and out.dtype.kind != "f":
+        return out
+    tangent = primitive.jvp(tangents, primals, out, params)
+    return out if tangent is None else Tensor(Dual(out, tangent, level))
+
+
+
+
+def _reverse(ys: list[Any], xs: list[Any], cs: list[Any]) -> list[Any]:
+    """Reverse mode under forward mode: d/dε of a gradient is the gradient of the d/dε."""
+    level = max(t.array.level for t in (*ys, *xs, *cs) if type(getattr(t, "array", None)) is Dual)
+    y, dy = halves(ys, level)
+    x, _ = halves(xs, level)
+    c, dc = halves([ones_like(p) if g is None else g for p, g in zip(y, cs, strict=True)], level)
+    value = gradients_of(y, x, c, True, True)
+    pairs = [(t, g) for t, g in zip(dy, c, strict=True) if t is not None and t.requires_grad]
+    pairs += [(p, g) for p, g in zip(y, dc, strict=True) if g is not None]
+    change: list[Any] = [None] * len(x)
+    if pairs:
+        change = gradients_of([p for p, _ in pairs], x, [g for _, g in pairs], True, True)
+    roots = [t.node for t in (*y, *(t for t, _ in pairs)) if t.node is not None]
+    if not others_may_ask(roots, {t.node for t in x if t.node is not None}):
+        value, change = ([None if t is None else t.detach() for t in half] for half in (value, change))
+    return [
+        v if d is None else Tensor(Dual(zeros_like(p) if v is None else v, d, level))
+        for p, v, d in zip(x, value, change, strict=True)
+    ]
+
+
+def halves(tensors: Sequence[Any], level: int) -> tuple[list[Any], list[Any]]:
+    mine = [type(t.array) is Dual and t.array.level == level for t in tensors]
+    return (
+        [t.array.primal if m else t for t, m in zip(tensors, mine, strict=True)],
+        [t.array.tangent if m else None for t, m in zip(tensors, mine, strict=True)],
+    )
+
+
+INTERPRETERS[Dual] = _run_on_duals
+REVERSE_UNDER[Dual] = _reverse
+
+
+def jvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) -> Any:
+    """(f(x), ∂f/∂x · tangent): forward mode; both are trees like the output.
+
+    Raises:
+        ShapeError, DTypeError: tangents that are not like the primals.
+
+    >>> from tinygrad_rnn import tensor
+    >>> y, dy = jvp(lambda x: x * x, (tensor(3.0),), (tensor(1.0),))
+    >>> float(dy)
+    6.0
+    """
+    xs, structure = flatten(tuple(primals))
+    ts, other = flatten(tuple(tangents))
+    if other != structure:
+        raise ShapeError("jvp", "tangents structured like the primals", f"{len(ts)} and {len(xs)}")
+    level = next(_levels)
+    duals = [_dual(x, t, level) for x, t in zip(xs, ts, strict=True)]
+    out = function(*unflatten(structure, duals))
+    leaves, out_structure = flatten(out)
+    value, change = halves([as_tensor(leaf) for leaf in leaves], level)
+    filled = [zeros_like(v) if t is None else t for v, t in zip(value, change, strict=True)]
+    return unflatten(out_structure, value), unflatten(out_structure, filled)
+
+
+def _dual(x: Any, t: Any, level: int) -> Tensor:
+    primal, tangent = as_tensor(x), as_tensor(t)
+    require_float("jvp", primal.dtype)
+    if primal.shape != tangent.shape:
+        raise ShapeError("jvp", f"a tangent of shape {primal.shape}", str(tangent.shape))
+    if primal.dtype != tangent.dtype:
+        raise DTypeError("jvp", f"a tangent of dtype {primal.dtype}", str(tangent.dtype))
+    return Tensor(Dual(primal, tangent, level))

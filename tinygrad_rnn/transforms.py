@@ -1,0 +1,189 @@
+"""Transforms: functions that take a function and give its derivative, in any nesting.
+
+Legend: J the Jacobian ∂f/∂x, H the Hessian of a scalar function, v a vector like x.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from .autodiff import gradients_of
+from .create import zeros_like
+from .errors import AutodiffError, ShapeError
+from .forward import Dual, jvp
+from .graph import Node, enable_grad, grad_mode, require_float
+from .ops.declare import linear
+from .ops.shape import stack
+from .tensor import Tensor, as_tensor, leaf_node
+from .tree import flatten, tree_map, unflatten
+
+__all__ = ["gnvp", "grad", "hessian", "hvp", "jacobian", "value_and_grad", "vjp"]
+
+_alias = linear("alias", lambda xp, x: x, lambda g: g)
+
+
+def _fresh(x: Any) -> Tensor:
+    """The value of `x` as a new point of the graph: gradients stop here, those outside go on."""
+    value = as_tensor(x)
+    if type(value.array) is Dual:
+        dual = value.array
+        return Tensor(Dual(_fresh(dual.primal), dual.tangent, dual.level))
+    require_float("grad", value.dtype)
+    if value.node is None:
+        return Tensor(value.array, leaf_node(value.shape))
+    with enable_grad():
+        return Tensor(value.array, Node(_alias, (value.node,), (), {}, value.shape))
+
+
+def vjp(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any], Any]]:
+    """(f(x), pullback): reverse mode; pullback(cotangent) is a tuple of trees like the primals.
+
+    >>> from tinygrad_rnn import tensor
+    >>> y, pullback = vjp(lambda x: x * x, tensor(3.0))
+    >>> float(pullback(tensor(1.0))[0])
+    6.0
+    """
+    inputs = tree_map(_fresh, primals)
+    with enable_grad():
+        out = function(*inputs)
+    xs = flatten(inputs)[0]
+    ys, structure = flatten(out)
+
+    def pullback(cotangent: Any) -> Any:
+        cs, given = flatten(cotangent)
+        if given != structure:
+            raise ShapeError("pullback", "a cotangent structured like the output", repr(given))
+        found = _pull_or_zero([as_tensor(y) for y in ys], xs, cs)
+        return unflatten(flatten(primals)[1], found)
+
+    return tree_map(_outside, out), pullback
+
+
+def _outside(y: Any) -> Any:
+    """An output as the caller may see it: without the graph, unless the caller has one too."""
+    if not isinstance(y, Tensor) or y.node is None:
+        return y
+    return y if grad_mode() else y.detach()
+
+
+def _pull_or_zero(ys: list[Any], xs: list[Any], cs: list[Any], create: bool | None = None) -> Any:
+    live = [(y, c) for y, c in zip(ys, cs, strict=True) if y.requires_grad]
+    found: list[Any] = [None] * len(xs)
+    if not grad_mode():
+        create = False
+    if live:
+        found = gradients_of([y for y, _ in live], xs, [c for _, c in live], True, create)
+    return [zeros_like(x) if g is None else g for x, g in zip(xs, found, strict=True)]
+
+
+def value_and_grad(
+    function: Callable[..., Any], argnums: int | tuple[int, ...] = 0, has_aux: bool = False
+) -> Callable[..., Any]:
+    """A function that gives (f(…), ∂f/∂argument); f gives one number, or (number, aux)."""
+
+    def differentiate(*args: Any, **options: Any) -> Any:
+        numbers = (argnums,) if isinstance(argnums, int) else argnums
+        fresh = list(args)
+        for n in numbers:
+            fresh[n] = tree_map(_fresh, args[n])
+        with enable_grad():
+            out = function(*fresh, **options)
+        value = out[0] if has_aux else out
+        if not isinstance(value, Tensor) or value.numel() != 1:
+            got = getattr(value, "shape", type(value).__name__)
+            raise AutodiffError("grad", "a function that gives one number", got, "use jacobian")
+        xs, structure = flatten([fresh[n] for n in numbers])
+        found = unflatten(structure, _pull_or_zero([value], xs, [None]))
+        return out, found[0] if isinstance(argnums, int) else tuple(found)
+
+    return differentiate
+
+
+def grad(
+    function: Callable[..., Any], argnums: int | tuple[int, ...] = 0, has_aux: bool = False
+) -> Callable[..., Any]:
+    """A function that gives ∂f/∂argument, a tree like the argument; nests to any order.
+
+    (For tensors already computed, as `torch.autograd.grad`, use `gradients`.)
+
+    >>> from tinygrad_rnn import tensor
+    >>> float(grad(grad(lambda x: x * x * x))(tensor(2.0)))
+    12.0
+    """
+    both = value_and_grad(function, argnums, has_aux)
+
+    def gradient(*args: Any, **options: Any) -> Any:
+        out, found = both(*args, **options)
+        return (found, out[1]) if has_aux else found
+
+    return gradient
+
+
+def hvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) -> Any:
+    """Hessian times vector, H v, forward over reverse: about the price of two gradients.
+
+    >>> from tinygrad_rnn import tensor
+    >>> float(hvp(lambda x: x ** 3, (tensor(2.0),), (tensor(1.0),))[0])
+    12.0
+    """
+    numbers = tuple(range(len(primals)))
+    return jvp(grad(function, numbers), primals, tangents)[1]
+
+
+def gnvp(
+    model: Callable[..., Any], loss: Callable[[Any], Any], primals: Sequence[Any], tangents: Sequence[Any]
+) -> Any:
+    """Gauss–Newton product Jᵀ H_L J v for loss(model(x)) (Schraudolph 2002; Martens 2010).
+
+    J is the Jacobian of the model, H_L the Hessian of the loss in the model's output.
+    """
+    out, pushed = jvp(model, primals, tangents)
+    curved = hvp(loss, (out,), (pushed,))[0]
+    return vjp(model, *primals)[1](curved)
+
+
+def jacobian(
+    function: Callable[..., Any], argnums: int = 0, mode: str = "reverse"
+) -> Callable[..., Tensor]:
+    """A function that gives ∂f/∂argument of shape output.shape + argument.shape.
+
+    `mode` "reverse" costs a pullback for each output element, "forward" a jvp for each input one.
+    """
+
+    def full(*args: Any) -> Tensor:
+        def of_one(x: Any) -> Any:
+            return function(*args[:argnums], x, *args[argnums + 1 :])
+
+        x = as_tensor(args[argnums])
+        if mode == "forward":
+            columns = [jvp(of_one, (x,), (e,))[1] for e in _basis(x)]
+            out_shape = columns[0].shape
+            whole = _stacked(columns)
+            return whole.permute(*range(1, whole.ndim), 0).reshape(*out_shape, *x.shape)
+        out, pullback = vjp(of_one, x)
+        rows = [pullback(e)[0] for e in _basis(out)]
+        return _stacked(rows).reshape(*out.shape, *x.shape)
+
+    return full
+
+
+def _basis(like: Tensor) -> list[Tensor]:
+    xp = like.backend.xp
+    eye = xp.eye(like.numel(), dtype=like.dtype)
+    return [Tensor(row.reshape(like.shape)) for row in eye]
+
+
+def _stacked(rows: Sequence[Tensor]) -> Tensor:
+    stacked: Tensor = stack(list(rows))
+    return stacked
+
+
+def hessian(function: Callable[..., Any], argnums: int = 0) -> Callable[..., Tensor]:
+    """A function that gives the matrix of second derivatives, of shape x.shape + x.shape.
+
+    >>> from tinygrad_rnn import tensor
+    >>> hessian(lambda x: (x ** 3).sum())(tensor([1.0, 2.0])).tolist()
+    [[6.0, 0.0], [0.0, 12.0]]
+    """
+    return jacobian(grad(function, argnums), argnums)
