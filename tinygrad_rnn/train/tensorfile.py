@@ -26,9 +26,9 @@ from ..errors import CheckpointError
 __all__ = [
     "CODES",
     "FORMAT_VERSION",
+    "Layout",
     "MARK",
     "UNSEALED",
-    "Layout",
     "check_arrays",
     "flaw_of_name",
     "read_header",
