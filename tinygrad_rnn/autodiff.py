@@ -36,7 +36,7 @@ from .graph import (
     touched_since,
 )
 from .ops.declare import linear
-from .ops.indexing import Part, settle
+from .ops.parts import PARTIALS, Item, settle
 from .tensor import Tensor, as_tensor, method
 from .tree import flatten, unflatten
 
@@ -44,15 +44,6 @@ __all__ = ["backward", "gradients", "pull"]
 
 
 # ------------------------------------------------------------------------------- reverse mode
-class Item:
-    """The cotangent of one output of a node that has several."""
-
-    __slots__ = ("count", "position", "value")
-
-    def __init__(self, value: Any, position: int, count: int) -> None:
-        self.value, self.position, self.count = value, position, count
-
-
 item = linear("item", lambda xp, x, position, count: x[position], Item)
 
 
@@ -80,7 +71,7 @@ def pull(
         if index not in nodes:
             nodes[index] = node
             heappush(heap, -index)
-        if kind is Part or kind is Item:
+        if kind in PARTIALS:
             parts.setdefault(index, []).append(cotangent)
         elif index not in totals:
             totals[index] = cotangent
@@ -101,7 +92,7 @@ def pull(
             node = nodes.pop(index)
             g = totals.pop(index, None)
             if index in parts:
-                g = _settle(parts.pop(index), g, node)
+                g = settle(parts.pop(index), g, node)
             watch = node.watch
             if watch is not None and watch.hooks:
                 g = _run_hooks(node, g)
@@ -134,22 +125,17 @@ def pull(
                         cotangent = rules[i](g, saved, node)  # type: ignore[misc]
                     if anomaly:
                         _check_backward(node, g, cotangent)
-                    arrive(parent, cotangent)
+                    index, kind = parent.index, type(cotangent)
+                    if index in nodes or kind in PARTIALS:
+                        arrive(parent, cotangent)
+                    else:  # what `arrive` does with the first cotangent, without the call
+                        nodes[index] = parent
+                        totals[index] = cotangent
+                        heappush(heap, -index)
             if not retain:
                 node.saved = node.params = None
                 node.parents = ()
     return found
-
-
-def _settle(parts: Sequence[Any], total: Any, node: Node) -> Any:
-    """Parts of a whole, put together."""
-    if type(parts[0]) is Part:
-        return settle(parts, total, node.shape)
-    totals: list[Any] = [None] * parts[0].count
-    for part in parts:
-        before = totals[part.position]
-        totals[part.position] = part.value if before is None else before + part.value
-    return totals
 
 
 def between(roots: Sequence[tuple[Node, Any]], targets: set[Node]) -> set[Node]:

@@ -144,27 +144,29 @@ _LARGEST_EXPONENT = {"f": 88.0, "d": 709.0, "D": 709.0}
 
 
 def _sigmoid(xp: Any) -> Callable[[Any], Any]:
-    constants: dict[Any, tuple[Any, Any]] = {}
+    negative, minimum, exp, add, reciprocal = (
+        xp.negative, xp.minimum, xp.exp, xp.add, xp.reciprocal
+    )  # fmt: skip
+    constants: dict[str, tuple[Any, Any]] = {}
 
     def sigmoid(x: Any) -> Any:
-        dtype = x.dtype
-        if dtype.char == "e":  # float16 is for storage: compute in float32
-            return sigmoid(x.astype("float32")).astype("float16")
-        if dtype not in constants:
-            cap = _LARGEST_EXPONENT[dtype.char]
-            constants[dtype] = xp.asarray(cap, dtype=dtype), xp.asarray(1, dtype=dtype)
-        cap, one = constants[dtype]
-        out = xp.asarray(xp.negative(x))
-        xp.minimum(out, cap, out=out)
-        xp.exp(out, out=out)
-        xp.add(out, one, out=out)
-        return xp.reciprocal(out, out=out)
+        char = x.dtype.char
+        if char not in constants:
+            if char not in _LARGEST_EXPONENT:  # float16 is for storage, integers become floats
+                wide = sigmoid(x.astype("float32"))
+                return wide.astype(x.dtype) if x.dtype.kind == "f" else wide
+            cap = _LARGEST_EXPONENT[char]
+            constants[char] = xp.asarray(cap, dtype=char), xp.asarray(1, dtype=char)
+        cap, one = constants[char]
+        out = negative(x)
+        if not x.shape:
+            out = xp.asarray(out)  # NumPy gives a scalar, which cannot be written to
+        minimum(out, cap, out)
+        exp(out, out)
+        add(out, one, out)
+        return reciprocal(out, out)
 
-    return _floating(sigmoid)
-
-
-def _floating(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    return lambda x: function(x if x.dtype.kind in "fc" else x.astype("float32"))
+    return sigmoid
 
 
 def _softplus(xp: Any) -> Callable[[Any], Any]:

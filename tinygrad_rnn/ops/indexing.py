@@ -1,14 +1,13 @@
-"""Indexing and its transpose: a slice of a cotangent is *a part of a whole*.
+"""Indexing, cutting, sorting.
 
 The transpose of `x[key]` would be zeros everywhere but at `key`; a hundred slices of one tensor
 (the steps of a sequence, the gates of a cell) would make a hundred arrays of zeros and add them.
-Instead it gives a `Part`, and the parts of one node are settled together when backward reaches it.
+Instead it gives a `Part` (see `parts`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate
 from typing import Any, NamedTuple
 
 from ..backend import backend_of, is_array
@@ -16,107 +15,24 @@ from ..errors import ArgumentError, DTypeError, IndexRangeError, ShapeError
 from ..graph import INTERPRETERS, Node, grad_mode
 from ..tensor import Tensor, as_tensor, check_dim, int64, method
 from .declare import bind, linear, nondifferentiable
+from .parts import Part, Span, assemble
 from .shape import expand
 
 __all__ = [
-    "Part", "argsort", "chunk", "gather", "index_select", "one_hot", "scatter_add", "settle", "sort",
+    "argsort", "chunk", "gather", "index_select", "one_hot", "scatter_add", "sort",
     "split", "take_along_dim", "topk", "unbind",
 ]  # fmt: skip
 
 
-# --------------------------------------------------------------------------- parts of a whole
-Span = tuple[int, int, int]  # (axis, start, stop): whole rows start … stop−1 along one axis
-SCATTERED: Span = (-1, 0, 0)
-
-
-class Part:
-    """A cotangent that is `value` at `key` and zero elsewhere; `span` says it for a range of rows."""
-
-    __slots__ = ("key", "span", "value")
-
-    def __init__(self, value: Any, key: Any, span: Span | None = None) -> None:
-        self.value, self.key, self.span = value, key, span
-
-
-def settle(parts: Sequence[Part], total: Any, shape: tuple[int, ...]) -> Any:
-    """The sum of parts (and of `total`, if not None) as one array, or one Tensor."""
-    if type(parts[0].value) is Tensor:
-        keys = tuple([part.key for part in parts])
-        whole = bind(_assemble, [part.value for part in parts], {"keys": keys, "shape": shape})
-        return whole if total is None else total + whole
-    return _put_together(parts, shape, total)
-
-
-def _put_together(parts: Sequence[Part], shape: tuple[int, ...], total: Any = None) -> Any:
-    first = parts[0].value
-    backend = backend_of(first)
-    spans = sorted([part.span or _span(part.key, shape) for part in parts])
-    disjoint, covering = _tiling(spans, shape)
-    if total is not None:
-        whole, disjoint = total.copy(), False
-    elif covering:
-        whole = backend.xp.empty(shape, first.dtype)
-    else:
-        whole = backend.xp.zeros(shape, first.dtype)
-    for part in parts:
-        if disjoint:
-            whole[part.key] = part.value
-        elif _is_advanced(part.key):
-            backend.add_at(whole, part.key, part.value)
-        else:
-            whole[part.key] += part.value
-    return whole
-
-
-def _is_advanced(key: Any) -> bool:
-    return any(is_array(k) for k in key) if type(key) is tuple else is_array(key)
-
-
-def _tiling(spans: Sequence[Span], shape: tuple[int, ...]) -> tuple[bool, bool]:
-    """Whether sorted spans are disjoint ranges of one axis, and whether they cover it."""
-    axis, end = spans[0][0], 0
-    covered = 0
-    for one, start, stop in spans:
-        if one != axis or one < 0 or start < end:
-            return False, False
-        covered += stop - start
-        end = stop
-    return True, covered == shape[axis]
+# ------------------------------------------------------------------------------------ slicing
+def _slice_rule(g: Any, saved: Any, node: Node) -> Part:
+    params = node.params or {}
+    return Part(g, params["key"], params.get("span"))
 
 
 _ALL = slice(None)
-
-
-def _span(key: Any, shape: tuple[int, ...]) -> Span:
-    """The rows that a key takes along one axis, if that is what it does."""
-    keys = key if type(key) is tuple else (key,)
-    axis = len(keys) - 1
-    if axis < 0 or any(type(k) is not slice or k != _ALL for k in keys[:-1]):
-        return SCATTERED
-    last = keys[-1]
-    if type(last) is slice:
-        start, stop, step = last.indices(shape[axis])
-        return (axis, start, max(start, stop)) if step == 1 else SCATTERED
-    if type(last) is not int:
-        return SCATTERED
-    start = last + shape[axis] if last < 0 else last
-    return axis, start, start + 1
-
-
-def _assemble_forward(xp: Any, *values: Any, keys: Any, shape: tuple[int, ...]) -> Any:
-    return _put_together([Part(v, k) for v, k in zip(values, keys, strict=True)], shape)
-
-
-_assemble = linear(
-    "assemble",
-    _assemble_forward,
-    lambda g, position, node, keys, shape: g[keys[position]],
-    variadic=True,
-)
-
-# ------------------------------------------------------------------------------------ slicing
-_slice = linear("slice", lambda xp, x, key, span=None: x[key], lambda g, key, span=None: Part(g, key, span))
-_slice.rules = (lambda g, saved, node: Part(g, node.params["key"], node.params.get("span")),)
+_slice = linear("slice", lambda xp, x, key, span=None: x[key], lambda g: g)
+_slice.rules = (_slice_rule,)
 _BASIC = frozenset((int, slice, type(None), type(Ellipsis)))
 
 
@@ -144,12 +60,17 @@ def _sliced(x: Tensor, out: Any, key: Any, span: Span | None) -> Tensor:
     return Tensor(out, Node(_slice, (x.node,), (), {"key": key, "span": span}, out.shape))
 
 
-def rows(x: Any, axis: int, start: int, stop: int) -> Any:
-    """x[start:stop] along an axis, for those who know that it fits: `split` and its kind."""
-    key = (_ALL,) * axis + (slice(start, stop),)
-    if type(x) is not Tensor or type(x.array) in INTERPRETERS:
-        return x[key]
-    return _sliced(x, x.array[key], key, (axis, start, stop))
+def _rows(x: Any, axis: int, sizes: Sequence[int]) -> list[Any]:
+    """Consecutive ranges of rows, known to fit; a cell cuts its gates at every step."""
+    lead = (_ALL,) * axis
+    plain = type(x) is Tensor and type(x.array) not in INTERPRETERS
+    pieces, start = [], 0
+    for size in sizes:
+        stop = start + size
+        key = (*lead, slice(start, stop))
+        pieces.append(_sliced(x, x.array[key], key, (axis, start, stop)) if plain else x[key])
+        start = stop
+    return pieces
 
 
 def _getitem_general(x: Tensor, index: Any) -> Tensor:
@@ -201,7 +122,7 @@ def _raw(value: Any) -> Any:
 
 
 def _index_vjp(g: Any, saved: Any, node: Node) -> Part:
-    return Part(g, _fill(node.params["template"], [_raw(s) for s in saved]))  # type: ignore[index]
+    return Part(g, _fill((node.params or {})["template"], [_raw(s) for s in saved]))
 
 
 def _index_forward(xp: Any, x: Any, *arrays: Any, template: Any, in_shape: Any) -> Any:
@@ -244,8 +165,7 @@ def split(x: Any, size_or_sizes: Any, dim: int = 0) -> tuple[Any, ...]:
         sizes = list(size_or_sizes)
         if sum(sizes) != total or min(sizes, default=-1) < 0:
             raise ShapeError("split", f"sizes >= 0 that sum to {total}", str(sizes))
-    ends = list(accumulate(sizes))
-    return tuple([rows(x, axis, end - size, end) for size, end in zip(sizes, ends, strict=True)])
+    return tuple(_rows(x, axis, sizes))
 
 
 @method("chunk")
@@ -342,7 +262,7 @@ def scatter_add(x: Any, dim: int, index: Any, src: Any) -> Any:
         raise ShapeError("scatter_add", f"an index within {x.shape} but for dim {axis}", where.shape)
     part = source[tuple(slice(0, n) for n in where.shape)]
     key = tuple(_raw(k) for k in _along(x, axis, where))
-    return as_tensor(x) + bind(_assemble, [part], {"keys": (key,), "shape": x.shape})
+    return as_tensor(x) + bind(assemble, [part], {"keys": (key,), "shape": x.shape})
 
 
 def one_hot(index: Any, num_classes: int, dtype: Any = int64) -> Tensor:

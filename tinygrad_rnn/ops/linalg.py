@@ -7,19 +7,30 @@ from typing import Any
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..graph import INTERPRETERS
 from ..tensor import Tensor, as_tensor, method
-from .declare import bind, fast_binary, linear
+from .declare import bind, fast_binary, general
+from .declare import linear as declare_linear
+from .parts import Product
 from .shape import expand, permute, reshape
 
-__all__ = ["einsum", "matmul", "outer"]
+__all__ = ["einsum", "linear", "matmul", "outer"]
 
-_matmul = linear(
+_matmul = declare_linear(
     "matmul",
     lambda xp, x, y: xp.matmul(x, y),
     lambda g, y: g @ y.swapaxes(-1, -2),
-    lambda g, x: x.swapaxes(-1, -2) @ g,
+    lambda g, x: _transposed_product(x, g),
     linear_in=(0, 1),
     broadcasts=True,
 )
+
+
+def _transposed_product(x: Any, g: Any) -> Any:
+    """xᵀ·g; of plain matrices only promised, so that the products of all steps become one."""
+    if type(g) is not Tensor and g.ndim == 2 == x.ndim:
+        return Product(x, g)
+    return x.swapaxes(-1, -2) @ g
+
+
 _matmul_2d = fast_binary(_matmul, lambda xp: xp.matmul)
 
 
@@ -67,6 +78,52 @@ def _matmul_general(x: Any, y: Any) -> Any:
 def _squeeze(product: Any, ndim: int) -> Any:
     shape = product.shape[:-2] + (product.shape[-1:] if ndim > 1 else ())
     return reshape(product, *shape) if shape else reshape(product, ())
+
+
+_linear = general(
+    "linear",
+    lambda xp, x, weight, bias: _affine(x, weight, bias),
+    lambda g, weight: g @ weight,
+    lambda g, x: _transposed_product(g, x),
+    lambda g: g.sum(0),
+    jvps=[
+        lambda t, weight: t @ weight.T,
+        lambda t, x: x @ t.T,
+        lambda t, out: expand(t, *out.shape),
+    ],
+    inputs="x weight bias",
+)
+
+
+def _affine(x: Any, weight: Any, bias: Any) -> Any:
+    out = x @ weight.T
+    out += bias
+    return out
+
+
+def linear(x: Any, weight: Any, bias: Any = None) -> Any:
+    """x·Wᵀ + b over the last axis of x (…, I), with weight (O, I) and bias (O,) or None.
+
+    The same as `x @ weight.T + bias`, which is what forward mode and the loop compiler see; on the
+    tape it is one node.
+
+    Raises:
+        ShapeError, DTypeError: what does not fit.
+    """
+    shape = x.shape
+    if weight.ndim != 2 or not shape or shape[-1] != weight.shape[1]:
+        raise ShapeError(
+            "linear", "x.shape[-1] == weight.shape[1]", f"{tuple(shape)} and {weight.shape}"
+        )
+    if bias is None:
+        return matmul(x, weight.T)
+    if tuple(bias.shape) != (weight.shape[0],):
+        raise ShapeError("linear", f"a bias of shape ({weight.shape[0]},)", str(bias.shape))
+    if len(shape) != 2 or x.dtype != weight.dtype or bias.dtype != weight.dtype or any(
+        type(a) is not Tensor or type(a.array) in INTERPRETERS for a in (x, weight, bias)
+    ):
+        return matmul(x, weight.T) + bias
+    return bind(_linear, (x, weight, bias))
 
 
 @method("__rmatmul__")

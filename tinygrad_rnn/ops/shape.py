@@ -124,6 +124,10 @@ def movedim(x: Any, source: int, destination: int) -> Any:
     return permute(x, order)
 
 
+def _reversed(x: Any) -> Any:
+    return call(_permute, x, {"dims": tuple(range(x.ndim))[::-1]})
+
+
 def _matrix_transpose(x: Any) -> Any:
     if x.ndim < 2:
         raise ShapeError("mT", "at least two axes", f"shape {x.shape}")
@@ -131,7 +135,7 @@ def _matrix_transpose(x: Any) -> Any:
 
 
 Tensor.mT = property(_matrix_transpose, doc="The last two axes exchanged.")
-Tensor.T = property(lambda x: permute(x, *reversed(range(x.ndim))), doc="All axes reversed.")
+Tensor.T = property(_reversed, doc="All axes reversed.")
 
 # -------------------------------------------------------------------------------- broadcasting
 _expand = linear(

@@ -1,0 +1,162 @@
+"""Cotangents that are not yet arrays: parts of a whole, settled when backward reaches the node.
+
+A rule may give a `Partial` in place of an array. What arrives at one node is put together at once:
+
+    Part      `value` at `key`, zero elsewhere: a hundred slices make one array, not a hundred
+    Product   leftᵀ·right: the weight gradient Σₜ aₜᵀ·bₜ of a recurrence is one matrix product
+    Item      one output of a node that has several
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..backend import backend_of, is_array
+from ..graph import Node
+from ..tensor import Tensor
+from .declare import bind, linear
+
+__all__ = ["PARTIALS", "Item", "Part", "Product", "Span", "assemble", "put_together", "settle"]
+
+Span = tuple[int, int, int]  # (axis, start, stop): whole rows start … stop−1 along one axis
+SCATTERED: Span = (-1, 0, 0)
+
+
+class Part:
+    """A cotangent that is `value` at `key` and zero elsewhere; `span` says it for a range of rows."""
+
+    __slots__ = ("key", "span", "value")
+
+    def __init__(self, value: Any, key: Any, span: Span | None = None) -> None:
+        self.value, self.key, self.span = value, key, span
+
+    @staticmethod
+    def settle(parts: Sequence[Part], total: Any, node: Node) -> Any:
+        """All parts (and the total) in one array."""
+        if type(parts[0].value) is Tensor:
+            params = {"keys": tuple([part.key for part in parts]), "shape": node.shape}
+            whole = bind(assemble, [part.value for part in parts], params)
+            return whole if total is None else total + whole
+        return put_together(parts, node.shape, total)
+
+
+class Product:
+    """A cotangent leftᵀ·right; both have the rows that the product sums over."""
+
+    __slots__ = ("left", "right")
+
+    def __init__(self, left: Any, right: Any) -> None:
+        self.left, self.right = left, right
+
+    @staticmethod
+    def settle(parts: Sequence[Product], total: Any, node: Node) -> Any:
+        """Σ leftᵀ·right as one product of all rows."""
+        if len(parts) == 1:
+            left, right = parts[0].left, parts[0].right
+        else:
+            xp = backend_of(parts[0].left).xp
+            left = xp.concatenate([part.left for part in parts])
+            right = xp.concatenate([part.right for part in parts])
+        product = left.T @ right
+        return product if total is None else total + product
+
+
+class Item:
+    """The cotangent of one output of a node that has `count` of them."""
+
+    __slots__ = ("count", "position", "value")
+
+    def __init__(self, value: Any, position: int, count: int) -> None:
+        self.value, self.position, self.count = value, position, count
+
+    @staticmethod
+    def settle(parts: Sequence[Item], total: Any, node: Node) -> list[Any]:
+        """The cotangents of all outputs, None where nothing arrived."""
+        totals: list[Any] = [None] * parts[0].count
+        for part in parts:
+            before = totals[part.position]
+            totals[part.position] = part.value if before is None else before + part.value
+        return totals
+
+
+PARTIALS: frozenset[type] = frozenset((Part, Product, Item))
+
+
+def settle(parts: Sequence[Any], total: Any, node: Node) -> Any:
+    """What has arrived at a node, parts and total, put together."""
+    for kind in PARTIALS:
+        same = [part for part in parts if type(part) is kind]
+        if same:
+            total = kind.settle(same, total, node)  # type: ignore[attr-defined]
+    return total
+
+
+# --------------------------------------------------------------------------- parts of a whole
+def put_together(parts: Sequence[Part], shape: tuple[int, ...], total: Any = None) -> Any:
+    """The array of this shape that is the sum of the parts; written once where they do not overlap."""
+    first = parts[0].value
+    backend = backend_of(first)
+    spans = sorted([part.span or _span(part.key, shape) for part in parts])
+    disjoint, covering = _tiling(spans, shape)
+    if total is not None:
+        whole, disjoint = total.copy(), False
+    elif covering:
+        whole = backend.xp.empty(shape, first.dtype)
+    else:
+        whole = backend.xp.zeros(shape, first.dtype)
+    for part in parts:
+        if disjoint:
+            whole[part.key] = part.value
+        elif _is_advanced(part.key):
+            backend.add_at(whole, part.key, part.value)
+        else:
+            whole[part.key] += part.value
+    return whole
+
+
+def _is_advanced(key: Any) -> bool:
+    return any(is_array(k) for k in key) if type(key) is tuple else is_array(key)
+
+
+def _tiling(spans: Sequence[Span], shape: tuple[int, ...]) -> tuple[bool, bool]:
+    """Whether sorted spans are disjoint ranges of one axis, and whether they cover it."""
+    axis, end = spans[0][0], 0
+    covered = 0
+    for one, start, stop in spans:
+        if one != axis or one < 0 or start < end:
+            return False, False
+        covered += stop - start
+        end = stop
+    return True, covered == shape[axis]
+
+
+_ALL = slice(None)
+
+
+def _span(key: Any, shape: tuple[int, ...]) -> Span:
+    """The rows that a key takes along one axis, if that is what it does."""
+    keys = key if type(key) is tuple else (key,)
+    axis = len(keys) - 1
+    if axis < 0 or any(type(k) is not slice or k != _ALL for k in keys[:-1]):
+        return SCATTERED
+    last = keys[-1]
+    if type(last) is slice:
+        start, stop, step = last.indices(shape[axis])
+        return (axis, start, max(start, stop)) if step == 1 else SCATTERED
+    if type(last) is not int:
+        return SCATTERED
+    start = last + shape[axis] if last < 0 else last
+    return axis, start, start + 1
+
+
+def _assemble(xp: Any, *values: Any, keys: Any, shape: tuple[int, ...]) -> Any:
+    return put_together([Part(v, k) for v, k in zip(values, keys, strict=True)], shape)
+
+
+assemble = linear(
+    "assemble",
+    _assemble,
+    lambda g, position, node, keys, shape: g[keys[position]],
+    variadic=True,
+)
