@@ -139,14 +139,12 @@ tanh = elementwise(
     kernel="tanh(x)", promote="float", doc="Hyperbolic tangent.",
 )  # fmt: skip
 
-# beyond these e⁻ˣ overflows; σ is there below the smallest normal number
+# beyond these eˣ overflows, and eˣ/(1 + eˣ) is 1
 _LARGEST_EXPONENT = {"f": 88.0, "d": 709.0, "D": 709.0}
 
 
 def _sigmoid(xp: Any) -> Callable[[Any], Any]:
-    negative, minimum, exp, add, reciprocal = (
-        xp.negative, xp.minimum, xp.exp, xp.add, xp.reciprocal
-    )  # fmt: skip
+    minimum, exp, add, divide = xp.minimum, xp.exp, xp.add, xp.true_divide
     constants: dict[str, tuple[Any, Any]] = {}
 
     def sigmoid(x: Any) -> Any:
@@ -158,13 +156,11 @@ def _sigmoid(xp: Any) -> Callable[[Any], Any]:
             cap = _LARGEST_EXPONENT[char]
             constants[char] = xp.asarray(cap, dtype=char), xp.asarray(1, dtype=char)
         cap, one = constants[char]
-        out = negative(x)
+        out = minimum(x, cap)
         if not x.shape:
             out = xp.asarray(out)  # NumPy gives a scalar, which cannot be written to
-        minimum(out, cap, out)
         exp(out, out)
-        add(out, one, out)
-        return reciprocal(out, out)
+        return divide(out, add(out, one), out)
 
     return sigmoid
 

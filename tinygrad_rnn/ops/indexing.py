@@ -8,6 +8,7 @@ Instead it gives a `Part` (see `parts`).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 from ..backend import backend_of, is_array
@@ -63,13 +64,18 @@ def _sliced(x: Tensor, out: Any, key: Any, span: Span | None) -> Tensor:
 def _rows(x: Any, axis: int, sizes: Sequence[int]) -> list[Any]:
     """Consecutive ranges of rows, known to fit; a cell cuts its gates at every step."""
     lead = (_ALL,) * axis
-    plain = type(x) is Tensor and type(x.array) not in INTERPRETERS
-    pieces, start = [], 0
-    for size in sizes:
-        stop = start + size
-        key = (*lead, slice(start, stop))
-        pieces.append(_sliced(x, x.array[key], key, (axis, start, stop)) if plain else x[key])
-        start = stop
+    ends = list(accumulate(sizes))
+    keys = [(*lead, slice(end - size, end)) for size, end in zip(sizes, ends, strict=True)]
+    if type(x) is not Tensor or type(x.array) in INTERPRETERS:
+        return [x[key] for key in keys]
+    array, parents = x.array, (x.node,)
+    if x.node is None or not grad_mode():
+        return [Tensor(array[key]) for key in keys]
+    pieces = []
+    for key, size, end in zip(keys, sizes, ends, strict=True):
+        piece = array[key]
+        params = {"key": key, "span": (axis, end - size, end)}
+        pieces.append(Tensor(piece, Node(_slice, parents, (), params, piece.shape)))
     return pieces
 
 
@@ -173,8 +179,11 @@ def chunk(x: Any, chunks: int, dim: int = 0) -> tuple[Any, ...]:
     """`chunks` pieces of equal size along an axis (the last may be smaller)."""
     if chunks <= 0:
         raise ArgumentError("chunk", "chunks > 0", str(chunks))
-    total = x.shape[check_dim(dim, x.ndim, "chunk")]
-    return split(x, max(1, -(-total // chunks)), dim)
+    axis = check_dim(dim, x.ndim, "chunk")
+    total = x.shape[axis]
+    if total % chunks == 0 and total:
+        return tuple(_rows(x, axis, (total // chunks,) * chunks))
+    return split(x, max(1, -(-total // chunks)), axis)
 
 
 @method("unbind")

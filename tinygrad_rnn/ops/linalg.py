@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import ArgumentError, DTypeError, ShapeError
-from ..graph import INTERPRETERS
+from ..graph import ANOMALY, INTERPRETERS, Node, grad_mode, watch_for_nan
 from ..tensor import Tensor, as_tensor, method
 from .declare import bind, fast_binary, general
 from .declare import linear as declare_linear
@@ -96,7 +96,7 @@ _linear = general(
 
 
 def _affine(x: Any, weight: Any, bias: Any) -> Any:
-    out = x @ weight.T
+    out = x.dot(weight.T)
     out += bias
     return out
 
@@ -110,20 +110,47 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     Raises:
         ShapeError, DTypeError: what does not fit.
     """
-    shape = x.shape
-    if weight.ndim != 2 or not shape or shape[-1] != weight.shape[1]:
+    if bias is not None and len(x.shape) == 2 and _plain(x, weight, bias):
+        return _linear_2d(x, weight, bias)
+    if weight.ndim != 2 or not x.shape or x.shape[-1] != weight.shape[1]:
         raise ShapeError(
-            "linear", "x.shape[-1] == weight.shape[1]", f"{tuple(shape)} and {weight.shape}"
+            "linear", "x.shape[-1] == weight.shape[1]", f"{tuple(x.shape)} and {weight.shape}"
         )
+    product = matmul(x, weight.T)
     if bias is None:
-        return matmul(x, weight.T)
+        return product
     if tuple(bias.shape) != (weight.shape[0],):
         raise ShapeError("linear", f"a bias of shape ({weight.shape[0]},)", str(bias.shape))
-    if len(shape) != 2 or x.dtype != weight.dtype or bias.dtype != weight.dtype or any(
-        type(a) is not Tensor or type(a.array) in INTERPRETERS for a in (x, weight, bias)
-    ):
-        return matmul(x, weight.T) + bias
-    return bind(_linear, (x, weight, bias))
+    return product + bias
+
+
+def _plain(x: Any, weight: Any, bias: Any) -> bool:
+    """Whether all three are tensors of numbers, alike, and of shapes that fit."""
+    if not type(x) is type(weight) is type(bias) is Tensor:
+        return False
+    a, w, b = x.array, weight.array, bias.array
+    if not type(a) is type(w) is type(b) or type(a) in INTERPRETERS or a.dtype.kind != "f":
+        return False
+    shape = w.shape
+    return (
+        a.dtype is w.dtype is b.dtype
+        and len(shape) == 2
+        and a.shape[-1] == shape[1]
+        and b.shape == shape[:1]
+    )
+
+
+def _linear_2d(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    a, w = x.array, weight.array
+    out = _affine(a, w, bias.array)
+    parents = (x.node, weight.node, bias.node)
+    if parents == (None, None, None) or not grad_mode():
+        return Tensor(out)
+    saved = (None if parents[1] is None else a, None if parents[0] is None else w)
+    node = Node(_linear, parents, saved, None, out.shape)
+    if grad_mode() == ANOMALY:
+        watch_for_nan(node, out, (a, w, bias.array))
+    return Tensor(out, node)
 
 
 @method("__rmatmul__")
