@@ -49,6 +49,11 @@ class Product:
     def __init__(self, left: Any, right: Any) -> None:
         self.left, self.right = left, right
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """The shape it will have."""
+        return self.left.shape[1], self.right.shape[1]
+
     @staticmethod
     def settle(parts: Sequence[Product], total: Any, node: Node) -> Any:
         """Σ leftᵀ·right as one product of all rows."""
