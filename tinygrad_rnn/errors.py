@@ -15,6 +15,7 @@
     │   └── AnomalyError                      a NaN was born under ``detect_anomaly``
     ├── CarryError (TypeError)                a scan carry changed structure, shape or dtype
     ├── StateDictError (KeyError)             names or shapes that do not fit a module
+    ├── GradientCheckError (AssertionError)   a derivative that `testing` found to be wrong
     ├── DataError (ValueError)                a file or series that cannot be used as data
     ├── CheckpointError (RuntimeError)        a checkpoint that is absent, foreign or damaged
     └── TrainingError (RuntimeError)
@@ -38,6 +39,7 @@ __all__ = [
     "DTypeError",
     "DataError",
     "DeviceError",
+    "GradientCheckError",
     "GraphFreedError",
     "InPlaceError",
     "IndexRangeError",
@@ -120,6 +122,10 @@ class StateDictError(TinygradRNNError, KeyError):
     """Names or shapes in a state dict that do not fit the module."""
 
     __str__ = TinygradRNNError.__str__  # KeyError would quote the message
+
+
+class GradientCheckError(TinygradRNNError, AssertionError):
+    """A derivative that a check of `testing` found to be wrong."""
 
 
 class DataError(TinygradRNNError, ValueError):
