@@ -29,6 +29,7 @@ from .graph import (
     LEAF,
     REVERSE_UNDER,
     Node,
+    Primitive,
     birthplace,
     grad_mode,
     last_change,
@@ -84,6 +85,7 @@ def pull(
 
     found: dict[Node, Any] = {}
     anomaly = grad_mode() == ANOMALY
+    changed = last_change[0]
     with quiet(), set_grad_enabled(create):
         for node, cotangent in roots:
             arrive(node, cotangent)
@@ -94,48 +96,56 @@ def pull(
             if index in parts:
                 g = settle(parts.pop(index), g, node)
             watch = node.watch
-            if watch is not None and watch.hooks:
-                g = _run_hooks(node, g)
-            if node in targets if targets is not None else watch is not None and watch.keep:
+            if watch is not None:
+                if watch.hooks:
+                    g = _run_hooks(node, g)
+                if targets is None and watch.keep:
+                    found[node] = g
+            if targets is not None and node in targets:
                 found[node] = g
             primitive = node.primitive
+            saved = node.saved
             if primitive is LEAF:
                 continue
-            saved = node.saved
             if saved is None:
                 raise _freed(node)
-            if last_change[0] > index:
+            if changed > index:
                 _check_unchanged(node, saved)
             if create:
                 saved = _as_tensors(node, saved)
-            rules = primitive.rules
-            if primitive.pullback is not None:
-                for parent, cotangent in zip(
-                    node.parents, primitive.pullback(g, saved, node), strict=True
-                ):
-                    if parent is not None and cotangent is not None:
-                        arrive(parent, cotangent)
+            if primitive.jointly:
+                for parent, cotangent in _jointly(primitive, g, saved, node):
+                    arrive(parent, cotangent)
             else:
-                for i, parent in enumerate(node.parents):
+                i = -1
+                for parent in node.parents:
+                    i += 1
                     if parent is None or (needed is not None and parent not in needed):
                         continue
-                    if primitive.variadic:
-                        cotangent = rules[0](g, saved, node, i)  # type: ignore[misc]
-                    else:
-                        cotangent = rules[i](g, saved, node)  # type: ignore[misc]
+                    cotangent = primitive.rules[i](g, saved, node)  # type: ignore[misc]
                     if anomaly:
                         _check_backward(node, g, cotangent)
-                    index, kind = parent.index, type(cotangent)
-                    if index in nodes or kind in PARTIALS:
+                    index = parent.index
+                    if index in nodes or type(cotangent) in PARTIALS:
                         arrive(parent, cotangent)
                     else:  # what `arrive` does with the first cotangent, without the call
                         nodes[index] = parent
                         totals[index] = cotangent
                         heappush(heap, -index)
             if not retain:
-                node.saved = node.params = None
+                node.saved = None
                 node.parents = ()
     return found
+
+
+def _jointly(primitive: Primitive, g: Any, saved: Any, node: Node) -> list[tuple[Node, Any]]:
+    """The cotangents of the parents where one call gives them all, or one rule serves for all."""
+    if primitive.pullback is not None:
+        given = primitive.pullback(g, saved, node)
+        pairs = zip(node.parents, given, strict=True)
+        return [(p, c) for p, c in pairs if p is not None and c is not None]
+    rule: Any = primitive.rules[0]
+    return [(p, rule(g, saved, node, i)) for i, p in enumerate(node.parents) if p is not None]
 
 
 def between(roots: Sequence[tuple[Node, Any]], targets: set[Node]) -> set[Node]:

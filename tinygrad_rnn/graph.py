@@ -121,6 +121,7 @@ class Primitive:
         self.variadic = bool(extra.get("variadic", False))
         self.promote: str | None = extra.get("promote")
         self.pullback: Callable[..., Sequence[Any]] | None = extra.get("pullback")
+        self.jointly = self.variadic or self.pullback is not None
         primitives[name] = self
 
     def rule(self, position: int) -> Rule | None:

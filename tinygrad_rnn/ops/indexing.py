@@ -8,7 +8,6 @@ Instead it gives a `Part` (see `parts`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate
 from typing import Any, NamedTuple
 
 from ..backend import backend_of, is_array
@@ -64,18 +63,21 @@ def _sliced(x: Tensor, out: Any, key: Any, span: Span | None) -> Tensor:
 def _rows(x: Any, axis: int, sizes: Sequence[int]) -> list[Any]:
     """Consecutive ranges of rows, known to fit; a cell cuts its gates at every step."""
     lead = (_ALL,) * axis
-    ends = list(accumulate(sizes))
-    keys = [(*lead, slice(end - size, end)) for size, end in zip(sizes, ends, strict=True)]
-    if type(x) is not Tensor or type(x.array) in INTERPRETERS:
-        return [x[key] for key in keys]
-    array, parents = x.array, (x.node,)
-    if x.node is None or not grad_mode():
-        return [Tensor(array[key]) for key in keys]
-    pieces = []
-    for key, size, end in zip(keys, sizes, ends, strict=True):
-        piece = array[key]
-        params = {"key": key, "span": (axis, end - size, end)}
-        pieces.append(Tensor(piece, Node(_slice, parents, (), params, piece.shape)))
+    plain = type(x) is Tensor and type(x.array) not in INTERPRETERS
+    record = plain and x.node is not None and grad_mode()
+    pieces: list[Any] = []
+    end = 0
+    for size in sizes:
+        start, end = end, end + size
+        key = (*lead, slice(start, end))
+        if not plain:
+            pieces.append(x[key])
+            continue
+        piece = Tensor(x.array[key])
+        if record:
+            params = {"key": key, "span": (axis, start, end)}
+            piece.node = Node(_slice, (x.node,), (), params, piece.array.shape)
+        pieces.append(piece)
     return pieces
 
 

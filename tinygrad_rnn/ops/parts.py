@@ -4,6 +4,7 @@ A rule may give a `Partial` in place of an array. What arrives at one node is pu
 
     Part      `value` at `key`, zero elsewhere: a hundred slices make one array, not a hundred
     Product   leftᵀ·right: the weight gradient Σₜ aₜᵀ·bₜ of a recurrence is one matrix product
+    RowSum    Σ over the leading axis: the bias gradient of a recurrence is one sum
     Item      one output of a node that has several
 """
 
@@ -17,7 +18,7 @@ from ..graph import Node
 from ..tensor import Tensor
 from .declare import bind, linear
 
-__all__ = ["PARTIALS", "Item", "Part", "Product", "Span", "assemble", "put_together", "settle"]
+__all__ = ["PARTIALS", "Item", "Part", "Product", "RowSum", "Span", "assemble", "put_together", "settle"]
 
 Span = tuple[int, int, int]  # (axis, start, stop): whole rows start … stop−1 along one axis
 SCATTERED: Span = (-1, 0, 0)
@@ -63,8 +64,25 @@ class Product:
             xp = backend_of(parts[0].left).xp
             left = xp.concatenate([part.left for part in parts])
             right = xp.concatenate([part.right for part in parts])
-        product = left.T @ right
+        product = left.T.dot(right)
         return product if total is None else total + product
+
+
+class RowSum:
+    """A cotangent that is the sum of the rows of a matrix."""
+
+    __slots__ = ("rows",)
+
+    def __init__(self, rows: Any) -> None:
+        self.rows = rows
+
+    @staticmethod
+    def settle(parts: Sequence[RowSum], total: Any, node: Node) -> Any:
+        """The sum of all rows."""
+        rows = [part.rows for part in parts]
+        joined = rows[0] if len(rows) == 1 else backend_of(rows[0]).xp.concatenate(rows)
+        summed = joined.sum(0)
+        return summed if total is None else total + summed
 
 
 class Item:
@@ -85,7 +103,7 @@ class Item:
         return totals
 
 
-PARTIALS: frozenset[type] = frozenset((Part, Product, Item))
+PARTIALS: frozenset[type] = frozenset((Part, Product, RowSum, Item))
 
 
 def settle(parts: Sequence[Any], total: Any, node: Node) -> Any:
