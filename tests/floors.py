@@ -6,8 +6,8 @@ __all__ = ["FLOORS", "FLOOR_OF", "PACKAGE"]
 
 PACKAGE = "tinygrad_rnn"
 FLOORS = {
-    0: ["_version", "backend", "errors"],
-    1: ["create", "graph", "tensor", "tree"],
+    0: ["_version", "backend", "checks", "errors"],
+    1: ["create", "graph", "inplace", "tensor", "tree"],
     2: ["ops"],
     3: ["autodiff", "checkpointing", "forward", "scan", "transforms"],
     4: ["compiler", "functional", "losses", "testing"],

@@ -7,11 +7,27 @@
     x.grad                                   # tensor([2., 4.], …)
 """
 
-from . import errors, ops
+import importlib
+from typing import Any
+
+from . import errors, inplace, ops
 from ._version import __version__
 from .autodiff import gradients
 from .backend import cuda_is_available
 from .checkpointing import checkpoint
+from .checks import (
+    bool_,
+    float16,
+    float32,
+    float64,
+    get_default_dtype,
+    int8,
+    int16,
+    int32,
+    int64,
+    set_default_dtype,
+    uint8,
+)
 from .create import (
     arange,
     empty,
@@ -41,7 +57,7 @@ from .graph import (
     set_grad_enabled,
 )
 from .ops.conv import conv1d
-from .ops.elementwise import *  # noqa: F403
+from .ops.elementwise import *
 from .ops.indexing import (
     argsort,
     chunk,
@@ -55,7 +71,7 @@ from .ops.indexing import (
     topk,
     unbind,
 )
-from .ops.linalg import dot, einsum, matmul, outer
+from .ops.linalg import dot, einsum, linear, matmul, outer
 from .ops.reduce import (
     all,
     amax,
@@ -92,22 +108,39 @@ from .ops.shape import (
     unsqueeze,
 )
 from .scan import scan
-from .tensor import (
-    Tensor,
-    as_tensor,
-    bool_,
-    float16,
-    float32,
-    float64,
-    from_dlpack,
-    from_numpy,
-    get_default_dtype,
-    int8,
-    int16,
-    int32,
-    int64,
-    set_default_dtype,
-    tensor,
-    uint8,
-)
+from .tensor import Tensor, as_tensor, from_dlpack, from_numpy, tensor
 from .transforms import gnvp, grad, hessian, hvp, jacobian, value_and_grad, vjp
+
+_ROOMS = (
+    "baselines", "compiler", "data", "decode", "draw", "functional", "losses", "nn", "optim",
+    "testing", "train",
+)  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    """The rooms upstairs (`tg.nn`, `tg.optim`, …) are imported when they are first named."""
+    if name in _ROOMS:
+        return importlib.import_module(f".{name}", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+__all__ = [
+    "Tensor", "__version__", "abs", "add", "all", "amax", "amin", "any", "arange", "argmax",
+    "argmin", "argsort", "as_tensor", "atan", "bool_", "broadcast_to", "cat", "ceil",
+    "checkpoint", "chunk", "clip", "clone", "conv1d", "cos", "cosh", "cuda_is_available",
+    "cumsum", "detect_anomaly", "div", "dot", "einsum", "empty", "enable_grad", "eq", "erf",
+    "errors", "exp", "expand", "expm1", "eye", "flatten", "flip", "float16", "float32",
+    "float64", "floor", "from_dlpack", "from_numpy", "full", "full_like", "gather", "ge",
+    "get_default_dtype", "get_rng_state", "gnvp", "grad", "gradients", "gt", "hessian", "hvp",
+    "index_select", "inplace", "int16", "int32", "int64", "int8", "is_grad_enabled", "isfinite",
+    "isinf", "isnan", "jacobian", "jvp", "le", "linear", "linspace", "log", "log1p",
+    "logaddexp", "logical_and", "logical_not", "logical_or", "logsumexp", "lt", "manual_seed",
+    "matmul", "max", "maximum", "mean", "min", "minimum", "movedim", "mul", "ne", "neg",
+    "no_grad", "norm", "one_hot", "ones", "ones_like", "ops", "outer", "pad", "permute", "pow",
+    "prod", "rand", "rand_like", "randint", "randn", "randperm", "reciprocal", "relu",
+    "reshape", "round", "rsqrt", "safe_log", "safe_sqrt", "scan", "scatter_add",
+    "set_default_dtype", "set_grad_enabled", "set_rng_state", "sigmoid", "sign", "sin", "sinh",
+    "softplus", "sort", "split", "sqrt", "square", "squeeze", "stack", "std", "sub", "sum",
+    "swapaxes", "take_along_dim", "tan", "tanh", "tensor", "topk", "transpose", "uint8",
+    "unbind", "unsqueeze", "value_and_grad", "var", "vjp", "where", "zeros", "zeros_like",
+]  # fmt: skip

@@ -234,7 +234,10 @@ _accumulation = Lock()
 
 @method("backward")
 def backward(
-    output: Tensor, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False
+    output: Tensor,
+    gradient: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
 ) -> None:
     """Add ∂output/∂leaf to `.grad` of every leaf that requires it.
 
@@ -375,7 +378,7 @@ def gradients_of(
 
 
 def others_may_ask(roots: Sequence[Node], targets: set[Node]) -> bool:
-    """Whether the graph reaches, through or beside the targets, anything that requires a gradient."""
+    """Whether anything beyond the targets, or before them, requires a gradient."""
     if any(t.parents for t in targets):
         return True
     seen: set[int] = set()

@@ -6,13 +6,17 @@ the same numbers everywhere; `get_rng_state` and `set_rng_state` save and restor
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 
 from .backend import get_backend
+from .checks import check_dtype, check_shape, get_default_dtype
 from .errors import ArgumentError, ShapeError
-from .tensor import Tensor, check_dtype, check_shape, get_default_dtype
+from .tensor import Tensor
 
 __all__ = [
     "arange", "empty", "eye", "full", "full_like", "get_rng_state", "linspace", "manual_seed",
@@ -41,7 +45,9 @@ def full(
     return made.requires_grad_() if requires_grad else made
 
 
-def zeros(*shape: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def zeros(
+    *shape: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
     """A tensor of zeros.
 
     >>> zeros(2, 3).shape
@@ -112,7 +118,31 @@ def manual_seed(seed: int) -> None:
 
 def generator() -> np.random.Generator:
     """The generator that all random functions draw from."""
+    _refuse_if_drawing()
     return _generator[0]
+
+
+_recorder: ContextVar[Callable[[Any, tuple[int, ...], Any], Tensor] | None] = ContextVar(
+    "recorder", default=None
+)
+
+
+@contextmanager
+def drawing(recorder: Callable[[Any, tuple[int, ...], Any], Tensor]) -> Iterator[None]:
+    """Inside, `rand` and `randn` ask `recorder(method, shape, dtype)` and draw nothing.
+
+    The loop compiler traces a step so: what is random in it is drawn for all steps, in their order.
+    """
+    token = _recorder.set(recorder)
+    try:
+        yield
+    finally:
+        _recorder.reset(token)
+
+
+def _refuse_if_drawing() -> None:
+    if _recorder.get() is not None:
+        raise ArgumentError("drawing", "rand, randn or dropout", "another random function")
 
 
 def get_rng_state() -> dict[str, Any]:
@@ -133,6 +163,10 @@ def set_rng_state(state: dict[str, Any]) -> None:
 def _drawn(draw: Any, shape: Any, dtype: Any, device: Any, requires_grad: bool) -> Tensor:
     kind = check_dtype(get_default_dtype() if dtype is None else dtype, "random")
     direct = kind if kind.char in "fd" else np.dtype("float32")
+    recorder = _recorder.get()
+    if recorder is not None and kind is direct and not requires_grad and device in (None, "cpu"):
+        return recorder(draw, check_shape(shape, "random"), kind)
+    _refuse_if_drawing()
     array = np.asarray(draw(check_shape(shape, "random"), dtype=direct))
     return _made(array, kind, device, requires_grad, "random")
 
@@ -142,7 +176,9 @@ def rand(*shape: Any, dtype: Any = None, device: Any = None, requires_grad: bool
     return _drawn(_generator[0].random, shape, dtype, device, requires_grad)
 
 
-def randn(*shape: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def randn(
+    *shape: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
     """Normal random numbers with mean 0 and variance 1."""
     return _drawn(_generator[0].standard_normal, shape, dtype, device, requires_grad)
 
@@ -156,7 +192,7 @@ def randint(low: int, high: int, shape: Any, dtype: Any = np.int64, device: Any 
     """Random integers low … high − 1."""
     if high <= low:
         raise ArgumentError("randint", "low < high", f"{low} and {high}")
-    drawn = _generator[0].integers(low, high, check_shape((tuple(shape),), "randint"))
+    drawn = generator().integers(low, high, check_shape((tuple(shape),), "randint"))
     return _made(drawn, dtype, device, False, "randint")
 
 
@@ -164,4 +200,4 @@ def randperm(n: int, device: Any = None) -> Tensor:
     """0 … n − 1 in random order."""
     if n < 0:
         raise ShapeError("randperm", "n >= 0", n)
-    return _made(_generator[0].permutation(n), np.int64, device, False, "randperm")
+    return _made(generator().permutation(n), np.int64, device, False, "randperm")

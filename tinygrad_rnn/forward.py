@@ -13,10 +13,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .autodiff import gradients_of, others_may_ask
+from .checks import require_float
 from .create import ones_like, zeros_like
 from .errors import DTypeError, ShapeError
-from .graph import INTERPRETERS, REVERSE_UNDER, Primitive, require_float
-from .ops.declare import bind
+from .graph import INTERPRETERS, REVERSE_UNDER, Primitive
+from .ops.call import bind
 from .tensor import Tensor, as_tensor
 from .tree import flatten, unflatten
 
@@ -64,8 +65,6 @@ def _run_on_duals(primitive: Primitive, args: tuple[Any, ...], params: dict[str,
     return out if tangent is None else Tensor(Dual(out, tangent, level))
 
 
-
-
 def _reverse(ys: list[Any], xs: list[Any], cs: list[Any]) -> list[Any]:
     """Reverse mode under forward mode: d/dε of a gradient is the gradient of the d/dε."""
     level = max(t.array.level for t in (*ys, *xs, *cs) if type(getattr(t, "array", None)) is Dual)
@@ -80,7 +79,9 @@ def _reverse(ys: list[Any], xs: list[Any], cs: list[Any]) -> list[Any]:
         change = gradients_of([p for p, _ in pairs], x, [g for _, g in pairs], True, True)
     roots = [t.node for t in (*y, *(t for t, _ in pairs)) if t.node is not None]
     if not others_may_ask(roots, {t.node for t in x if t.node is not None}):
-        value, change = ([None if t is None else t.detach() for t in half] for half in (value, change))
+        value, change = (
+            [None if t is None else t.detach() for t in half] for half in (value, change)
+        )
     return [
         v if d is None else Tensor(Dual(zeros_like(p) if v is None else v, d, level))
         for p, v, d in zip(x, value, change, strict=True)

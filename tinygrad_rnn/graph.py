@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from .errors import AnomalyError, AutodiffError, DTypeError
+from .errors import AnomalyError, AutodiffError
 
 __all__ = [
     "INTERPRETERS",
@@ -262,11 +262,3 @@ def interpreter_for(
     if not payloads:
         return None
     return INTERPRETERS[type(max(payloads, key=lambda payload: payload.level))]
-
-
-def require_float(called: str, dtype: Any) -> None:
-    """Only floating-point (or complex) values have gradients."""
-    if dtype.kind not in "fc":
-        raise DTypeError(
-            called, "a floating-point tensor", dtype.name, "gradients need .float() or .double()"
-        )

@@ -128,7 +128,9 @@ def _length(xs: Any) -> int:
             raise ShapeError("scan", f"{name} with a time axis first", "a 0-d tensor")
         if leaf.shape[0] != leaves[0].shape[0]:
             raise ShapeError(
-                "scan", f"as many steps in {name} as in {names[0]}, {leaves[0].shape[0]}", leaf.shape
+                "scan",
+                f"as many steps in {name} as in {names[0]}, {leaves[0].shape[0]}",
+                leaf.shape,
             )
     return int(leaves[0].shape[0])
 

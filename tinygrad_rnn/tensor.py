@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from .backend import Backend, backend_of, get_backend, is_array
-from .errors import AutodiffError, DeviceError, DTypeError, InPlaceError, ShapeError
-from .graph import INTERPRETERS, LEAF, Node, Watch, is_grad_enabled, require_float, touch
+from .checks import DTYPES, check_dim, check_dtype, get_default_dtype, require_float
+from .errors import AutodiffError, DeviceError, DTypeError, ShapeError
+from .graph import INTERPRETERS, LEAF, Node, Watch
 
 if TYPE_CHECKING:
     from ._methods import TensorMethods
@@ -22,39 +23,6 @@ else:
     TensorMethods = object
 
 __all__ = ["Tensor", "as_tensor", "from_dlpack", "from_numpy", "method", "tensor"]
-
-float16, float32, float64 = (np.dtype(name) for name in ("float16", "float32", "float64"))
-int8, int16, int32, int64 = (np.dtype(name) for name in ("int8", "int16", "int32", "int64"))
-uint8, bool_ = np.dtype("uint8"), np.dtype("bool")
-DTYPES = frozenset(
-    np.dtype(name)
-    for name in "float16 float32 float64 int8 int16 int32 int64 uint8 uint16 uint32 uint64 bool".split()
-)
-_default = [float32]
-
-
-def get_default_dtype() -> np.dtype[Any]:
-    """The dtype of tensors made from Python floats, float32 unless changed."""
-    return _default[0]
-
-
-def set_default_dtype(dtype: Any) -> None:
-    """Make `dtype` (float16, float32 or float64) that of tensors made from Python floats."""
-    checked = check_dtype(dtype, "set_default_dtype")
-    require_float("set_default_dtype", checked)
-    _default[0] = checked
-
-
-def check_dtype(dtype: Any, called: str) -> np.dtype[Any]:
-    """`dtype` as a NumPy dtype in native byte order, if it is one that tensors can have."""
-    try:
-        found = np.dtype(dtype).newbyteorder("=")
-    except TypeError:
-        raise DTypeError(called, "a dtype such as tg.float32", repr(dtype)) from None
-    if found not in DTYPES:
-        hint = "keep real and imaginary parts as two tensors" if found.kind == "c" else None
-        raise DTypeError(called, "a float, integer or bool dtype", str(np.dtype(dtype)), hint)
-    return np.dtype(found.name)
 
 
 class Tensor(TensorMethods):
@@ -294,75 +262,6 @@ class Tensor(TensorMethods):
             )
         return _rebuild, (self.backend.to_numpy(self.array), self.device, self.requires_grad)
 
-    # ------------------------------------------------------------------- changes in place
-    def _changing(self, called: str) -> Tensor:
-        if not self.is_leaf or (self.requires_grad and is_grad_enabled()):
-            raise InPlaceError(
-                called,
-                "a tensor that needs no gradient",
-                "one that does",
-                "use tg.where or scatter for a new tensor, or no_grad() to change a leaf",
-            )
-        if not getattr(getattr(self.array, "flags", None), "writeable", True):
-            raise InPlaceError(called, "memory that can be written", "a read-only array")
-        if any(n > 1 and s == 0 for n, s in zip(self.shape, self.array.strides, strict=True)):
-            raise InPlaceError(called, "one memory cell per element", "an expanded tensor", "clone()")
-        touch(self.array)
-        return self
-
-    def __setitem__(self, index: Any, value: Any) -> None:
-        arrays = index if isinstance(index, tuple) else (index,)
-        key = tuple(i.array if isinstance(i, Tensor) else i for i in arrays)
-        if isinstance(value, Tensor) and value.requires_grad and is_grad_enabled():
-            raise InPlaceError(
-                "__setitem__", "a value without gradient", "one that requires it", "use tg.where"
-            )
-        try:
-            self._changing("__setitem__").array[key] = raw(value, self)
-        except (ValueError, IndexError) as error:
-            raise ShapeError(
-                "__setitem__", f"an index and a value that fit {self.shape}", str(error)
-            ) from None
-
-    def copy_(self, source: Any) -> Tensor:
-        """Overwrite the values with those of `source`, which must broadcast to the shape."""
-        self[...] = source
-        return self
-
-    def fill_(self, value: float) -> Tensor:
-        """Overwrite every element with `value`."""
-        return self.copy_(value)
-
-    def zero_(self) -> Tensor:
-        """Overwrite every element with zero."""
-        return self.copy_(0)
-
-    def add_(self, other: Any, alpha: float = 1) -> Tensor:
-        """Add `alpha * other` in place."""
-        return self.copy_(self.array + alpha * raw(other, self))
-
-    def sub_(self, other: Any, alpha: float = 1) -> Tensor:
-        """Subtract `alpha * other` in place."""
-        return self.add_(other, -alpha)
-
-    def mul_(self, other: Any) -> Tensor:
-        """Multiply by `other` in place."""
-        return self.copy_(self.array * raw(other, self))
-
-    def div_(self, other: Any) -> Tensor:
-        """Divide by `other` in place."""
-        return self.copy_(self.array / raw(other, self))
-
-
-def raw(value: Any, like: Tensor) -> Any:
-    """The array (or number) behind `value`, which must be on the device of `like`."""
-    array = value.array if isinstance(value, Tensor) else value
-    if is_array(array) and array.shape and backend_of(array) is not like.backend:
-        raise DeviceError(
-            "in-place", f"a value on {like.device!r}", f"one on {backend_of(array).name!r}"
-        )
-    return array
-
 
 def leaf_node(shape: tuple[int, ...]) -> Node:
     """A new node at which gradients collect."""
@@ -376,16 +275,6 @@ def watch_of(node: Node) -> Watch:
     if node.watch is None:
         node.watch = Watch(keep=False)
     return node.watch
-
-
-def check_dim(dim: Any, ndim: int, called: str) -> int:
-    """`dim` counted from the front; negative numbers count from the back."""
-    if isinstance(dim, bool) or not hasattr(dim, "__index__"):
-        raise DTypeError(called, "dim as an integer", repr(dim))
-    index = dim.__index__()
-    if not -max(ndim, 1) <= index < max(ndim, 1):
-        raise ShapeError(called, f"-{ndim} <= dim < {ndim}", f"dim={index}")
-    return int(index) % max(ndim, 1)
 
 
 def _rebuild(array: np.ndarray[Any, Any], device: str, requires_grad: bool) -> Tensor:
@@ -407,9 +296,7 @@ def method(*names: str) -> Callable[[F], F]:
 
 
 # --------------------------------------------------------------------------------- from data
-def tensor(
-    data: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
-) -> Tensor:
+def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """A new tensor with a copy of `data`: numbers, nested lists, an array or a tensor.
 
     Python floats become the default dtype (float32); arrays keep theirs.
@@ -486,20 +373,3 @@ def from_dlpack(source: Any) -> Tensor:
     on_host = source.__dlpack_device__()[0] in (1, 3)
     xp = get_backend("cpu" if on_host else "cuda").xp
     return Tensor(xp.from_dlpack(source))
-
-
-def check_shape(shape: Any, called: str) -> tuple[int, ...]:
-    """A shape given as numbers or as one sequence; sizes are not negative and fit memory."""
-    if len(shape) == 1 and not hasattr(shape[0], "__index__"):
-        shape = tuple(shape[0])
-    count = 1
-    for size in shape:
-        if isinstance(size, (bool, float)) or not hasattr(size, "__index__"):
-            raise DTypeError(called, "integer sizes", repr(shape))
-        if size < 0:
-            raise ShapeError(called, "sizes >= 0", str(tuple(shape)))
-        count *= int(size)
-    if count >= 2**60:
-        raise ShapeError(called, "a shape that fits memory", str(tuple(shape)))
-    return tuple(int(size) for size in shape)
-

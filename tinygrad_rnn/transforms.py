@@ -9,10 +9,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .autodiff import gradients_of
+from .checks import require_float
 from .create import zeros_like
 from .errors import AutodiffError, ShapeError
 from .forward import Dual, jvp
-from .graph import Node, enable_grad, grad_mode, require_float
+from .graph import Node, enable_grad, grad_mode
 from .ops.declare import linear
 from .ops.shape import stack
 from .tensor import Tensor, as_tensor, leaf_node
@@ -132,7 +133,10 @@ def hvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence
 
 
 def gnvp(
-    model: Callable[..., Any], loss: Callable[[Any], Any], primals: Sequence[Any], tangents: Sequence[Any]
+    model: Callable[..., Any],
+    loss: Callable[[Any], Any],
+    primals: Sequence[Any],
+    tangents: Sequence[Any],
 ) -> Any:
     """Gauss–Newton product Jᵀ H_L J v for loss(model(x)) (Schraudolph 2002; Martens 2010).
 

@@ -79,5 +79,7 @@ def paths(tree: Any, prefix: str = "") -> list[str]:
     if isinstance(tree, (tuple, list)):
         fields = getattr(tree, "_fields", None)
         names = [f".{f}" for f in fields] if fields else [f"[{i}]" for i in range(len(tree))]
-        return [n for part, name in zip(tree, names, strict=True) for n in paths(part, prefix + name)]
+        return [
+            n for part, name in zip(tree, names, strict=True) for n in paths(part, prefix + name)
+        ]
     return [prefix]

@@ -88,5 +88,3 @@ def _padding(padding: int | str, reach: int, stride: int) -> tuple[int, int]:
     if not isinstance(padding, int) or padding < 0:
         raise ArgumentError("conv1d", 'padding >= 0, "same" or "causal"', repr(padding))
     return padding, padding
-
-

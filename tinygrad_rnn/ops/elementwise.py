@@ -14,7 +14,8 @@ import numpy as np
 
 from ..errors import ArgumentError, DTypeError
 from ..tensor import Tensor, method
-from .declare import bind, elementwise, nondifferentiable
+from .call import bind
+from .declare import elementwise, nondifferentiable
 
 __all__ = [
     "abs", "add", "atan", "ceil", "clip", "cos", "cosh", "div", "eq", "erf", "exp", "expm1",
@@ -58,7 +59,8 @@ sqrt = elementwise(
     doc="√x; its derivative at 0 is inf, see `safe_sqrt`.",
 )  # fmt: skip
 rsqrt = elementwise(
-    "rsqrt", lambda xp: lambda x: xp.reciprocal(xp.sqrt(x)), lambda g, out: g * -0.5 * out * out * out,
+    "rsqrt", lambda xp: lambda x: xp.reciprocal(xp.sqrt(x)),
+    lambda g, out: g * -0.5 * out * out * out,
     kernel="1 / sqrt(x)", domain=POSITIVE, promote="float", doc="1/√x.",
 )  # fmt: skip
 
@@ -79,7 +81,12 @@ _pow = elementwise(
     "pow", lambda xp: xp.power, _power_dx, _power_dy,
     kernel="pow(x, y)", domain=(POSITIVE, (-INF, INF)), doc="x to the power y.",
 )  # fmt: skip
-_POWERS: dict[Any, Callable[[Any], Any]] = {2: square, 0.5: sqrt, -1: reciprocal, 1: lambda x: x + 0}
+_POWERS: dict[Any, Callable[[Any], Any]] = {
+    2: square,
+    0.5: sqrt,
+    -1: reciprocal,
+    1: lambda x: x + 0,
+}
 
 
 @method("pow", "__pow__")
@@ -214,11 +221,13 @@ relu = elementwise(
     kernel="x > 0 ? x : 0", kinks=(0.0,), doc="max(x, 0); the derivative at 0 is 0.",
 )  # fmt: skip
 maximum = elementwise(
-    "maximum", lambda xp: xp.maximum, lambda g, x, y: _share(g, x, y), lambda g, x, y: _share(g, y, x),
+    "maximum", lambda xp: xp.maximum,
+    lambda g, x, y: _share(g, x, y), lambda g, x, y: _share(g, y, x),
     kernel="maximum(x, y)", kinks="equal", doc="The larger of x and y; a tie shares the gradient.",
 )  # fmt: skip
 minimum = elementwise(
-    "minimum", lambda xp: xp.minimum, lambda g, x, y: _share(g, y, x), lambda g, x, y: _share(g, x, y),
+    "minimum", lambda xp: xp.minimum,
+    lambda g, x, y: _share(g, y, x), lambda g, x, y: _share(g, x, y),
     kernel="minimum(x, y)", kinks="equal", doc="The smaller of x and y; a tie shares the gradient.",
 )  # fmt: skip
 

@@ -11,10 +11,12 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from ..backend import backend_of, is_array
+from ..checks import check_dim, int64
 from ..errors import ArgumentError, DTypeError, IndexRangeError, ShapeError
-from ..graph import INTERPRETERS, Node, grad_mode
-from ..tensor import Tensor, as_tensor, check_dim, int64, method
-from .declare import bind, linear, nondifferentiable
+from ..graph import INTERPRETERS, Node, Primitive, grad_mode
+from ..tensor import Tensor, as_tensor, method
+from .call import bind
+from .declare import linear, nondifferentiable
 from .parts import Part, Span, assemble
 from .shape import expand
 
@@ -48,7 +50,9 @@ def getitem(x: Tensor, index: Any) -> Tensor:
     try:
         out = array[index]
     except IndexError as error:
-        raise IndexRangeError("getitem", f"an index into shape {x.shape}", f"{index} ({error})") from None
+        raise IndexRangeError(
+            "getitem", f"an index into shape {x.shape}", f"{index} ({error})"
+        ) from None
     if type(out) is not type(array):
         out = backend_of(array).xp.asarray(out)
     return _sliced(x, out, index, None)
@@ -143,7 +147,6 @@ def _index_jvp(tangents: Any, values: Any, out: Any, params: Any) -> Any:
 
 def _declare_index() -> Any:
     """`index` has one differentiable input and any number of index arrays, which it saves."""
-    from ..graph import Primitive
 
     class Index(Primitive):
         def rule(self, position: int) -> Any:
@@ -161,7 +164,7 @@ _index = _declare_index()
 # ------------------------------------------------------------------------------------- cutting
 @method("split")
 def split(x: Any, size_or_sizes: Any, dim: int = 0) -> tuple[Any, ...]:
-    """Consecutive pieces along an axis: of one size (the last may be smaller), or of the sizes given."""
+    """Consecutive pieces along an axis, all of one size (but the last) or of the sizes given."""
     axis = check_dim(dim, x.ndim, "split")
     total = x.shape[axis]
     if hasattr(size_or_sizes, "__index__"):
@@ -247,8 +250,14 @@ def gather(x: Any, dim: int, index: Any) -> Any:
 @method("take_along_dim")
 def take_along_dim(x: Any, index: Any, dim: int) -> Any:
     """`gather` with the other axes broadcast against each other."""
-    axis, where = check_dim(dim, x.ndim, "take_along_dim"), _indices(index, "take_along_dim", x.ndim)
-    sizes = [w if d == axis else max(n, w) for d, (n, w) in enumerate(zip(x.shape, where.shape, strict=True))]
+    axis, where = (
+        check_dim(dim, x.ndim, "take_along_dim"),
+        _indices(index, "take_along_dim", x.ndim),
+    )
+    sizes = [
+        w if d == axis else max(n, w)
+        for d, (n, w) in enumerate(zip(x.shape, where.shape, strict=True))
+    ]
     whole = expand(x, *(x.shape[d] if d == axis else n for d, n in enumerate(sizes)))
     return gather(whole, axis, expand(where, *sizes))
 
@@ -270,7 +279,9 @@ def scatter_add(x: Any, dim: int, index: Any, src: Any) -> Any:
     if any(w > s for w, s in zip(where.shape, source.shape, strict=False)) or source.ndim != x.ndim:
         raise ShapeError("scatter_add", f"src at least {where.shape}", f"{source.shape}")
     if any(w > n for d, (w, n) in enumerate(zip(where.shape, x.shape, strict=True)) if d != axis):
-        raise ShapeError("scatter_add", f"an index within {x.shape} but for dim {axis}", where.shape)
+        raise ShapeError(
+            "scatter_add", f"an index within {x.shape} but for dim {axis}", where.shape
+        )
     part = source[tuple(slice(0, n) for n in where.shape)]
     key = tuple(_raw(k) for k in _along(x, axis, where))
     return as_tensor(x) + bind(assemble, [part], {"keys": (key,), "shape": x.shape})
@@ -326,5 +337,3 @@ def topk(x: Any, k: int, dim: int = -1, largest: bool = True) -> Sorted:
         raise ArgumentError("topk", f"0 <= k <= {x.shape[axis]}", f"k={k}")
     where = argsort(x, axis, descending=largest)[(slice(None),) * axis + (slice(0, k),)]
     return Sorted(take_along_dim(x, where, axis), where)
-
-

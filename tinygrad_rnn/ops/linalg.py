@@ -7,8 +7,10 @@ from typing import Any
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..graph import ANOMALY, INTERPRETERS, Node, grad_mode, watch_for_nan
 from ..tensor import Tensor, as_tensor, method
-from .declare import bind, fast_binary, general
+from .call import bind
+from .declare import general
 from .declare import linear as declare_linear
+from .fast import fast_binary
 from .parts import Product, RowSum
 from .shape import expand, permute, reshape
 
@@ -38,7 +40,7 @@ def _transposed_product(x: Any, g: Any) -> Any:
     return x.swapaxes(-1, -2) @ g
 
 
-_matmul_2d = fast_binary(_matmul, lambda xp: xp.ndarray.dot)
+_matmul_2d = fast_binary(_matmul, _matmul.extra["plan"], lambda xp: xp.ndarray.dot)
 
 
 @method("matmul", "__matmul__")
@@ -225,7 +227,7 @@ def _parse(equation: str, operands: Any) -> tuple[list[str], str]:
     for i, (term, operand) in enumerate(zip(terms, operands, strict=True)):
         letters = term.replace("...", "")
         width = operand.ndim - len(letters)
-        if not letters.isalpha() and letters or width < 0 or (width and "..." not in term):
+        if (not letters.isalpha() and letters) or width < 0 or (width and "..." not in term):
             raise ArgumentError("einsum", f"a term that fits shape {operand.shape}", repr(term))
         widths.append(width)
         terms[i] = term.replace("...", "".join(spare[len(spare) - width :]))

@@ -16,16 +16,27 @@ from typing import Any
 from ..backend import backend_of, is_array
 from ..graph import Node
 from ..tensor import Tensor
-from .declare import bind, linear
+from .call import bind
+from .declare import linear
 
-__all__ = ["PARTIALS", "Item", "Part", "Product", "RowSum", "Span", "assemble", "put_together", "settle"]
+__all__ = [
+    "PARTIALS",
+    "Item",
+    "Part",
+    "Product",
+    "RowSum",
+    "Span",
+    "assemble",
+    "put_together",
+    "settle",
+]
 
 Span = tuple[int, int, int]  # (axis, start, stop): whole rows start … stop−1 along one axis
 SCATTERED: Span = (-1, 0, 0)
 
 
 class Part:
-    """A cotangent that is `value` at `key` and zero elsewhere; `span` says it for a range of rows."""
+    """A cotangent that is `value` at `key`, zero elsewhere; `span` says it for a range of rows."""
 
     __slots__ = ("key", "span", "value")
 
@@ -117,7 +128,7 @@ def settle(parts: Sequence[Any], total: Any, node: Node) -> Any:
 
 # --------------------------------------------------------------------------- parts of a whole
 def put_together(parts: Sequence[Part], shape: tuple[int, ...], total: Any = None) -> Any:
-    """The array of this shape that is the sum of the parts; written once where they do not overlap."""
+    """The array that is the sum of the parts; written once where they do not overlap."""
     first = parts[0].value
     backend = backend_of(first)
     spans = sorted([part.span or _span(part.key, shape) for part in parts])

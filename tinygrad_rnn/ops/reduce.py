@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
+from ..checks import check_dim, check_dims
 from ..errors import ArgumentError, ShapeError
-from ..tensor import Tensor, check_dim, method
-from .declare import bind, call, general, linear, nondifferentiable
+from ..tensor import Tensor, method
+from .call import bind, call
+from .declare import general, linear, nondifferentiable
 from .elementwise import INF, _softmax_weight, maximum, minimum, safe_sqrt, where
 from .elementwise import abs as abs_
 from .indexing import take_along_dim
-from .shape import cast, cat, check_dims, expand, flip, reshape
+from .shape import cast, cat, expand, flip, reshape
 
 __all__ = [
     "all", "amax", "amin", "any", "argmax", "argmin", "cumsum", "logsumexp", "max", "mean", "min",
@@ -119,7 +121,9 @@ def prod(x: Any, dim: Dims = None, keepdim: bool = False) -> Any:
     dims = check_dims(dim, x.ndim, "prod")
     rest = [i for i in range(x.ndim) if i not in dims]
     shape = tuple(1 if i in dims else n for i, n in enumerate(x.shape))
-    line = x.permute(*dims, *rest).reshape(-1, *(x.shape[i] for i in rest)) if x.ndim else x.reshape(1)
+    line = (
+        x.permute(*dims, *rest).reshape(-1, *(x.shape[i] for i in rest)) if x.ndim else x.reshape(1)
+    )
     if line.shape[0] == 0:
         line = expand(x.backend.xp.ones((), dtype=x.dtype), *(1, *line.shape[1:]))
     while line.shape[0] > 1:
@@ -218,7 +222,7 @@ def max(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
 
 @method("min")
 def min(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
-    """The smallest element; along `dim` also where it is (the first of equals takes the gradient)."""
+    """The smallest element; along `dim` also where it is, as `max`."""
     if isinstance(dim, Tensor):
         return minimum(x, dim)
     return amin(x) if dim is None else _along(x, dim, keepdim, argmin)
@@ -275,5 +279,3 @@ def any(x: Any, dim: Dims = None, keepdim: bool = False) -> Any:
 def all(x: Any, dim: Dims = None, keepdim: bool = False) -> Any:
     """Whether every element is true."""
     return bind(_all, (x,), {"dims": check_dims(dim, x.ndim, "all"), "keepdim": keepdim})
-
-

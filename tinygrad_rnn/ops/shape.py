@@ -6,13 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..backend import get_backend
-from ..errors import ArgumentError, DTypeError, ShapeError
-from ..graph import Node
-from ..tensor import (
-    Tensor,
-    as_tensor,
+from ..checks import (
     bool_,
     check_dim,
+    check_dims,
     check_dtype,
     check_shape,
     float16,
@@ -20,25 +17,19 @@ from ..tensor import (
     float64,
     int32,
     int64,
-    method,
+    sizes_of,
 )
-from .declare import bind, call, linear, unbroadcast
+from ..errors import ArgumentError, DTypeError, ShapeError
+from ..graph import Node
+from ..tensor import Tensor, as_tensor, method
+from .call import bind, call
+from .declare import linear
+from .naming import unbroadcast
 
 __all__ = [
     "broadcast_to", "cast", "cat", "clone", "contiguous", "expand", "flatten", "flip", "movedim",
     "pad", "permute", "reshape", "squeeze", "stack", "swapaxes", "transpose", "unsqueeze",
 ]  # fmt: skip
-
-
-def check_dims(dim: Any, ndim: int, called: str) -> tuple[int, ...]:
-    """One axis or several, or None for all, as a sorted tuple without repeats."""
-    if dim is None:
-        return tuple(range(ndim))
-    dims = dim if isinstance(dim, (tuple, list)) else (dim,)
-    found = tuple(sorted(check_dim(d, ndim, called) for d in dims))
-    if len(set(found)) != len(found):
-        raise ShapeError(called, "different axes", str(dim))
-    return found if ndim else ()
 
 
 # ------------------------------------------------------------------------ reshape and friends
@@ -55,7 +46,7 @@ def reshape(x: Any, *shape: Any) -> Any:
     >>> tg.arange(6).reshape(2, -1).shape
     (2, 3)
     """
-    sizes = tuple(shape[0]) if len(shape) == 1 and not hasattr(shape[0], "__index__") else shape
+    sizes = sizes_of(shape)
     if sizes.count(-1) > 1 or any(size < -1 for size in sizes):
         raise ShapeError("reshape", "sizes >= 0 and at most one -1", str(sizes))
     if -1 in sizes and 0 in sizes:
@@ -95,7 +86,7 @@ _permute = linear(
 @method("permute")
 def permute(x: Any, *dims: Any) -> Any:
     """The axes in another order."""
-    order = tuple(dims[0]) if len(dims) == 1 and not hasattr(dims[0], "__index__") else dims
+    order = sizes_of(dims)
     found = tuple(check_dim(d, x.ndim, "permute") for d in order)
     if sorted(found) != list(range(x.ndim)):
         raise ShapeError("permute", f"each of the {x.ndim} axes once", str(order))
@@ -148,11 +139,9 @@ _expand = linear(
 @method("expand", "broadcast_to")
 def expand(x: Any, *shape: Any) -> Any:
     """Broadcast to a shape without copying; −1 keeps a size."""
-    sizes = tuple(shape[0]) if len(shape) == 1 and not hasattr(shape[0], "__index__") else shape
+    sizes = sizes_of(shape)
     lead = len(sizes) - x.ndim
-    sizes = tuple(
-        x.shape[i - lead] if n == -1 and i >= lead else n for i, n in enumerate(sizes)
-    )
+    sizes = tuple(x.shape[i - lead] if n == -1 and i >= lead else n for i, n in enumerate(sizes))
     return call(_expand, x, {"shape": check_shape((sizes,), "expand")})
 
 
@@ -164,7 +153,7 @@ _flip = linear("flip", lambda xp, x, dims: xp.flip(x, dims), lambda g, dims: fli
 @method("flip")
 def flip(x: Any, *dims: Any) -> Any:
     """The elements in reverse order along the axes."""
-    named = tuple(dims[0]) if len(dims) == 1 and not hasattr(dims[0], "__index__") else dims
+    named = sizes_of(dims)
     return call(_flip, x, {"dims": check_dims(named, x.ndim, "flip")})
 
 
@@ -328,14 +317,16 @@ _pad = linear("pad", _pad_forward, _pad_transpose, affine=True)
 
 @method("pad")
 def pad(x: Any, widths: Sequence[int], value: float = 0.0) -> Any:
-    """Put `value` around x; `widths` are (before, after) of the last axis, then of the one before it.
+    """Put `value` around x; `widths` are (before, after) of the last axis, the one before it, ….
 
     >>> import tinygrad_rnn as tg
     >>> tg.pad(tg.ones(2), (1, 2)).tolist()
     [0.0, 1.0, 1.0, 0.0, 0.0]
     """
     if len(widths) % 2 or len(widths) > 2 * x.ndim:
-        raise ShapeError("pad", f"an even number of widths, at most {2 * x.ndim}", str(tuple(widths)))
+        raise ShapeError(
+            "pad", f"an even number of widths, at most {2 * x.ndim}", str(tuple(widths))
+        )
     if any(width < 0 for width in widths):
         raise ArgumentError("pad", "widths >= 0", str(tuple(widths)), "cut with x[…]")
     pairs = [(int(a), int(b)) for a, b in zip(widths[::2], widths[1::2], strict=True)][::-1]

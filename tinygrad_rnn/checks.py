@@ -1,0 +1,98 @@
+"""The dtypes that tensors have, and the checks of dtypes, axes and shapes that every floor uses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .errors import DTypeError, ShapeError
+
+__all__ = [
+    "DTYPES", "bool_", "check_dim", "check_dims", "check_dtype", "check_shape", "float16",
+    "float32", "float64", "get_default_dtype", "int16", "int32", "int64", "int8", "require_float",
+    "set_default_dtype", "sizes_of", "uint8",
+]  # fmt: skip
+
+float16, float32, float64 = (np.dtype(name) for name in ("float16", "float32", "float64"))
+int8, int16, int32, int64 = (np.dtype(name) for name in ("int8", "int16", "int32", "int64"))
+uint8, bool_ = np.dtype("uint8"), np.dtype("bool")
+DTYPES = frozenset(
+    np.dtype(name)
+    for name in "f2 f4 f8 i1 i2 i4 i8 u1 u2 u4 u8 ?".split()
+)
+_default = [float32]
+
+
+def get_default_dtype() -> np.dtype[Any]:
+    """The dtype of tensors made from Python floats, float32 unless changed."""
+    return _default[0]
+
+
+def set_default_dtype(dtype: Any) -> None:
+    """Make `dtype` (float16, float32 or float64) that of tensors made from Python floats."""
+    checked = check_dtype(dtype, "set_default_dtype")
+    require_float("set_default_dtype", checked)
+    _default[0] = checked
+
+
+def check_dtype(dtype: Any, called: str) -> np.dtype[Any]:
+    """`dtype` as a NumPy dtype in native byte order, if it is one that tensors can have."""
+    try:
+        found = np.dtype(dtype).newbyteorder("=")
+    except TypeError:
+        raise DTypeError(called, "a dtype such as tg.float32", repr(dtype)) from None
+    if found not in DTYPES:
+        hint = "keep real and imaginary parts as two tensors" if found.kind == "c" else None
+        raise DTypeError(called, "a float, integer or bool dtype", str(np.dtype(dtype)), hint)
+    return np.dtype(found.name)
+
+
+def require_float(called: str, dtype: Any) -> None:
+    """Only floating-point (or complex) values have gradients."""
+    if dtype.kind not in "fc":
+        raise DTypeError(
+            called, "a floating-point tensor", dtype.name, "gradients need .float() or .double()"
+        )
+
+
+def check_dim(dim: Any, ndim: int, called: str) -> int:
+    """`dim` counted from the front; negative numbers count from the back."""
+    if isinstance(dim, bool) or not hasattr(dim, "__index__"):
+        raise DTypeError(called, "dim as an integer", repr(dim))
+    index = dim.__index__()
+    if not -max(ndim, 1) <= index < max(ndim, 1):
+        raise ShapeError(called, f"-{ndim} <= dim < {ndim}", f"dim={index}")
+    return int(index) % max(ndim, 1)
+
+
+def check_shape(shape: Any, called: str) -> tuple[int, ...]:
+    """A shape given as numbers or as one sequence; sizes are not negative and fit memory."""
+    if len(shape) == 1 and not hasattr(shape[0], "__index__"):
+        shape = tuple(shape[0])
+    count = 1
+    for size in shape:
+        if isinstance(size, (bool, float)) or not hasattr(size, "__index__"):
+            raise DTypeError(called, "integer sizes", repr(shape))
+        if size < 0:
+            raise ShapeError(called, "sizes >= 0", str(tuple(shape)))
+        count *= int(size)
+    if count >= 2**60:
+        raise ShapeError(called, "a shape that fits memory", str(tuple(shape)))
+    return tuple(int(size) for size in shape)
+
+
+def check_dims(dim: Any, ndim: int, called: str) -> tuple[int, ...]:
+    """One axis or several, or None for all, as a sorted tuple without repeats."""
+    if dim is None:
+        return tuple(range(ndim))
+    dims = dim if isinstance(dim, (tuple, list)) else (dim,)
+    found = tuple(sorted(check_dim(d, ndim, called) for d in dims))
+    if len(set(found)) != len(found):
+        raise ShapeError(called, "different axes", str(dim))
+    return found if ndim else ()
+
+
+def sizes_of(shape: tuple[Any, ...]) -> tuple[int, ...]:
+    """A shape given as f(2, 3) or as f((2, 3)), always as a tuple."""
+    return tuple(shape[0]) if len(shape) == 1 and not hasattr(shape[0], "__index__") else shape
