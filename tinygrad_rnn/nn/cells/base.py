@@ -1,0 +1,66 @@
+"""What cells share: the protocol, and the two affine maps with PyTorch's names and start.
+
+Legend: B batch, I input size, H hidden size, G gates.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar
+
+from ...create import zeros
+from .. import init
+from ..layers import check_sizes, new_parameter
+from ..module import Module
+
+__all__ = ["Cell", "GatedCell"]
+
+
+class Cell(Module):
+    """One step of a recurrence: `forward(carry, x) -> (carry, y)`, pure, x (B, I) and y (B, H).
+
+    The carry may be any nesting of tuples, lists and dicts of tensors. A cell says its
+    `input_size` and `hidden_size`, and its `output_size` and `initial_state` where they differ
+    from `hidden_size` and zeros (B, H).
+    """
+
+    input_size: int
+    hidden_size: int
+
+    @property
+    def output_size(self) -> int:
+        """The size of y."""
+        return self.hidden_size
+
+    def initial_state(self, batch: int) -> Any:
+        """The carry before the first step."""
+        return zeros(batch, self.hidden_size)
+
+    def extra_repr(self) -> str:
+        """The sizes."""
+        return f"{self.input_size}, {self.hidden_size}"
+
+
+class GatedCell(Cell):
+    """Cells of the form W_ih x + b_ih and W_hh h + b_hh, with G gates stacked in the rows.
+
+    Shapes: weight_ih (G·H, I), weight_hh (G·H, H), bias_ih and bias_hh (G·H,); all U(±1/√H).
+    """
+
+    gates: ClassVar[int] = 1
+
+    def __init__(self, input_size: int, hidden_size: int, bias: bool = True) -> None:
+        check_sizes(type(self).__name__, input_size=input_size, hidden_size=hidden_size)
+        self.input_size, self.hidden_size = input_size, hidden_size
+        rows = self.gates * hidden_size
+        self.weight_ih = new_parameter(rows, input_size)
+        self.weight_hh = new_parameter(rows, self.output_size)
+        self.bias_ih = new_parameter(rows) if bias else None
+        self.bias_hh = new_parameter(rows) if bias else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the starting values anew."""
+        bound = 1 / math.sqrt(self.hidden_size)
+        for parameter in self.parameters():
+            init.uniform_(parameter, -bound, bound)

@@ -1,0 +1,54 @@
+"""Long short-term memory (Hochreiter, Schmidhuber 1997; forget gate: Gers et al. 2000)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...create import zeros
+from ...errors import ArgumentError
+from ...functional import linear, sigmoid, tanh
+from ..layers import new_parameter
+from .base import GatedCell
+
+__all__ = ["LSTMCell"]
+
+
+class LSTMCell(GatedCell):
+    """(i, f, g, o) = W_ih x + b_ih + W_hh h + b_hh
+    c' = σ(f) ⊙ c + σ(i) ⊙ tanh(g);  h' = σ(o) ⊙ tanh(c');  y = h'
+
+    Carry: (h, c), each (B, H). With `proj_size` P it is the LSTMP (Sak et al. 2014):
+    h' = W_hr (σ(o) ⊙ tanh(c')), h and y (B, P), weight_hr (P, H), weight_hh (4H, P).
+    """
+
+    gates = 4
+
+    def __init__(
+        self, input_size: int, hidden_size: int, bias: bool = True, proj_size: int = 0
+    ) -> None:
+        if not isinstance(proj_size, int) or not 0 <= proj_size < max(1, hidden_size):
+            raise ArgumentError("LSTMCell", "0 <= proj_size < hidden_size", repr(proj_size))
+        self.proj_size = proj_size
+        super().__init__(input_size, hidden_size, bias)
+        self.weight_hr = new_parameter(proj_size, hidden_size) if proj_size else None
+        self.reset_parameters()
+
+    @property
+    def output_size(self) -> int:
+        """P with a projection, else H."""
+        return self.proj_size or self.hidden_size
+
+    def initial_state(self, batch: int) -> Any:
+        """(h, c) = 0."""
+        return zeros(batch, self.output_size), zeros(batch, self.hidden_size)
+
+    def forward(self, carry: Any, x: Any) -> tuple[Any, Any]:
+        """One step."""
+        h, c = carry
+        gates = linear(x, self.weight_ih, self.bias_ih) + linear(h, self.weight_hh, self.bias_hh)
+        i, f, g, o = gates.chunk(4, -1)
+        c = sigmoid(f) * c + sigmoid(i) * tanh(g)
+        h = sigmoid(o) * tanh(c)
+        if self.weight_hr is not None:
+            h = linear(h, self.weight_hr)
+        return (h, c), h

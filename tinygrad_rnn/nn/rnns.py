@@ -1,0 +1,85 @@
+"""RNN, LSTM and GRU: `Recurrent` over their cells, with PyTorch's signatures and names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .cells import GRUCell, LSTMCell, RNNCell
+from .recurrent import Recurrent
+
+__all__ = ["GRU", "LSTM", "RNN"]
+
+
+class RNN(Recurrent):
+    """Simple recurrent layers, `nn.RNNCell` in `nn.Recurrent`: carry h (L·D, B, H)."""
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        nonlinearity: str = "tanh",
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(
+            RNNCell, input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
+            device=device, dtype=dtype, nonlinearity=nonlinearity,
+        )  # fmt: skip
+        self.nonlinearity = nonlinearity
+
+
+class LSTM(Recurrent):
+    """LSTM layers, `nn.LSTMCell` in `nn.Recurrent`: carry (h, c), each (L·D, B, H).
+
+    With `proj_size` P, h is (L·D, B, P) and the output (T, B, D·P).
+
+    >>> import tinygrad_rnn as tg
+    >>> output, (h, c) = LSTM(3, 5)(tg.ones(7, 4, 3))
+    >>> output.shape, h.shape, c.shape
+    ((7, 4, 5), (1, 4, 5), (1, 4, 5))
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(
+            LSTMCell, input_size, hidden_size, num_layers, bias, batch_first, dropout,
+            bidirectional, device=device, dtype=dtype, proj_size=proj_size,
+        )  # fmt: skip
+        self.proj_size = proj_size
+
+
+class GRU(Recurrent):
+    """GRU layers, `nn.GRUCell` in `nn.Recurrent`: carry h (L·D, B, H)."""
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(
+            GRUCell, input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
+            device=device, dtype=dtype,
+        )  # fmt: skip
