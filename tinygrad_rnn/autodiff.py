@@ -104,7 +104,7 @@ def pull(
             if targets is not None and node in targets:
                 found[node] = g
             primitive = node.primitive
-            saved = node.saved
+            saved: Any = node.saved
             if primitive is LEAF:
                 continue
             if saved is None:
@@ -114,8 +114,8 @@ def pull(
             if create:
                 saved = _as_tensors(node, saved)
             if primitive.jointly:
-                for parent, cotangent in _jointly(primitive, g, saved, node):
-                    arrive(parent, cotangent)
+                for source, cotangent in _jointly(primitive, g, saved, node):
+                    arrive(source, cotangent)
             else:
                 i = -1
                 for parent in node.parents:

@@ -17,14 +17,11 @@ __all__ = [
 float16, float32, float64 = (np.dtype(name) for name in ("float16", "float32", "float64"))
 int8, int16, int32, int64 = (np.dtype(name) for name in ("int8", "int16", "int32", "int64"))
 uint8, bool_ = np.dtype("uint8"), np.dtype("bool")
-DTYPES = frozenset(
-    np.dtype(name)
-    for name in "f2 f4 f8 i1 i2 i4 i8 u1 u2 u4 u8 ?".split()
-)
+DTYPES = frozenset(np.dtype(name) for name in "f2 f4 f8 i1 i2 i4 i8 u1 u2 u4 u8 ?".split())
 _default = [float32]
 
 
-def get_default_dtype() -> np.dtype[Any]:
+def get_default_dtype() -> Any:
     """The dtype of tensors made from Python floats, float32 unless changed."""
     return _default[0]
 
@@ -45,7 +42,8 @@ def check_dtype(dtype: Any, called: str) -> np.dtype[Any]:
     if found not in DTYPES:
         hint = "keep real and imaginary parts as two tensors" if found.kind == "c" else None
         raise DTypeError(called, "a float, integer or bool dtype", str(np.dtype(dtype)), hint)
-    return np.dtype(found.name)
+    native: np.dtype[Any] = np.dtype(found.name)
+    return native
 
 
 def require_float(called: str, dtype: Any) -> None:

@@ -152,7 +152,7 @@ def get_rng_state() -> dict[str, Any]:
 
 def set_rng_state(state: dict[str, Any]) -> None:
     """Continue the random numbers where `get_rng_state` was called."""
-    fresh = np.random.PCG64()
+    fresh: Any = np.random.PCG64()
     try:
         fresh.state = state
     except (KeyError, TypeError, ValueError) as error:

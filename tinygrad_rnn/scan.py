@@ -196,7 +196,8 @@ def run_loop(problem: Problem) -> tuple[Any, Any]:
     every = problem.checkpoint_every
     if not problem.length:
         return problem.init, _no_outputs(problem)
-    carry, ys = problem.init, {}
+    carry = problem.init
+    ys: dict[int, Any] = {}
     span = problem.length if every is None else every
     for start in range(0, problem.length, span):
         times = list(order[start : start + span])

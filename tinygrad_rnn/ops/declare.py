@@ -88,11 +88,12 @@ def elementwise(
     return _finish(make(primitive, plan, resolve), primitive, doc)
 
 
-def _finish(function: Any, primitive: Primitive, doc: str) -> Any:
+def _finish(function: Any, primitive: Primitive, doc: str) -> Callable[..., Any]:
     function.__name__ = function.__qualname__ = primitive.name
     function.__doc__ = doc
     function.primitive = primitive
-    return function
+    op: Callable[..., Any] = function
+    return op
 
 
 def _sum(terms: Sequence[Any]) -> Any:

@@ -25,6 +25,7 @@ __all__ = [
     "sin", "sinh", "softplus", "sqrt", "square", "sub", "tan", "tanh", "where",
 ]  # fmt: skip
 
+Elementwise = Callable[..., Any]
 INF = float("inf")
 POSITIVE = (0.0, INF)
 
@@ -121,7 +122,7 @@ log1p = elementwise(
 sin = elementwise(
     "sin", lambda xp: xp.sin, lambda g, x: g * cos(x), kernel="sin(x)", promote="float", doc="Sine."
 )
-cos = elementwise(
+cos: Elementwise = elementwise(
     "cos", lambda xp: xp.cos, lambda g, x: -(g * sin(x)),
     kernel="cos(x)", promote="float", doc="Cosine.",
 )  # fmt: skip
@@ -137,7 +138,7 @@ sinh = elementwise(
     "sinh", lambda xp: xp.sinh, lambda g, x: g * cosh(x),
     kernel="sinh(x)", promote="float", doc="Hyperbolic sine.",
 )  # fmt: skip
-cosh = elementwise(
+cosh: Elementwise = elementwise(
     "cosh", lambda xp: xp.cosh, lambda g, x: g * sinh(x),
     kernel="cosh(x)", promote="float", doc="Hyperbolic cosine.",
 )  # fmt: skip
@@ -213,7 +214,7 @@ abs = elementwise(
     "abs", lambda xp: xp.abs, lambda g, x: g * sign(x),
     kernel="fabs(x)", kinks=(0.0,), doc="|x|; the derivative at 0 is 0.",
 )  # fmt: skip
-sign = elementwise(
+sign: Elementwise = elementwise(
     "sign", lambda xp: xp.sign, None, kernel="sign(x)", kinks=(0.0,), doc="−1, 0 or 1."
 )
 relu = elementwise(
@@ -348,14 +349,15 @@ for _f in (
 ):  # fmt: skip
     method(_f.__name__)(_f)
 
-for _names, _f in {
+_OPERATORS: dict[tuple[str, ...], Elementwise] = {
     ("__add__", "__radd__"): add, ("__mul__", "__rmul__"): mul, ("__sub__",): sub,
     ("__truediv__",): div, ("__neg__",): neg, ("__abs__",): abs,
     ("__eq__",): eq, ("__ne__",): ne, ("__lt__",): lt, ("__le__",): le, ("__gt__",): gt,
     ("__ge__",): ge, ("__and__",): logical_and, ("__or__",): logical_or,
     ("__invert__",): logical_not,
-}.items():  # fmt: skip
-    method(*_names)(_f)
+}  # fmt: skip
+for _names, _operator in _OPERATORS.items():
+    method(*_names)(_operator)
 
 
 @method("__rsub__")

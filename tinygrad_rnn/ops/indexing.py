@@ -46,7 +46,8 @@ def getitem(x: Tensor, index: Any) -> Tensor:
         return _getitem_general(x, index)
     array = x.array
     if type(array) in INTERPRETERS:
-        return bind(_slice, (x,), {"key": index})
+        traced: Tensor = bind(_slice, (x,), {"key": index})
+        return traced
     try:
         out = array[index]
     except IndexError as error:
@@ -96,7 +97,9 @@ def _getitem_general(x: Tensor, index: Any) -> Tensor:
         arrays.extend(found)
     if not arrays:
         return getitem(x, tuple(template))
-    return bind(_index, [x, *arrays], {"template": tuple(template), "in_shape": x.shape})
+    params = {"template": tuple(template), "in_shape": x.shape}
+    found_at: Tensor = bind(_index, [x, *arrays], params)
+    return found_at
 
 
 _HOLE = "array"  # where in a template the next index array goes

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from ..checks import check_dim, check_dims
 from ..errors import ArgumentError, ShapeError
+from ..graph import Primitive
 from ..tensor import Tensor, method
 from .call import bind, call
 from .declare import general, linear, nondifferentiable
@@ -36,7 +37,7 @@ def _keep(value: Any, in_shape: tuple[int, ...], dims: tuple[int, ...]) -> Any:
 
 
 # ------------------------------------------------------------------------------------- sums
-_sum = linear(
+_sum: Primitive = linear(
     "sum",
     lambda xp, x, dims, keepdim: x.sum(axis=dims, keepdims=keepdim),
     lambda g, in_shape, dims: expand(_keep(g, in_shape, dims), *in_shape),
@@ -55,7 +56,7 @@ def sum(x: Any, dim: Dims = None, keepdim: bool = False) -> Any:
 
 
 def _count(x: Any, dims: tuple[int, ...], called: str) -> int:
-    count = math.prod(x.shape[d] for d in dims)
+    count: int = math.prod(x.shape[d] for d in dims)
     if count == 0:
         raise ShapeError(called, "at least one element", f"shape {x.shape}")
     return count
@@ -102,10 +103,10 @@ def norm(x: Any, p: float = 2.0, dim: Dims = None, keepdim: bool = False) -> Any
     return where(positive, where(positive, total, 1.0) ** (1 / p), 0.0)
 
 
-_cumsum = linear(
+_cumsum: Primitive = linear(
     "cumsum",
     lambda xp, x, dim: xp.cumsum(x, axis=dim, dtype=x.dtype if x.dtype.kind == "f" else None),
-    lambda g, dim: flip(cumsum(flip(g, dim), dim), dim),
+    lambda g, dim: flip(call(_cumsum, flip(g, dim), {"dim": dim}), dim),
 )
 
 

@@ -20,7 +20,7 @@ from ..checks import (
     sizes_of,
 )
 from ..errors import ArgumentError, DTypeError, ShapeError
-from ..graph import Node
+from ..graph import Node, Primitive
 from ..tensor import Tensor, as_tensor, method
 from .call import bind, call
 from .declare import linear
@@ -33,7 +33,7 @@ __all__ = [
 
 
 # ------------------------------------------------------------------------ reshape and friends
-_reshape = linear(
+_reshape: Primitive = linear(
     "reshape", lambda xp, x, shape: x.reshape(shape), lambda g, in_shape: g.reshape(in_shape)
 )
 
@@ -76,11 +76,15 @@ def unsqueeze(x: Any, dim: int) -> Any:
 
 
 # --------------------------------------------------------------------------- order of the axes
-_permute = linear(
+_permute: Primitive = linear(
     "permute",
     lambda xp, x, dims: x.transpose(dims),
-    lambda g, dims: permute(g, tuple(sorted(range(len(dims)), key=dims.__getitem__))),
+    lambda g, dims: _permuted_back(g, dims),
 )
+
+
+def _permuted_back(g: Any, dims: tuple[int, ...]) -> Any:
+    return call(_permute, g, {"dims": tuple(sorted(range(len(dims)), key=dims.__getitem__))})
 
 
 @method("permute")
@@ -125,11 +129,11 @@ def _matrix_transpose(x: Any) -> Any:
     return transpose(x, -1, -2)
 
 
-Tensor.mT = property(_matrix_transpose, doc="The last two axes exchanged.")
-Tensor.T = property(_reversed, doc="All axes reversed.")
+setattr(Tensor, "mT", property(_matrix_transpose, doc="The last two axes exchanged."))  # noqa: B010
+setattr(Tensor, "T", property(_reversed, doc="All axes reversed."))  # noqa: B010
 
 # -------------------------------------------------------------------------------- broadcasting
-_expand = linear(
+_expand: Primitive = linear(
     "expand",
     lambda xp, x, shape: xp.broadcast_to(x, shape),
     lambda g, in_shape: unbroadcast(g, in_shape),
@@ -147,7 +151,9 @@ def expand(x: Any, *shape: Any) -> Any:
 
 broadcast_to = expand
 
-_flip = linear("flip", lambda xp, x, dims: xp.flip(x, dims), lambda g, dims: flip(g, dims))
+_flip: Primitive = linear(
+    "flip", lambda xp, x, dims: xp.flip(x, dims), lambda g, dims: call(_flip, g, {"dims": dims})
+)
 
 
 @method("flip")
@@ -157,7 +163,7 @@ def flip(x: Any, *dims: Any) -> Any:
     return call(_flip, x, {"dims": check_dims(named, x.ndim, "flip")})
 
 
-_copy = linear("clone", lambda xp, x: x.copy(), lambda g: g)
+_copy: Primitive = linear("clone", lambda xp, x: x.copy(), lambda g: g)
 
 
 @method("clone", "contiguous")
@@ -169,10 +175,10 @@ def clone(x: Any) -> Any:
 contiguous = clone
 
 # ------------------------------------------------------------------------------ types, devices
-_cast = linear(
+_cast: Primitive = linear(
     "cast", lambda xp, x, dtype, source: x.astype(dtype), lambda g, source: cast(g, source)
 )
-_move = linear(
+_move: Primitive = linear(
     "move",
     lambda xp, x, target, source: get_backend(target).from_numpy(get_backend(source).to_numpy(x)),
     lambda g, target, source: bind(_move, (g,), {"target": source, "source": target}),
@@ -255,14 +261,14 @@ def _cat_transpose(g: Any, position: int, node: Node, dim: int, sizes: tuple[int
     return g[(slice(None),) * dim + (slice(start, start + sizes[position]),)]
 
 
-_cat = linear(
+_cat: Primitive = linear(
     "cat",
     lambda xp, *xs, dim, sizes: xp.concatenate(xs, axis=dim),
     _cat_transpose,
     variadic=True,
     promote="same",
 )
-_stack = linear(
+_stack: Primitive = linear(
     "stack",
     lambda xp, *xs, dim: xp.stack(xs, axis=dim),
     lambda g, position, node, dim: g[(slice(None),) * dim + (position,)],
@@ -312,7 +318,7 @@ def _pad_transpose(g: Any, widths: tuple[tuple[int, int], ...]) -> Any:
     return g[tuple(slice(a, n - b) for (a, b), n in zip(widths, g.shape, strict=True))]
 
 
-_pad = linear("pad", _pad_forward, _pad_transpose, affine=True)
+_pad: Primitive = linear("pad", _pad_forward, _pad_transpose, affine=True)
 
 
 @method("pad")
