@@ -1,0 +1,91 @@
+"""Optimisers: from a gradient to a better parameter.
+
+A training step is four lines, whatever the model and the optimiser:
+
+>>> from tinygrad_rnn import optim, tensor
+>>> weight = tensor([1.0, 1.0], requires_grad=True)
+>>> xs, ys = tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]), tensor([3.0, 7.0, 11.0]) * 0.5
+>>> optimizer = optim.SGD([weight], lr=0.01, momentum=0.9)
+>>> for _ in range(300):
+...     optimizer.zero_grad()                    # 1. forget the last gradient
+...     loss = ((xs @ weight - ys) ** 2).mean()  # 2. how wrong is the model?
+...     loss.backward()                          # 3. weight.grad = ∂loss/∂weight
+...     optimizer.step()                         # 4. weight ← weight − lr·(what is made of it)
+>>> [round(w, 2) for w in weight.tolist()]
+[0.5, 0.5]
+
+Between 3 and 4 stands `clip_grad_norm_(parameters, 1.0)`, without which recurrent networks diverge
+on the first steep slope; after 4 stands `schedule.step()` if the rate is to change with time.
+
+What to read first: `sgd.py`, where step 4 is one line and momentum three more; then `adam.py`, the
+one to try first on a new problem (lr 1e-3). Each optimiser is such a file: the equation, where
+it comes from, and the same as a few vector operations. They differ in how they scale a step:
+
+    SGD        −γg, or a running sum of g (momentum)          needs a rate that suits the problem
+    Adagrad    g / √(sum of g²)                               sparse gradients; slows down for good
+    RMSprop    g / √(mean of recent g²)                       the same without slowing down
+    Adadelta   the same, times √(mean of recent steps²)       no rate to choose
+    Adam       mean of recent g / √(mean of recent g²)        RMSprop with momentum, unbiased
+    AdamW      Adam, weight decay beside the gradient         the usual choice for large models
+
+`flat.py` is why a step takes about as long for sixty small parameters as for one large one: they
+are views of one array. Parameters keep their identity and their values; an *array* taken from one
+before the optimiser was made (`p.array`, `p.numpy()`) is no longer its memory afterwards.
+`optimizer.py` handles groups with options of their own, missing gradients (such a parameter is
+left alone), and `state_dict`, from which a run continues bit for bit.
+"""
+
+from __future__ import annotations
+
+from . import lr_scheduler
+from .adadelta import Adadelta
+from .adagrad import Adagrad
+from .adam import Adam
+from .adamw import AdamW
+from .clip import clip_grad_norm_, clip_grad_value_
+from .lr_scheduler import (
+    ConstantLR,
+    CosineAnnealingLR,
+    CosineAnnealingWarmRestarts,
+    ExponentialLR,
+    LambdaLR,
+    LinearLR,
+    LinearWarmup,
+    LRScheduler,
+    MultiStepLR,
+    PolynomialLR,
+    SequentialLR,
+    StepLR,
+)
+from .one_cycle import OneCycleLR
+from .optimizer import Optimizer
+from .plateau import ReduceLROnPlateau
+from .rmsprop import RMSprop
+from .sgd import SGD
+
+__all__ = [
+    "Adadelta",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "ConstantLR",
+    "CosineAnnealingLR",
+    "CosineAnnealingWarmRestarts",
+    "ExponentialLR",
+    "LRScheduler",
+    "LambdaLR",
+    "LinearLR",
+    "LinearWarmup",
+    "MultiStepLR",
+    "OneCycleLR",
+    "Optimizer",
+    "PolynomialLR",
+    "RMSprop",
+    "ReduceLROnPlateau",
+    "SGD",
+    "SequentialLR",
+    "StepLR",
+    "clip_grad_norm_",
+    "clip_grad_value_",
+    "lr_scheduler",
+]

@@ -1,0 +1,79 @@
+"""The ranges of every option an optimiser can have, and the checks that use them."""
+
+from __future__ import annotations
+
+import numbers
+import operator
+from collections.abc import Mapping
+from math import inf
+from typing import Any
+
+from ..errors import ArgumentError
+
+# Every number an optimiser takes, and the half-open interval [least, bound) it must lie in.
+RANGES: dict[str, tuple[float, float]] = {
+    "alpha": (0, 1),
+    "betas": (0, 1),
+    "dampening": (-inf, inf),
+    "eps": (0, inf),
+    "initial_accumulator_value": (0, inf),
+    "lr": (0, inf),
+    "lr_decay": (0, inf),
+    "momentum": (0, inf),
+    "rho": (0, 1),
+    "weight_decay": (0, inf),
+}
+FLAGS = frozenset(("amsgrad", "centered", "maximize", "nesterov"))
+
+
+def real(called: str, name: str, value: object, least: float = -inf, bound: float = inf) -> float:
+    """`value` as a Python number with least <= value < bound; neither NaN nor a bool."""
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not is_number or not least <= value < bound:  # type: ignore[operator]
+        raise ArgumentError(called, f"{name}, a number {_interval(least, bound)},", repr(value))
+    return value if isinstance(value, (int, float)) else float(value)  # type: ignore[arg-type]
+
+
+def _interval(least: float, bound: float) -> str:
+    below = "and finite" if bound == inf else f"and < {bound:g}"
+    return f">= {least:g} {below}" if least > -inf else below.removeprefix("and ")
+
+
+def positive(called: str, name: str, value: object, bound: float = inf) -> float:
+    """`value` as a Python number with 0 < value < bound."""
+    if value == 0:
+        raise ArgumentError(called, f"{name} > 0", repr(value))
+    return real(called, name, value, 0, bound)
+
+
+def whole(called: str, name: str, value: object, least: int = 0) -> int:
+    """`value` as a Python integer that is at least `least`."""
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        number = least - 1
+    if number < least or isinstance(value, bool):
+        raise ArgumentError(called, f"{name}, a whole number >= {least},", repr(value))
+    return number
+
+
+def flag(called: str, name: str, value: object) -> bool:
+    """`value` as a Python bool."""
+    if not isinstance(value, bool) and type(value).__name__ != "bool":  # NumPy's has that name too
+        raise ArgumentError(called, f"{name}, True or False,", repr(value))
+    return bool(value)
+
+
+def checked_options(called: str, group: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a group as plain Python values, each within its range."""
+    numbers_ = {name: _number(called, name, group[name]) for name in RANGES if name in group}
+    flags = {name: flag(called, name, group[name]) for name in FLAGS if name in group}
+    return {**numbers_, **flags}
+
+
+def _number(called: str, name: str, value: Any) -> Any:
+    if name != "betas":
+        return real(called, name, value, *RANGES[name])
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        raise ArgumentError(called, "betas, two numbers", repr(value))
+    return tuple(real(called, f"betas[{i}]", b, *RANGES[name]) for i, b in enumerate(value))
