@@ -1,7 +1,41 @@
-"""Training: the loop, its metrics, and checkpoints."""
+"""Training: the loop, its metrics, its checkpoints, and two kinds of run ready to use."""
 
 from __future__ import annotations
 
 from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from .forecasting import Forecaster, SeriesRun, Table, forecasts, load_forecaster, series_run
+from .language import CharLM, TextRun, bits_per_char, language_loss, load_char_lm, text_run
+from .loop import BEST, LAST, Trainer, read_about
+from .metrics import History, MovingAverage, bits
+from .progress import Progress, clock
+from .settings import RunSettings, SeriesSettings, TextSettings
 
-__all__ = ["Checkpoint", "load_checkpoint", "save_checkpoint"]
+__all__ = [
+    "BEST",
+    "LAST",
+    "CharLM",
+    "Checkpoint",
+    "Forecaster",
+    "History",
+    "MovingAverage",
+    "Progress",
+    "RunSettings",
+    "SeriesRun",
+    "SeriesSettings",
+    "Table",
+    "TextRun",
+    "TextSettings",
+    "Trainer",
+    "bits",
+    "bits_per_char",
+    "clock",
+    "forecasts",
+    "language_loss",
+    "load_char_lm",
+    "load_checkpoint",
+    "load_forecaster",
+    "read_about",
+    "save_checkpoint",
+    "series_run",
+    "text_run",
+]

@@ -1,0 +1,62 @@
+"""How the command line speaks: aligned tables, quoted samples, errors in plain words."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from ..errors import TinygradRNNError
+
+__all__ = ["command", "explain", "quote", "show_pairs", "show_table"]
+
+Row = Sequence[object]
+
+
+def show_pairs(title: str, pairs: Mapping[str, object]) -> None:
+    """Print names and values below a title, in two columns."""
+    width = max(map(len, pairs))
+    print(title)
+    for name, value in pairs.items():
+        print(f"  {name:<{width}}  {value}")
+    print(flush=True)
+
+
+def show_table(title: str, header: Row, rows: Iterable[Row]) -> None:
+    """Print a table below a title: the first column to the left, the others to the right."""
+    cells = [[str(cell) for cell in row] for row in [header, *rows]]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    print(title)
+    for row in cells:
+        first, *others = (
+            f"{cell:{'>' if place else '<'}{width}}"
+            for place, (cell, width) in enumerate(zip(row, widths))
+        )
+        print("  " + "   ".join([first, *others]).rstrip())
+    print(flush=True)
+
+
+def quote(text: str, width: int = 88) -> str:
+    """A text set apart by a bar at its left, long lines broken."""
+    lines = [part for line in text.split("\n") for part in textwrap.wrap(line, width) or [""]]
+    return "\n".join(f"    │ {line}".rstrip() for line in lines)
+
+
+def explain(error: TinygradRNNError) -> None:
+    """Print an error in plain words: no traceback, since the user's input is its cause."""
+    print(f"tinygrad-rnn: error: {error}", file=sys.stderr, flush=True)
+
+
+def command(*words: object) -> str:
+    """The line that a user types to run ``tinygrad-rnn words``, however this one was started."""
+    return " ".join([_program(), *(shlex.quote(str(word)) for word in words)])
+
+
+def _program() -> str:
+    if Path(sys.argv[0]).name != "__main__.py":
+        return "tinygrad-rnn"
+    python = os.path.relpath(sys.executable)  # not resolved: a venv's python is a link
+    return f"{'python' if python.startswith('..') else shlex.quote(python)} -m tinygrad_rnn"

@@ -1,0 +1,106 @@
+"""What every training command does around the training itself."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ..errors import ArgumentError
+from ..train import BEST, LAST, Progress, RunSettings, Trainer, load_checkpoint, read_about
+from .console import command
+
+__all__ = ["begin", "made_folder", "train_to_the_end"]
+
+S = TypeVar("S", bound=RunSettings)
+
+
+def given_settings(arguments: argparse.Namespace, kind: type[RunSettings]) -> dict[str, Any]:
+    """The settings that stand in the command."""
+    found = {each.name: getattr(arguments, each.name, None) for each in fields(kind)}
+    lists = {name: tuple(v) if isinstance(v, list) else v for name, v in found.items()}
+    return {name: value for name, value in lists.items() if value not in (None, ())}
+
+
+def stored_settings(path: str, kind: str, settings: type[S]) -> S:
+    """The settings of the run that a checkpoint belongs to.
+
+    Raises:
+        CheckpointError: it is none, or of a run of another kind.
+    """
+    return settings.from_dict(read_about(path, load_checkpoint(path), kind)["settings"])
+
+
+def begin(
+    arguments: argparse.Namespace, kind: str, settings: type[S], source: Callable[[S], str]
+) -> tuple[S, Path]:
+    """The settings of the run, new or resumed, and the folder it writes to."""
+    given = given_settings(arguments, settings)
+    if arguments.resume is None:
+        chosen = settings(**given)
+        folder = free_folder(arguments.out, Path("runs", Path(source(chosen)).stem or kind))
+        return chosen, folder
+    stored = stored_settings(arguments.resume, kind, settings)
+    out = arguments.out or os.path.dirname(arguments.resume) or "."
+    return stored.changed(given), Path(out)
+
+
+def free_folder(out: str | None, default: Path) -> Path:
+    """The folder to write to, which holds no run yet: the default one gets a number if it does.
+
+    Raises:
+        ArgumentError: the folder asked for holds a run.
+    """
+    if out is None:
+        number, folder = 1, default
+        while (folder / LAST).exists():
+            number, folder = number + 1, default.with_name(f"{default.name}-{number + 1}")
+        return folder
+    if (Path(out) / LAST).exists():
+        hint = f"continue it with --resume {Path(out) / LAST}, or choose another folder"
+        raise ArgumentError("--out", "a folder without a run", f"the run in {out}", hint)
+    return Path(out)
+
+
+def made_folder(path: str | os.PathLike[str]) -> Path:
+    """The folder, made if it is not there.
+
+    Raises:
+        ArgumentError: it cannot be made.
+    """
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ArgumentError("--out", "a folder that can be made", error) from error
+    return folder
+
+
+def train_to_the_end(
+    trainer: Trainer,
+    settings: RunSettings,
+    folder: Path,
+    kind: str,
+    progress: Progress,
+    on_validation: Callable[[Trainer], None],
+) -> None:
+    """Train with a progress bar; when stopped, say how to go on. The best model stays loaded."""
+    try:
+        with progress:
+            trainer.run(
+                settings.steps,
+                folder=folder,
+                validate_every=settings.validate_every,
+                on_step=progress,
+                on_validation=on_validation,
+            )
+    except KeyboardInterrupt:
+        print(f"\nStopped after step {trainer.step:,} of {settings.steps:,}; all is saved.")
+        print(f"Continue with:  {command('train', kind, '--resume', folder / LAST)}", flush=True)
+        raise
+    best = folder / BEST
+    if best.exists():  # absent only if a resumed run went on in another folder
+        trainer.load_model(best)

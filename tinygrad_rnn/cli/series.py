@@ -1,0 +1,130 @@
+"""``train series`` and ``forecast``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from ..data import split_in_time
+from ..draw import plot_losses
+from ..errors import ArgumentError
+from ..train import (
+    BEST,
+    LAST,
+    Progress,
+    SeriesRun,
+    SeriesSettings,
+    Table,
+    Trainer,
+    clock,
+    load_forecaster,
+    series_run,
+)
+from .console import show_pairs
+from .judging import Contest, judge
+from .runs import begin, made_folder, train_to_the_end
+
+__all__ = ["forecast", "train"]
+
+
+def train(arguments: argparse.Namespace) -> None:
+    """Train a forecaster on a column of a table, or continue such a run."""
+    new = arguments.resume is None
+    if new and not (arguments.file and arguments.target):
+        absent = "--target COLUMN" if arguments.file else "FILE.csv"
+        raise ArgumentError("train series", f"{absent} in the command", "none")
+    settings, folder = begin(arguments, "series", SeriesSettings, lambda s: s.file)
+    run = series_run(settings)
+    if not new:
+        run.trainer.load(arguments.resume)
+    introduce(run, folder)
+    progress = Progress(
+        settings.steps,
+        count=lambda batch: int(batch.lengths.sum()),
+        unit="value",
+        show=lambda loss: f"loss {loss:.5f}",
+    )
+    train_to_the_end(
+        run.trainer, settings, folder, "series", progress, validation_log(settings, progress)
+    )
+    conclude(run, folder)
+
+
+def introduce(run: SeriesRun, folder: Path) -> None:
+    """Print what will be done, with every setting."""
+    settings = run.settings.to_dict()
+    settings["inputs"] = ", ".join(settings["inputs"]) or "none but the target itself"
+    settings["delimiter"] = repr(settings["delimiter"])
+    show_pairs("settings", settings)
+    sizes = [part.stop - part.start for part in run.parts]
+    parameters = sum(parameter.numel() for parameter in run.model.parameters())
+    about = {
+        "rows": "{:,} train · {:,} validate · {:,} test".format(*sizes),
+        "model": f"{name_of(run.settings)}, {parameters:,} parameters",
+        "training": f"{run.trainer.step:,} of {run.settings.steps:,} steps done",
+        "written to": folder,
+    }
+    show_pairs("run", about)
+
+
+def name_of(settings: SeriesSettings) -> str:
+    """What the model is called beside the baselines."""
+    layers = f"{settings.layers} × " if settings.layers > 1 else ""
+    return f"{settings.cell.upper()} {layers}{settings.hidden}"
+
+
+def validation_log(settings: SeriesSettings, progress: Progress) -> Any:
+    """A row for each validation."""
+    ahead = "one step" if settings.horizon == 1 else f"{settings.horizon} steps"
+    progress.print(f"  step     loss  held-out NMSE, {ahead} ahead")
+
+    def log(trainer: Trainer) -> None:
+        step, value = trainer.history.validations[-1]
+        best = "  best" if trainer.history.best == (step, value) else ""
+        left = clock(progress.left(step))
+        progress.print(f"{step:6,}  {progress.loss.value:.5f}  {value:.5f}  {left} left{best}")
+
+    return log
+
+
+def conclude(run: SeriesRun, folder: Path) -> None:
+    """Judge the best model on the test part, draw the losses, say what is where."""
+    history = run.trainer.history
+    plot_losses(
+        folder / "loss.png",
+        history.losses,
+        history.validations,
+        smoothed=history.smoothed(0.95),
+        ylabel="mean squared error, standardized",
+        title=f"{name_of(run.settings)} on {run.settings.target}",
+        logarithmic=True,
+    )
+    best = folder / (BEST if (folder / BEST).exists() else LAST)
+    step, value = history.best or (run.trainer.step, float("nan"))
+    print()
+    files = {
+        best.name: f"the model of step {step:,}, the best on the validation part ({value:.5f})",
+        LAST: f"the whole run at step {run.trainer.step:,}, to go on from",
+        "loss.png": "how the loss went down",
+    }
+    show_pairs(f"in {folder}, after {clock(run.trainer.seconds)} of training", files)
+    part = run.parts.test
+    contest = Contest(
+        name_of(run.settings), run.model, run.settings.window, run.table, run.baseline, part
+    )
+    judge(contest, run.settings.target, min(50, part.stop - part.start), folder)
+
+
+def forecast(arguments: argparse.Namespace) -> None:
+    """Forecast the test part of the training file, or the whole of another, and judge it."""
+    if arguments.steps < 1:
+        raise ArgumentError("forecast", "--steps >= 1", arguments.steps)
+    model, settings, scales, baseline = load_forecaster(arguments.checkpoint, arguments.device)
+    table = Table.read(arguments.file or settings.file, settings, scales)
+    part = split_in_time(len(table.series)).test
+    if arguments.file is not None:
+        part = slice(max(settings.window, baseline.order), len(table.series))
+    folder = made_folder(arguments.out or Path(arguments.checkpoint).parent)
+    contest = Contest(name_of(settings), model, settings.window, table, baseline, part)
+    judge(contest, settings.target, arguments.steps, folder)

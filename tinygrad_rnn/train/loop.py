@@ -1,0 +1,267 @@
+"""The training loop: step, validate, save; stop between steps; resume bit for bit."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+from ..create import get_rng_state, set_rng_state
+from ..errors import ArgumentError, CheckpointError, NonFiniteLossError
+from ..graph import no_grad
+from ..nn import Module
+from ..optim import Optimizer, clip_grad_norm_
+from ..tensor import Tensor, as_tensor
+from ..tree import tree_map
+from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from .interrupts import stop_requests
+from .metrics import History
+from .packing import pack, unpack
+
+__all__ = ["BEST", "LAST", "Trainer", "read_about"]
+
+LAST, BEST = "last.ckpt", "best.ckpt"
+Loss = Callable[[Any, Any], tuple[Tensor, Any]]
+
+
+class Batches(Protocol):
+    """Data that can be iterated epoch by epoch from where it stands, and says where that is."""
+
+    position: int
+
+    def __iter__(self) -> Iterator[Any]: ...
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+class Trainer:
+    """Minimise ``loss(batch, carry) -> (loss, carry)`` over batches, step by step.
+
+    The carry is whatever state one batch hands to the next (truncated BPTT): None when an epoch
+    begins, detached from the graph after each step. ``validate() -> float``, lower being better,
+    runs in eval mode without recording. ``about`` is stored in every checkpoint.
+
+    A checkpoint holds all that a step depends on: parameters, optimiser, schedule, random
+    numbers, place in the data, carry, step and history. So a resumed run continues bit for bit.
+    """
+
+    def __init__(
+        self,
+        model: Module,
+        optimizer: Optimizer,
+        batches: Batches,
+        loss: Loss,
+        *,
+        validate: Callable[[], float] | None = None,
+        schedule: Any = None,
+        max_norm: float | None = None,
+        about: dict[str, Any] | None = None,
+    ) -> None:
+        self.model, self.optimizer, self.batches = model, optimizer, batches
+        self.loss, self.validate, self.schedule = loss, validate, schedule
+        self.max_norm, self.about = max_norm, about or {}
+        self.history = History()
+        self.seconds = 0.0  # of training, over all resumed runs
+        self._carry: Any = None
+        self._stream = self._endless()
+
+    @property
+    def step(self) -> int:
+        """How many steps have been taken."""
+        return len(self.history.losses)
+
+    def run(
+        self,
+        steps: int,
+        *,
+        folder: str | os.PathLike[str] | None = None,
+        validate_every: int = 100,
+        on_step: Callable[[Trainer, Any], None] | None = None,
+        on_validation: Callable[[Trainer], None] | None = None,
+    ) -> History:
+        """Train until ``steps`` steps have been taken in all, those before a resume included.
+
+        Every ``validate_every`` steps, and at the end, validate and save ``last.ckpt`` in
+        ``folder``, and ``best.ckpt`` whenever a validation is the lowest so far.
+
+        Raises:
+            NonFiniteLossError: the loss, its gradient or a validation is NaN or infinite; the
+                checkpoints are those from before.
+            KeyboardInterrupt: Ctrl-C or SIGTERM came; the run was saved after a whole step.
+        """
+        for name, value in (("steps", steps), ("validate_every", validate_every)):
+            if not isinstance(value, int) or value < 1:
+                raise ArgumentError("Trainer.run", f"{name} >= 1", repr(value))
+        target = None if folder is None else _made(folder)
+        with stop_requests() as stop:
+            while self.step < steps and not stop:
+                batch = self._advance(target)
+                if on_step:
+                    on_step(self, batch)
+                if self.step % validate_every == 0 or self.step == steps:
+                    self._validate(target)
+                    if on_validation and self.validate:
+                        on_validation(self)
+            if stop and self.step < steps:
+                self._interrupted(target)
+        return self.history
+
+    # ------------------------------------------------------------------------------ one step
+    def _endless(self) -> Iterator[Any]:
+        while True:
+            if self.batches.position == 0:
+                self._carry = None
+            yield from self.batches
+
+    def _advance(self, target: Path | None) -> Any:
+        """Take one step; the parameters change only if loss and gradient are finite."""
+        start = time.perf_counter()
+        batch = next(self._stream)
+        self.model.train()
+        loss, carry = self.loss(batch, self._carry)
+        value = self._finite("loss", loss.item(), target)
+        self.optimizer.zero_grad()
+        loss.backward()
+        limit = math.inf if self.max_norm is None else self.max_norm
+        norm = clip_grad_norm_(self.model.parameters(), limit)
+        self._finite("gradient norm", float(norm), target)
+        self.optimizer.step()
+        if self.schedule is not None:
+            self.schedule.step()
+        self._carry = tree_map(lambda leaf: leaf.detach(), carry)
+        self.history.losses.append(value)
+        self.seconds += time.perf_counter() - start
+        return batch
+
+    def _finite(self, name: str, value: float, target: Path | None) -> float:
+        if math.isfinite(value):
+            return value
+        hint = "lower the learning rate, clip the gradient, or look for NaN in the data"
+        if target is not None and (target / LAST).exists():
+            hint += f"\nthe last good checkpoint is {target / LAST}"
+        got = f"{value} in step {self.step + 1}"
+        raise NonFiniteLossError("Trainer.run", f"a finite {name}", got, hint)
+
+    def _validate(self, target: Path | None) -> None:
+        if self.validate is not None:
+            self.model.eval()
+            with no_grad():
+                value = self._finite("validation", float(self.validate()), target)
+            self.history.validations.append((self.step, value))
+        if target is None:
+            return
+        # The best first: a run killed between the two repeats these steps and saves both.
+        best = self.history.best
+        if best is not None and best[0] == self.step:
+            self.save(target / BEST)
+        self.save(target / LAST)
+
+    def _interrupted(self, target: Path | None) -> None:
+        saved = "nothing was saved"
+        if target is not None:
+            self.save(target / LAST)
+            saved = f"saved to {target / LAST}"
+        raise KeyboardInterrupt(f"stopped after step {self.step}; {saved}")
+
+    # ------------------------------------------------------------------------ saving the run
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the whole state of the run to a checkpoint.
+
+        Raises:
+            CheckpointError: the file cannot be written.
+        """
+        arrays, state = self._packed()
+        device = next(iter(self.model.parameters())).device
+        save_checkpoint(path, arrays, state, backend="cupy" if device == "cuda" else "numpy")
+
+    def load(self, path: str | os.PathLike[str]) -> None:
+        """Continue from a checkpoint that ``save`` wrote; on an error nothing is changed.
+
+        Raises:
+            CheckpointError: the file is not a whole checkpoint of such a run.
+            StateDictError, DataError: it belongs to another model, or to other data.
+        """
+        checkpoint = load_checkpoint(path)
+        arrays, state = self._packed()
+        absent = state.keys() - (checkpoint.state or {}).keys()
+        if absent:
+            got = f"none of {sorted(absent)}"
+            raise CheckpointError(f"Trainer.load({str(path)!r})", "the state of a run", got)
+        try:
+            self._unpack(checkpoint.tensors, checkpoint.state)
+        except BaseException:
+            self._unpack(arrays, state)
+            raise
+
+    def load_model(self, path: str | os.PathLike[str]) -> None:
+        """Take over the parameters of a checkpoint and nothing else, to judge them for example.
+
+        Raises:
+            CheckpointError, StateDictError: no whole checkpoint, or one of another model.
+        """
+        checkpoint = load_checkpoint(path)
+        read_about(path, checkpoint)
+        self.model.load_state_dict(unpack(checkpoint.tensors, checkpoint.state["model"]))
+
+    def _packed(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        parts = {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule and self.schedule.state_dict(),
+            "carry": self._carry,
+            "batches": self.batches.state_dict(),
+            "rng": get_rng_state(),
+            "history": self.history.to_arrays(),
+        }
+        arrays: dict[str, Any] = {}
+        state: dict[str, Any] = {"about": self.about, "seconds": self.seconds}
+        for name, part in parts.items():
+            found, state[name] = pack(part, name)
+            arrays |= found
+        return arrays, state
+
+    def _unpack(self, arrays: dict[str, Any], state: dict[str, Any]) -> None:
+        def part(name: str) -> Any:
+            return unpack(arrays, state[name])
+
+        self.batches.load_state_dict(part("batches"))
+        self.model.load_state_dict(part("model"))
+        self.optimizer.load_state_dict(part("optimizer"))
+        if self.schedule is not None:
+            self.schedule.load_state_dict(part("schedule"))
+        device = next(iter(self.model.parameters())).device
+        self._carry = tree_map(lambda leaf: as_tensor(leaf, device=device), part("carry"))
+        self.history = History.from_arrays(**part("history"))
+        self.seconds = state["seconds"]
+        set_rng_state(part("rng"))
+        self._stream = self._endless()
+
+
+def read_about(
+    path: str | os.PathLike[str], checkpoint: Checkpoint, kind: str | None = None
+) -> dict[str, Any]:
+    """What a checkpoint says of its run (``about``), which must be of this kind, if one is given.
+
+    Raises:
+        CheckpointError: it is not from a Trainer whose ``about`` names a kind, or of another kind.
+    """
+    state = checkpoint.state if isinstance(checkpoint.state, dict) else {}
+    about = state.get("about") or {}
+    found = about.get("kind")
+    if "model" not in state or kind not in (None, found):
+        called = f"checkpoint {str(path)!r}"
+        got = f"a run of kind {found!r}" if found else "a checkpoint of something else"
+        raise CheckpointError(called, f"a run of kind {kind!r}" if kind else "a run", got)
+    return dict(about)
+
+
+def _made(folder: str | os.PathLike[str]) -> Path:
+    path = Path(folder)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ArgumentError("Trainer.run", "a folder that can be made", error) from error
+    return path
