@@ -23,23 +23,10 @@ from typing import Any
 from .errors import AnomalyError, AutodiffError
 
 __all__ = [
-    "INTERPRETERS",
-    "LEAF",
-    "REVERSE_UNDER",
-    "Node",
-    "Primitive",
-    "PrimitiveFunction",
-    "Watch",
-    "detect_anomaly",
-    "enable_grad",
-    "grad_mode",
-    "is_grad_enabled",
-    "no_grad",
-    "primitives",
-    "set_grad_enabled",
-    "touch",
-    "touched_since",
-]
+    "INTERPRETERS", "LEAF", "Node", "Primitive", "PrimitiveFunction", "REVERSE_UNDER", "Watch",
+    "detect_anomaly", "enable_grad", "grad_mode", "is_grad_enabled", "no_grad", "primitives",
+    "set_grad_enabled", "touch", "touched_since",
+]  # fmt: skip
 
 Array = Any
 Value = Any  # a raw array in a first derivative, a Tensor in a higher one

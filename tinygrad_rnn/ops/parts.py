@@ -20,16 +20,9 @@ from .call import bind
 from .declare import linear
 
 __all__ = [
-    "PARTIALS",
-    "Item",
-    "Part",
-    "Product",
-    "RowSum",
-    "Span",
-    "assemble",
-    "put_together",
+    "Item", "PARTIALS", "Part", "Product", "RowSum", "Span", "assemble", "put_together",
     "settle",
-]
+]  # fmt: skip
 
 Span = tuple[int, int, int]  # (axis, start, stop): whole rows start … stop−1 along one axis
 SCATTERED: Span = (-1, 0, 0)
