@@ -89,6 +89,7 @@ def _reverse(ys: list[Any], xs: list[Any], cs: list[Any]) -> list[Any]:
 
 
 def halves(tensors: Sequence[Any], level: int) -> tuple[list[Any], list[Any]]:
+    """The values of duals of this level, and their tangents (None: a constant)."""
     mine = [type(t.array) is Dual and t.array.level == level for t in tensors]
     return (
         [t.array.primal if m else t for t, m in zip(tensors, mine, strict=True)],

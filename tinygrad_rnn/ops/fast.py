@@ -19,6 +19,7 @@ new = object.__new__
 
 
 def slow(primitive: Primitive, plan: Names, resolve: Any) -> Any:
+    """No short way: three inputs and more go through `bind`."""
     return lambda *args: bind(primitive, args)
 
 
