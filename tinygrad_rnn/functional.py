@@ -104,7 +104,7 @@ def dropout(x: Any, p: float = 0.5, training: bool = True) -> Any:
 def check_probability(p: Any, called: str) -> None:
     """p must be a number in [0, 1], and NaN is not."""
     if not isinstance(p, (int, float)) or not 0 <= p <= 1:
-        raise ArgumentError(called, "a probability p in [0, 1]", repr(p))
+        raise ArgumentError(called, "a dropout probability in [0, 1]", repr(p))
 
 
 def layer_norm(
