@@ -53,9 +53,11 @@ def pull(
     targets: set[Node] | None,
     retain: bool,
     create: bool,
+    inner: bool = False,
 ) -> dict[Node, Any]:
     """Carry cotangents from `roots` back; the cotangents of `targets` (None: of watched leaves).
 
+    `inner` ends the walk at the targets: it is part of another one, which goes on from there.
     Cotangents are raw arrays, or Tensors if `create` is set and the derivative is to be recorded.
     This loop is most of what backward costs beside the rules, hence its length.
     """
@@ -95,6 +97,9 @@ def pull(
             g = totals.pop(index, None)
             if index in parts:
                 g = settle(parts.pop(index), g, node)
+            if inner and targets is not None and node in targets:
+                found[node] = g
+                continue
             watch = node.watch
             if watch is not None:
                 if watch.hooks:
@@ -115,7 +120,8 @@ def pull(
                 saved = _as_tensors(node, saved)
             if primitive.jointly:
                 for source, cotangent in _jointly(primitive, g, saved, node):
-                    arrive(source, cotangent)
+                    if needed is None or source in needed:
+                        arrive(source, cotangent)
             else:
                 i = -1
                 for parent in node.parents:

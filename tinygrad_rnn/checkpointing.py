@@ -89,7 +89,7 @@ def _pull_again(g: Sequence[Any], saved: Any, node: Node) -> list[Any]:
     create = any(type(c) is Tensor for c in g)
     roots = [(y.node, c) for y, c in zip(outputs, g, strict=True) if c is not None]
     targets = {p for p in node.parents if p is not None}
-    found = pull(roots, targets, create, create)
+    found = pull(roots, targets, create, create, inner=True)
     return [found.get(p) for p in node.parents if p is not None]
 
 
