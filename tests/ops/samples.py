@@ -527,9 +527,9 @@ COMPOSED: dict[str, list[Sample]] = {
               "padding": 3}, stride=2, dilation=2, pad=(3, 3)),
     ],
     "pow": [
-        Sample(f"power {p}", lambda x, p=p: tg.pow(x, p), (np.abs(A),), lambda x, p=p: x**p)
+        Sample(f"power {p}", lambda x, p=p: tg.pow(x, p), (np.abs(A) + 0.3,), lambda x, p=p: x**p)
         for p in (0, 1, 2, 3, 0.5, -1, -2.5)
-    ] + [Sample(f"negative base {p}", lambda x, p=p: tg.pow(x, p), (A,), lambda x, p=p: x**p)
+    ] + [Sample(f"negative base {p}", lambda x, p=p: tg.pow(x, p), (A * 2,), lambda x, p=p: x**p)
          for p in (2, 3, -1)]
       + [Sample("base", lambda y: tg.pow(2.0, y) if isinstance(y, tg.Tensor) else 2.0**y, (A,),
                 lambda y: 2.0**y)],

@@ -125,8 +125,7 @@ def _every_second(x: np.ndarray) -> np.ndarray:
 
 
 def _backwards(x: np.ndarray) -> np.ndarray:
-    flipped = np.flip(x).copy()
-    return np.flip(flipped)
+    return np.flip(np.flip(x).copy()) if x.ndim else x.copy()
 
 
 LAYOUTS = {"transposed": _transposed, "every second": _every_second, "backwards": _backwards}

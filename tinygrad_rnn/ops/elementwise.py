@@ -289,7 +289,7 @@ def clip(x: Any, min: Any = None, max: Any = None) -> Any:
     """
     if min is None and max is None:
         raise ArgumentError("clip", "min or max", "neither")
-    if isinstance(min, Tensor) or isinstance(max, Tensor):
+    if hasattr(min, "shape") or hasattr(max, "shape"):
         low = x if min is None else maximum(x, min)
         return low if max is None else minimum(low, max)
     if min is not None and max is not None and min > max:

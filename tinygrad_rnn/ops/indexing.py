@@ -18,7 +18,7 @@ from ..tensor import Tensor, as_tensor, method
 from .call import bind
 from .declare import linear, nondifferentiable
 from .parts import Part, Span, assemble
-from .shape import expand
+from .shape import expand, flip
 
 __all__ = [
     "argsort", "chunk", "gather", "index_select", "one_hot", "scatter_add", "sort",
@@ -228,7 +228,7 @@ def check_range(index: Tensor, size: int, called: str) -> None:
         raise IndexRangeError(called, f"indices in 0 … {size - 1}", low if low < 0 else high)
 
 
-def _along(x: Any, axis: int, index: Tensor) -> tuple[Any, ...]:
+def _along(axis: int, index: Tensor) -> tuple[Any, ...]:
     """The key that takes `index` along one axis and everything else in place."""
     xp = index.backend.xp
     key: list[Any] = []
@@ -236,6 +236,10 @@ def _along(x: Any, axis: int, index: Tensor) -> tuple[Any, ...]:
         lead = (1,) * d + (n,) + (1,) * (index.ndim - d - 1)
         key.append(index if d == axis else Tensor(xp.arange(n).reshape(lead)))
     return tuple(key)
+
+
+def _take(x: Any, key: tuple[Any, ...]) -> Any:
+    return x[key] if isinstance(x, Tensor) else x[tuple(_raw(k) for k in key)]
 
 
 @method("gather")
@@ -247,7 +251,7 @@ def gather(x: Any, dim: int, index: Any) -> Any:
     """
     axis, where = check_dim(dim, x.ndim, "gather"), _indices(index, "gather", x.ndim)
     check_range(where, x.shape[axis], "gather")
-    return as_tensor(x)[_along(x, axis, where)]
+    return _take(x, _along(axis, where))
 
 
 @method("take_along_dim")
@@ -270,7 +274,7 @@ def index_select(x: Any, dim: int, index: Any) -> Any:
     """The slices of x along an axis that a vector of indices names."""
     axis, where = check_dim(dim, x.ndim, "index_select"), _indices(index, "index_select", 1)
     check_range(where, x.shape[axis], "index_select")
-    return as_tensor(x)[(slice(None),) * axis + (where,)]
+    return _take(x, (slice(None),) * axis + (where,))
 
 
 @method("scatter_add")
@@ -278,7 +282,7 @@ def scatter_add(x: Any, dim: int, index: Any, src: Any) -> Any:
     """x with `src` added at `index`: the transpose of `gather`; repeated indices add up."""
     axis, where = check_dim(dim, x.ndim, "scatter_add"), _indices(index, "scatter_add", x.ndim)
     check_range(where, x.shape[axis], "scatter_add")
-    source = as_tensor(src)
+    source = src if is_array(src) else as_tensor(src)
     if any(w > s for w, s in zip(where.shape, source.shape, strict=False)) or source.ndim != x.ndim:
         raise ShapeError("scatter_add", f"src at least {where.shape}", f"{source.shape}")
     if any(w > n for d, (w, n) in enumerate(zip(where.shape, x.shape, strict=True)) if d != axis):
@@ -286,8 +290,8 @@ def scatter_add(x: Any, dim: int, index: Any, src: Any) -> Any:
             "scatter_add", f"an index within {x.shape} but for dim {axis}", where.shape
         )
     part = source[tuple(slice(0, n) for n in where.shape)]
-    key = tuple(_raw(k) for k in _along(x, axis, where))
-    return as_tensor(x) + bind(assemble, [part], {"keys": (key,), "shape": x.shape})
+    key = tuple(_raw(k) for k in _along(axis, where))
+    return x + bind(assemble, [part], {"keys": (key,), "shape": x.shape})
 
 
 def one_hot(index: Any, num_classes: int, dtype: Any = int64) -> Tensor:
@@ -321,7 +325,7 @@ def argsort(x: Any, dim: int = -1, descending: bool = False) -> Any:
     axis = check_dim(dim, x.ndim, "argsort")
     if not descending:
         return bind(_argsort, (x,), {"dim": axis})
-    backwards = bind(_argsort, (x.flip(axis),), {"dim": axis}).flip(axis)
+    backwards = flip(bind(_argsort, (flip(x, axis),), {"dim": axis}), axis)
     return x.shape[axis] - 1 - backwards
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+from ..backend import backend_of
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..graph import ANOMALY, INTERPRETERS, Node, grad_mode, watch_for_nan
 from ..tensor import Tensor, as_tensor, method
@@ -80,7 +82,8 @@ def _matmul_general(x: Any, y: Any) -> Any:
         return reshape(matmul(x, reshape(y, -1, 1)), *x.shape[:-1])
     if y.ndim == 2 and x.ndim > 2 and type(x) is Tensor and type(x.array) not in INTERPRETERS:
         # one product over all rows; and then the gradient of y is one product as well
-        return reshape(matmul(reshape(x, -1, x.shape[-1]), y), *x.shape[:-1], y.shape[-1])
+        rows = reshape(x, math.prod(x.shape[:-1]), x.shape[-1])
+        return reshape(matmul(rows, y), *x.shape[:-1], y.shape[-1])
     return bind(_matmul, (x, y))
 
 
@@ -204,7 +207,7 @@ def einsum(equation: str, *operands: Any) -> Any:
         for name, size in zip(names, value.shape, strict=True):
             if sizes.get(name, 1) != 1 and size not in (1, sizes[name]):
                 raise ShapeError("einsum", f"one size for axis {name}", f"{sizes[name]} and {size}")
-            sizes[name] = max(size, sizes.get(name, 1))
+            sizes[name] = size if sizes.get(name, 1) == 1 else sizes[name]
         prepared.append((value, names))
     value, names = prepared.pop(0)
     while prepared:
@@ -249,15 +252,19 @@ def _diagonal(x: Any, names: str) -> tuple[Any, str]:
             if x.shape[i] != x.shape[j]:
                 raise ShapeError("einsum", f"one size for axis {name}", str(x.shape))
             rest = [d for d in range(x.ndim) if d not in (i, j)]
-            x = permute(x, [i, j, *rest])
-            along = x.backend.xp.arange(x.shape[0])
-            x = x[Tensor(along), Tensor(along)]
+            x = _take_diagonal(permute(x, [i, j, *rest]))
             names = name + "".join(n for d, n in enumerate(names) if d not in (i, j))
     return x, names
 
 
+def _take_diagonal(x: Any) -> Any:
+    """x[i, i, …], of a raw array too."""
+    along = (x.backend if isinstance(x, Tensor) else backend_of(x)).xp.arange(x.shape[0])
+    return x[Tensor(along), Tensor(along)] if isinstance(x, Tensor) else x[along, along]
+
+
 def _sum_out(x: Any, names: str, wanted: set[str]) -> tuple[Any, str]:
-    gone = [i for i, name in enumerate(names) if name not in wanted]
+    gone = tuple(i for i, name in enumerate(names) if name not in wanted)
     if not gone:
         return x, names
     return x.sum(gone), "".join(name for name in names if name in wanted)

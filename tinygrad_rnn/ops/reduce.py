@@ -14,7 +14,7 @@ from .declare import general, linear, nondifferentiable
 from .elementwise import INF, _softmax_weight, maximum, minimum, safe_sqrt, where
 from .elementwise import abs as abs_
 from .indexing import take_along_dim
-from .shape import cast, cat, expand, flip, reshape
+from .shape import cast, cat, expand, flip, permute, reshape, squeeze, unsqueeze
 
 __all__ = [
     "all", "amax", "amin", "any", "argmax", "argmin", "cumsum", "logsumexp", "max", "mean", "min",
@@ -122,11 +122,10 @@ def prod(x: Any, dim: Dims = None, keepdim: bool = False) -> Any:
     dims = check_dims(dim, x.ndim, "prod")
     rest = [i for i in range(x.ndim) if i not in dims]
     shape = tuple(1 if i in dims else n for i, n in enumerate(x.shape))
-    line = (
-        x.permute(*dims, *rest).reshape(-1, *(x.shape[i] for i in rest)) if x.ndim else x.reshape(1)
-    )
-    if line.shape[0] == 0:
-        line = expand(x.backend.xp.ones((), dtype=x.dtype), *(1, *line.shape[1:]))
+    count = math.prod(x.shape[i] for i in dims)
+    line = reshape(permute(x, (*dims, *rest)), (count, *(x.shape[i] for i in rest)))
+    if count == 0:
+        line = sum(line, 0, keepdim=True) + 1
     while line.shape[0] > 1:
         half = line.shape[0] // 2
         pairs = line[:half] * line[half : 2 * half]
@@ -187,7 +186,7 @@ def _arg(primitive: Any, x: Any, dim: int | None, keepdim: bool) -> Any:
     axis = None if dim is None else check_dim(dim, x.ndim, primitive.name)
     _count(x, check_dims(dim, x.ndim, primitive.name), primitive.name)
     found = bind(primitive, (x,), {"dim": axis if x.ndim else None})
-    return found.unsqueeze(axis) if keepdim and axis is not None else found
+    return unsqueeze(found, axis) if keepdim and axis is not None else found
 
 
 @method("argmax")
@@ -207,7 +206,7 @@ def _along(x: Any, dim: int, keepdim: bool, arg: Any) -> Extreme:
     values = take_along_dim(x, indices, dim) if x.ndim else x
     if keepdim or not x.ndim:
         return Extreme(values, indices)
-    return Extreme(values.squeeze(dim), indices.squeeze(dim))
+    return Extreme(squeeze(values, dim), squeeze(indices, dim))
 
 
 @method("max")

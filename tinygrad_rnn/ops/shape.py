@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
-from ..backend import get_backend
+from ..backend import backend_of, get_backend
 from ..checks import (
     bool_,
     check_dim,
@@ -58,7 +59,10 @@ def reshape(x: Any, *shape: Any) -> Any:
 def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
     """Join the axes from `start_dim` to `end_dim` into one."""
     first, last = (check_dim(d, x.ndim, "flatten") for d in (start_dim, end_dim))
-    return reshape(x, (*x.shape[:first], -1, *x.shape[last + 1 :]))
+    if first > last:
+        raise ShapeError("flatten", "start_dim <= end_dim", f"{start_dim} and {end_dim}")
+    size = math.prod(x.shape[first : last + 1])
+    return reshape(x, (*x.shape[:first], size, *x.shape[last + 1 :]))
 
 
 @method("squeeze")
@@ -340,5 +344,6 @@ def pad(x: Any, widths: Sequence[int], value: float = 0.0) -> Any:
     padded = call(_pad, x, {"widths": full, "value": 0})
     if value == 0:
         return padded
-    frame = call(_pad, as_tensor(x).detach() * 0 + 1, {"widths": full, "value": 0})
-    return padded + (1 - frame) * value
+    backend = x.backend if isinstance(x, Tensor) else backend_of(x)
+    frame = backend.xp.pad(backend.xp.zeros(x.shape, x.dtype), full, constant_values=value)
+    return padded + frame
