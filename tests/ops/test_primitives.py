@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from samples import COMPOSED, ELSEWHERE, SAMPLES, SCALAR, Sample, draw, samples_of
+from compositions import COMPOSED
+from samples import ELSEWHERE, SAMPLES, samples_of
+from sampling import SCALAR, Sample, draw
 
 import tinygrad_rnn as tg
 from tinygrad_rnn.graph import primitives
