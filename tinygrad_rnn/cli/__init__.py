@@ -18,6 +18,7 @@ FAILED, INTERRUPTED = 1, 130  # argparse itself exits with 2 where a command is 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; see ``tinygrad-rnn --help``."""
     arguments = build_parser().parse_args(argv)
+    arguments.own_process = argv is None
     try:
         arguments.run(arguments)
         sys.stdout.flush()

@@ -98,7 +98,7 @@ def judge(contest: Contest, label: str, steps: int, folder: Path) -> None:
     runs = f"{len(origins)} run{'s' * (len(origins) != 1)} of {steps} steps"
     _report(contest.name, f"One step ahead, {available:,} forecasts", ahead)
     _report(contest.name, f"Running freely, {runs}", free)
-    _draw(folder / "forecast.png", contest.part.start, label, ahead, int(origins[0]), free)
+    _draw(folder / "forecast.png", contest, label, ahead, int(origins[0]), free)
     _write(folder / "forecast.csv", contest.part.start, ahead, int(origins[0]), free)
     written = {
         "forecast.png": "truth, forecasts and baselines",
@@ -110,30 +110,31 @@ def judge(contest: Contest, label: str, steps: int, folder: Path) -> None:
 def _report(name: str, title: str, compared: Forecasts) -> None:
     errors = compared.errors()
     own = errors.pop(name)
-    rows = [[name, f"{own:.5f}", ""]]
+    rows = [[name, f"{own:.3g}", ""]]
     rows += [
-        [rival, f"{error:.5f}", "beaten" if own < error else "not beaten"]
+        [rival, f"{error:.3g}", "beaten" if own < error else "not beaten"]
         for rival, error in errors.items()
     ]
     show_table(title, ["", "NMSE", ""], rows)
 
 
 def _draw(
-    path: Path, start: int, label: str, ahead: Forecasts, origin: int, free: Forecasts
+    path: Path, contest: Contest, label: str, ahead: Forecasts, origin: int, free: Forecasts
 ) -> None:
-    first = f"One step ahead: NMSE {_words(ahead)}"
-    second = f"Running freely from {origin}: NMSE over all origins {_words(free)}"
-    times = np.arange(start, start + len(ahead.truth))[-SHOWN:]
-    one = [("truth", times, ahead.truth[-SHOWN:])]
-    one += [(name, times, values[-SHOWN:]) for name, values in ahead.said.items()]
-    steps = np.arange(origin, origin + len(free.truth))
-    run = [("truth", steps, free.truth[:, 0])]
-    run += [(name, steps, values[:, 0]) for name, values in free.said.items()]
-    plot_forecast(path, {first: one, second: run}, xlabel="row of the file", ylabel=label)
-
-
-def _words(compared: Forecasts) -> str:
-    return ", ".join(f"{name} {error:.3g}" for name, error in compared.errors().items())
+    stop = contest.part.stop
+    times = np.arange(max(contest.part.start, stop - SHOWN), stop)
+    ends = np.arange(origin, origin + len(free.truth))
+    before = np.arange(max(0, origin - len(ends)), origin)
+    series = contest.table.series
+    one = [("truth", times, series[times])]
+    run = [("truth", np.append(before, ends), series[before[0] : ends[-1] + 1])]
+    for name, error in ahead.errors().items():
+        one.append((f"{name}\nNMSE {error:.3g}", times, ahead.said[name][-len(times) :]))
+    for name, error in free.errors().items():
+        run.append((f"{name}\nNMSE {error:.3g}", ends, free.said[name][:, 0]))
+    title = f"Running freely for {len(ends)} steps (NMSE: mean over all runs)"
+    panels = {"One step ahead": one, title: run}
+    plot_forecast(path, panels, xlabel="row", ylabel=label, marks={title: origin - 0.5})
 
 
 def _write(path: Path, start: int, ahead: Forecasts, origin: int, free: Forecasts) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -13,9 +14,10 @@ from ..errors import ArgumentError
 from ..train import BEST, LAST, Progress, RunSettings, Trainer, load_checkpoint, read_about
 from .console import command
 
-__all__ = ["begin", "made_folder", "train_to_the_end"]
+__all__ = ["begin", "made_folder", "train_to_the_end", "use_threads"]
 
 S = TypeVar("S", bound=RunSettings)
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def given_settings(arguments: argparse.Namespace, kind: type[RunSettings]) -> dict[str, Any]:
@@ -42,10 +44,26 @@ def begin(
     if arguments.resume is None:
         chosen = settings(**given)
         folder = free_folder(arguments.out, Path("runs", Path(source(chosen)).stem or kind))
-        return chosen, folder
-    stored = stored_settings(arguments.resume, kind, settings)
-    out = arguments.out or os.path.dirname(arguments.resume) or "."
-    return stored.changed(given), Path(out)
+    else:
+        chosen = stored_settings(arguments.resume, kind, settings).changed(given)
+        folder = Path(arguments.out or Path(arguments.resume).parent)
+    if arguments.own_process:
+        use_threads(chosen.threads)
+    return chosen, folder
+
+
+def use_threads(count: int) -> None:
+    """Let NumPy's matrix products use so many threads: start anew if they use another number.
+
+    They read the number once, when NumPy is loaded. Left alone they take all cores, which for
+    the small products of a recurrent network costs more than it gains, many times more where
+    other programs run; and with another number of threads a sum may round differently.
+    """
+    wanted = dict.fromkeys(THREAD_VARIABLES, str(count))
+    if any(os.environ.get(name) != value for name, value in wanted.items()):
+        sys.stdout.flush()
+        words = [sys.executable, *sys.orig_argv[1:]]
+        os.execve(sys.executable, words, {**os.environ, **wanted})
 
 
 def free_folder(out: str | None, default: Path) -> Path:

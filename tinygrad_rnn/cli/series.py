@@ -77,13 +77,15 @@ def name_of(settings: SeriesSettings) -> str:
 def validation_log(settings: SeriesSettings, progress: Progress) -> Any:
     """A row for each validation."""
     ahead = "one step" if settings.horizon == 1 else f"{settings.horizon} steps"
-    progress.print(f"  step     loss  held-out NMSE, {ahead} ahead")
+    progress.print(f"       trained  held out: NMSE {ahead} ahead")
+    progress.print("  step     loss       NMSE   values/s  time left")
 
     def log(trainer: Trainer) -> None:
         step, value = trainer.history.validations[-1]
-        best = "  best" if trainer.history.best == (step, value) else ""
-        left = clock(progress.left(step))
-        progress.print(f"{step:6,}  {progress.loss.value:.5f}  {value:.5f}  {left} left{best}")
+        best = " best" if trainer.history.best == (step, value) else ""
+        rate, left = progress.rate, clock(progress.left(step))
+        row = f"{step:6,}  {progress.loss.value:7.3g}  {value:9.3g}  {rate:9,.0f}  {left:>9}{best}"
+        progress.print(row)
 
     return log
 
@@ -95,8 +97,8 @@ def conclude(run: SeriesRun, folder: Path) -> None:
         folder / "loss.png",
         history.losses,
         history.validations,
-        smoothed=history.smoothed(0.95),
-        ylabel="mean squared error, standardized",
+        smoothed=history.smoothed(0.9),
+        ylabel="squared error / variance",
         title=f"{name_of(run.settings)} on {run.settings.target}",
         logarithmic=True,
     )
@@ -104,7 +106,7 @@ def conclude(run: SeriesRun, folder: Path) -> None:
     step, value = history.best or (run.trainer.step, float("nan"))
     print()
     files = {
-        best.name: f"the model of step {step:,}, the best on the validation part ({value:.5f})",
+        best.name: f"the model of step {step:,}, the best in validation (NMSE {value:.3g})",
         LAST: f"the whole run at step {run.trainer.step:,}, to go on from",
         "loss.png": "how the loss went down",
     }

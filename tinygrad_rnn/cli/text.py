@@ -104,8 +104,8 @@ class ValidationLog:
         self.progress.print(row)
         if count & (count - 1) == 0:  # the 1st, 2nd, 4th, 8th, …
             seed = np.random.default_rng([self.run.settings.seed, step])
-            words = written(self.run.model, self.run.vocabulary, "\n", 160, SAMPLER, seed)
-            self.progress.print(quote(words.strip()))
+            words = written(self.run.model, self.run.vocabulary, "\n", 170, SAMPLER, seed)
+            self.progress.print(quote(" ".join(words.split())))
 
 
 def written(
@@ -192,7 +192,7 @@ def finish(run: TextRun, folder: Path) -> None:
     step, value = run.trainer.history.best or (run.trainer.step, float("nan"))
     print()
     files = {
-        BEST: f"the model of step {step:,}, the best on the validation part ({value:.3f})",
+        BEST: f"the model of step {step:,}, the best in validation ({value:.3f})",
         LAST: f"the whole run at step {run.trainer.step:,}, to go on from",
         "loss.png": "how the loss went down",
     }

@@ -21,7 +21,7 @@ __all__ = ["plot_forecast", "plot_losses"]
 PathName = str | os.PathLike[str]
 Curve = tuple[str, ArrayLike, ArrayLike]
 
-BLACK, GREY = "#222222", "#8a8a8a"
+BLACK, GREY, PALE = "#222222", "#8a8a8a", "#c4c4c4"
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 STYLE = {
     "axes.spines.right": False, "axes.spines.top": False, "axes.edgecolor": GREY,
@@ -166,9 +166,9 @@ def plot_forecast(
 
 def _draw_curves(axes: Any, curves: Sequence[Curve]) -> None:
     for number, (label, x, y) in enumerate(curves):
-        color = BLACK if number == 0 else COLORS[(number - 1) % len(COLORS)]
-        width = 2.0 if number == 0 else 1.3
-        axes.plot(x, y, label=label, color=color, linewidth=width, zorder=3 - 0.1 * number)
+        # The truth lies below, broad and pale, so that a good forecast can be seen upon it.
+        color, width = (PALE, 5.0) if number == 0 else (COLORS[(number - 1) % len(COLORS)], 1.4)
+        axes.plot(x, y, label=label, color=color, linewidth=width, zorder=2 + (number > 0) - 0.1 * number)
 
 
 def _follow(axes: Any, truth: ArrayLike) -> None:

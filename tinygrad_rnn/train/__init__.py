@@ -12,11 +12,11 @@ from .settings import RunSettings, SeriesSettings, TextSettings
 
 __all__ = [
     "BEST",
-    "LAST",
     "CharLM",
     "Checkpoint",
     "Forecaster",
     "History",
+    "LAST",
     "MovingAverage",
     "Progress",
     "RunSettings",

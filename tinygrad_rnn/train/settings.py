@@ -14,7 +14,7 @@ from ..errors import ArgumentError, CheckpointError
 __all__ = ["RunSettings", "SeriesSettings", "TextSettings"]
 
 # While a run goes on these may change; all else would make it another run.
-CHANGEABLE = ("steps", "validate_every", "device")
+CHANGEABLE = ("steps", "validate_every", "device", "threads")
 
 
 def setting(default: Any, text: str, **limits: Any) -> Any:
@@ -42,6 +42,7 @@ class RunSettings:
     validate_every: int = setting(100, "steps between validations, each with a save", least=1)
     seed: int = setting(0, "seed of all random numbers", least=0)
     device: str = setting("cpu", "where the model is trained", choices=("cpu", "cuda"))
+    threads: int = setting(1, "threads of NumPy's products; more pay from about 512 units", least=1)
 
     def __post_init__(self) -> None:
         for each in fields(self):
@@ -89,6 +90,8 @@ class TextSettings(RunSettings):
 
     files: tuple[str, ...] = ()  # none: the text that every Python carries
     hidden: int = setting(256, "units in each layer", least=1)
+    lr: float = setting(0.005, "highest learning rate of Adam", least=0)
+    steps: int = setting(2000, "training steps in all", least=1)
     embedding: int = setting(64, "size of a character's vector", least=1)
     window: int = setting(64, "characters in a step, through which is backpropagated", least=1)
     held_out: float = setting(
