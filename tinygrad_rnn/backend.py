@@ -8,6 +8,7 @@ with whatever arrays it is given and asks `backend_of` for the rest.
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,10 +19,13 @@ from .errors import ArgumentError, DeviceError, MissingDependencyError
 
 __all__ = [
     "Backend",
+    "adapt_cupy",
     "backend_of",
     "cuda_is_available",
     "get_backend",
     "is_array",
+    "is_device",
+    "moved",
     "quiet",
     "register_backend",
 ]
@@ -31,7 +35,13 @@ Array = Any  # a numpy.ndarray, a cupy.ndarray or whatever a registered backend 
 
 @dataclass(frozen=True)
 class Backend:
-    """An array namespace `xp`, its array type, and what NumPy and CuPy spell differently."""
+    """An array namespace `xp`, its array type, and what NumPy and CuPy spell differently.
+
+    Attributes:
+        add_at: add_at(array, key, values) adds in place; what a key repeats is added repeatedly.
+        erf: the error function of a floating-point array, in its dtype.
+        wraps_indices: index arrays out of range wrap silently instead of raising IndexError.
+    """
 
     name: str
     xp: Any
@@ -39,6 +49,8 @@ class Backend:
     add_at: Callable[[Array, Any, Array], None]
     to_numpy: Callable[[Array], np.ndarray[Any, Any]]
     from_numpy: Callable[[np.ndarray[Any, Any]], Array]
+    erf: Callable[[Array], Array]
+    wraps_indices: bool = False
     scalar_types: tuple[type, ...] = field(default=())
 
     def __repr__(self) -> str:
@@ -86,6 +98,17 @@ def register_scalar(kind: type) -> Backend:
     return numpy_backend
 
 
+def is_device(name: str) -> bool:
+    """Whether `name` is that of a device, be it at hand or not."""
+    return name in _by_name or name in ("cuda", "cuda:0")
+
+
+def moved(array: Array, target: Backend) -> Array:
+    """`array` on another device; itself where it is there already."""
+    source = backend_of(array)
+    return array if source is target else target.from_numpy(source.to_numpy(array))
+
+
 def get_backend(device: str | Backend) -> Backend:
     """The backend of a device named "cpu", "cuda" or "cuda:0".
 
@@ -118,31 +141,68 @@ def _load_cupy() -> Backend:
     try:
         cupy = importlib.import_module("cupy")
         cupyx = importlib.import_module("cupyx")
+        special = importlib.import_module("cupyx.scipy.special")
     except ImportError as error:
         raise MissingDependencyError(
             'device "cuda"',
             "the package cupy",
-            f"no such package ({error})",
+            f"none that can be imported ({error})",
             'pip install "tinygrad-rnn[cuda12]" (or [cuda13], matching your driver), or use "cpu"',
         ) from error
     try:
         count = cupy.cuda.runtime.getDeviceCount()
     except Exception as error:
-        raise DeviceError(
-            'device "cuda"',
-            "a CUDA driver and a GPU",
-            f"{type(error).__name__}: {error}",
-            'install or update the NVIDIA driver (nvidia-smi must list the GPU), or use "cpu"',
-        ) from error
+        raise _no_device(error) from error
     if count == 0:
         raise DeviceError('device "cuda"', "a GPU", "a driver without devices", 'use "cpu"')
-    return Backend("cuda", cupy, cupy.ndarray, cupyx.scatter_add, cupy.asnumpy, cupy.asarray)
+    return adapt_cupy("cuda", cupy, cupyx.scatter_add, special.erf)
+
+
+def _no_device(error: Exception) -> DeviceError:
+    """What CUDA said: a driver that finds no GPU is another matter than no driver."""
+    if "NoDevice" in str(error):
+        expected, hint = "a GPU", "CUDA_VISIBLE_DEVICES may hide it"
+    else:
+        expected = "a CUDA driver and a GPU"
+        hint = "install or update the NVIDIA driver (nvidia-smi must list the GPU)"
+    got = f"{type(error).__name__}: {error}"
+    return DeviceError('device "cuda"', expected, got, f'{hint}, or use "cpu"')
+
+
+def adapt_cupy(name: str, cupy: Any, scatter_add: Any, erf: Any) -> Backend:
+    """A backend of CuPy, or of what stands in for it: where it is narrower than NumPy, widened."""
+
+    def add_at(array: Array, key: Any, values: Array) -> None:
+        if array.dtype.name in _ATOMIC:
+            scatter_add(array, key, values)
+        elif array.dtype == "int64":  # two's complement: the sum has the same bits without a sign
+            scatter_add(array.view("uint64"), key, values.astype("int64").view("uint64"))
+        else:
+            wide = array.astype("int32")
+            scatter_add(wide, key, values.astype("int32"))
+            array[...] = wide.astype(array.dtype)
+
+    return Backend(
+        name,
+        cupy,
+        cupy.ndarray,
+        add_at,
+        cupy.asnumpy,
+        cupy.asarray,
+        lambda array: erf(array).astype(array.dtype, copy=False),  # of float16 it makes float64
+        wraps_indices=True,
+    )
+
+
+_ATOMIC = frozenset(("float16", "float32", "float64", "int32", "uint32", "uint64"))
 
 
 def quiet() -> Any:
     """Context manager: floating-point exceptions make inf and NaN without a warning."""
     return np.errstate(all="ignore")
 
+
+_erf_of_elements = np.frompyfunc(math.erf, 1, 1)
 
 numpy_backend = register_backend(
     Backend(
@@ -152,6 +212,7 @@ numpy_backend = register_backend(
         np.add.at,
         lambda array: array,
         lambda array: array,
-        (np.float32, np.float64, np.float16, np.int64, np.int32, np.bool_),
+        lambda array: np.asarray(_erf_of_elements(array), dtype=array.dtype),
+        scalar_types=(np.float32, np.float64, np.float16, np.int64, np.int32, np.bool_),
     )
 )

@@ -10,8 +10,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
+from ..backend import backend_of
 from ..errors import ArgumentError, DTypeError
 from ..tensor import Tensor, method
 from .call import bind
@@ -177,14 +176,6 @@ def _softplus(xp: Any) -> Callable[[Any], Any]:
     return lambda x: xp.log1p(xp.exp(-xp.abs(x))) + xp.maximum(x, 0)
 
 
-def _erf(xp: Any) -> Callable[[Any], Any]:
-    if xp is np:
-        by_element = np.frompyfunc(math.erf, 1, 1)
-        return lambda x: np.asarray(by_element(x), dtype=x.dtype)
-    special: Callable[[Any], Any] = xp.erf
-    return special
-
-
 sigmoid = elementwise(
     "sigmoid", _sigmoid, lambda g, out: g * (out - out * out),
     kernel="sigmoid(x)", promote="float", doc="Logistic function σ(x) = 1/(1 + e⁻ˣ).",
@@ -194,7 +185,8 @@ softplus = elementwise(
     kernel="softplus(x)", promote="float", doc="log(1 + eˣ).",
 )  # fmt: skip
 erf = elementwise(
-    "erf", _erf, lambda g, x: g * (exp(-(x * x)) * (2 / math.sqrt(math.pi))),
+    "erf", lambda xp: lambda x: backend_of(x).erf(x),
+    lambda g, x: g * (exp(-(x * x)) * (2 / math.sqrt(math.pi))),
     kernel="erf(x)", promote="float", doc="Error function 2/√π ∫₀ˣ exp(−t²) dt.",
 )  # fmt: skip
 logaddexp = elementwise(

@@ -184,7 +184,7 @@ _cast: Primitive = linear(
 )
 _move: Primitive = linear(
     "move",
-    lambda xp, x, target, source: get_backend(target).from_numpy(get_backend(source).to_numpy(x)),
+    lambda xp, x, target, source: moved(x, get_backend(target)),
     lambda g, target, source: bind(_move, (g,), {"target": source, "source": target}),
 )
 
@@ -201,14 +201,13 @@ def to(x: Tensor, target: Any = None, *, device: Any = None, dtype: Any = None) 
     """`x` on another device ("cuda"), with another dtype (tg.float64), or like another tensor."""
     if isinstance(target, Tensor):
         device, dtype = target.device, target.dtype
-    elif isinstance(target, str) and target.split(":")[0] in ("cpu", "cuda", "fake"):
+    elif isinstance(target, str) and is_device(target):
         device = target
     elif target is not None:
         dtype = target
     if device is not None and get_backend(device) is not x.backend:
         move = {"target": get_backend(device).name, "source": x.device}
-        moved = _moved(x, move)
-        x = moved
+        x = _moved(x, move)
     if dtype is None:
         return x
     wanted = check_dtype(dtype, "to")
