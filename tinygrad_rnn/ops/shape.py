@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from ..backend import backend_of, get_backend
+from ..backend import backend_of, get_backend, is_device, moved
 from ..checks import (
     bool_,
     check_dim,
