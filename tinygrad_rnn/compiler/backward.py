@@ -1,0 +1,241 @@
+"""The backward program of a loop: its core differentiated by the ordinary rules, and cut again.
+
+The rules of the primitives run on traced values, so the derivative is one more program in the same
+graph. There is no derivative code here. What a step back computes is cut like a step forward:
+
+    before  what does not depend on the cotangent of the carry and is heavy (and Wᵀ, once per call)
+    loop    what the cotangent of the previous carry is made of
+    after   cotangents of inputs, from stacked steps; those of constants are sums over the steps,
+            and a sum of products aₜᵀ·bₜ is one product
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..autodiff import pull
+from ..graph import Node
+from ..tensor import Tensor, leaf_node
+from .cut import Loop, Sinks
+from .program import Value, ancestors
+
+__all__ = ["Backward", "active_inputs", "differentiate"]
+
+CHEAP_AGAIN = frozenset(
+    ("add", "sub", "mul", "neg", "slice", "permute", "reshape", "expand", "cast")
+)
+
+
+@dataclass(frozen=True)
+class Backward:
+    """A backward pass: the loop, what is needed for it, and where the cotangents are found.
+
+    Attributes:
+        saved: values of the forward loop that are read.
+        arriving: for each export of the forward loop its cotangent in a step, None if none comes.
+        before: values to compute before the loop, from constants and stacked inputs.
+        carried: for each carry of the forward loop the number of its cotangent in `loop.carries`.
+        of_stacked, of_constant: the cotangents in one step, None where there is none.
+    """
+
+    saved: list[Value]
+    arriving: list[Value | None]
+    before: list[Value]
+    loop: Loop
+    carried: list[int | None]
+    of_stacked: list[Value | None]
+    of_constant: list[Value | None]
+
+
+def active_inputs(loop: Loop, wanted: Sequence[bool]) -> dict[Value, Node]:
+    """Nodes for everything in a loop that depends on an input of which a gradient is wanted.
+
+    `wanted` has a flag for each carry, stacked and constant input. A carry is also active if the
+    value it takes at the end of a step is.
+    """
+    before = [b for b, _ in loop.carries]
+    inputs = [*before, *loop.stacked, *loop.constant]
+    active = {v for v, w in zip(inputs, wanted, strict=True) if w and v.dtype.kind == "f"}
+    while True:
+        nodes = _nodes(loop, active)
+        more = {b for b, a in loop.carries if a in nodes and b not in active}
+        if not more:
+            return nodes
+        active |= more
+
+
+def _nodes(loop: Loop, active: set[Value]) -> dict[Value, Node]:
+    nodes = {v: leaf_node(v.shape) for v in sorted(active, key=lambda v: v.index)}
+    for value in loop.body:
+        op = value.op
+        assert op is not None
+        parents = [nodes.get(a) if type(a) is Value else None for a in value.args]
+        needed = [p is not None and op.rule(i) is not None for i, p in enumerate(parents)]
+        if any(needed) and value.dtype.kind == "f":
+            kept = tuple(p if n else None for p, n in zip(parents, needed, strict=True))
+            saved = op.saver(needed, value, value.args)
+            nodes[value] = Node(op, kept, saved, value.params, value.shape)
+    return nodes
+
+
+def differentiate(
+    loop: Loop,
+    wanted: Sequence[bool],
+    arriving: Sequence[bool],
+    sinks: Sinks,
+    kept: Sequence[Value] | None = None,
+) -> Backward:
+    """The backward pass for these inputs, given which exports have a cotangent.
+
+    `kept` are the values that the forward pass has kept, if it has run already.
+    """
+    nodes = active_inputs(loop, wanted)
+    graph = loop.carries[0][0].graph
+    cotangents = [
+        graph.input(f"cotangent of %{a.index}", a.shape, a.dtype) if b in nodes else None
+        for b, a in loop.carries
+    ]
+    outside = [
+        graph.input(f"cotangent of %{v.index}", v.shape, v.dtype) if here and v in nodes else None
+        for v, here in zip(loop.exports, arriving, strict=True)
+    ]
+    ends = [*zip([a for _, a in loop.carries], cotangents, strict=True)]
+    ends += [*zip(loop.exports, outside, strict=True)]
+    roots = [(nodes[v], Tensor(g)) for v, g in ends if g is not None and v in nodes]
+    before = [b for b, _ in loop.carries]
+    targets = {nodes[v] for v in (*before, *loop.stacked, *loop.constant) if v in nodes}
+    found = pull(roots, targets, True, True)
+
+    def result(value: Value) -> Value | None:
+        tensor = found.get(nodes[value]) if value in nodes else None
+        return None if tensor is None else tensor.array
+
+    back = [result(b) for b in before]
+    of_stacked = [result(v) for v in loop.stacked]
+    of_constant = [result(v) for v in loop.constant]
+    return _cut(loop, cotangents, outside, back, of_stacked, of_constant, sinks, kept)
+
+
+def _cut(
+    loop: Loop,
+    cotangents: list[Value | None],
+    outside: list[Value | None],
+    back: list[Value | None],
+    of_stacked: list[Value | None],
+    of_constant: list[Value | None],
+    sinks: Sinks,
+    kept: Sequence[Value] | None,
+) -> Backward:
+    ends = [v for v in (*back, *of_stacked, *of_constant) if v is not None]
+    saved = _saved(loop, ends, kept)
+    constant, recurrent = _classes(loop, cotangents, saved, ends)
+    given = {*saved, *loop.stacked, *(v for v in outside if v is not None)}
+    behind = ancestors([v for v in back if v is not None], lambda v: v in given)
+    body = {v for v in behind if v in recurrent and v.op is not None}
+    for value in sorted(recurrent, key=lambda v: v.index):
+        inside = all(a in body or a.op is None or a not in recurrent for a in value.inputs)
+        if value.op is not None and inside and sinks(value):
+            body.add(value)
+    _sink_known(body, ancestors(ends, lambda v: v in given), given, constant, sinks)
+    read = {a for v in body for a in v.inputs if a not in body}
+    read |= {v for v in back if v is not None and v not in body}
+    alive = ancestors(ends, lambda v: v in given)
+    used = {a for v in alive if v not in body and v not in given for a in v.inputs} | set(ends)
+    cots = [g for g in cotangents if g is not None]
+    stacked = _in_order(v for v in read if v not in constant and v not in cots)
+    carries, carried = _carries(cotangents, back, body)
+    inner = Loop(
+        carries, stacked, _in_order(v for v in read if v in constant),
+        _in_order(body), _in_order(v for v in used if v in body or v in cots),
+    ).checked()  # fmt: skip
+    needs = ancestors([*inner.constant, *inner.stacked], lambda v: v in given)
+    known = _in_order(v for v in needs if v.op is not None and v not in given)
+    return Backward(saved, outside, known, inner, carried, of_stacked, of_constant)
+
+
+def _in_order(values: object) -> list[Value]:
+    return sorted(values, key=lambda v: v.index)  # type: ignore[call-overload, no-any-return]
+
+
+def _saved(loop: Loop, ends: list[Value], kept: Sequence[Value] | None) -> list[Value]:
+    """What the forward pass keeps: the values backward names, less what others rebuild cheaply."""
+    if kept is not None:
+        there = set(kept)
+        return _in_order(ancestors(ends, lambda v: v in there) & there)
+    forward = {*(b for b, _ in loop.carries), *loop.body}
+    wanted = _in_order(ancestors(ends, lambda v: v in forward) & forward)
+    there = {*loop.stacked, *loop.constant, *wanted}
+    return [
+        v for v in wanted
+        if v.op is None or v.name not in CHEAP_AGAIN or any(a not in there for a in v.inputs)
+    ]  # fmt: skip
+
+
+def _classes(
+    loop: Loop, cotangents: list[Value | None], saved: list[Value], ends: list[Value]
+) -> tuple[set[Value], set[Value]]:
+    """The values that are the same in every step, and those that wait for a carried cotangent."""
+    stop = {*saved, *loop.stacked}
+    alive = _in_order(ancestors(ends, lambda v: v in stop))
+    constant, recurrent = set(loop.constant), {g for g in cotangents if g is not None}
+    for value in alive:
+        if value.op is None or value in stop:
+            continue
+        if any(a in recurrent for a in value.inputs):
+            recurrent.add(value)
+        elif all(a in constant for a in value.inputs):
+            constant.add(value)
+    return constant, recurrent
+
+
+def _sink_known(
+    body: set[Value], alive: set[Value], given: set[Value], constant: set[Value], sinks: Sinks
+) -> None:
+    """Cheap operations on saved values go into the loop that reads them."""
+    users: dict[Value, list[Value]] = {}
+    for value in alive:
+        if value not in given:
+            for arg in value.inputs:
+                users.setdefault(arg, []).append(value)
+    for value in reversed(_in_order(alive)):
+        if value.op is None or value in given or value in constant or value in body:
+            continue
+        if sinks(value) and users.get(value) and any(u in body for u in users[value]):
+            body.add(value)
+
+
+def _carries(
+    cotangents: list[Value | None], back: list[Value | None], body: set[Value]
+) -> tuple[list[tuple[Value, Value]], list[int | None]]:
+    """Cotangents of the carry as carries of the backward loop; each end is a value of its own."""
+    from_cut = _Ends(body)
+    pairs: list[tuple[Value, Value]] = []
+    numbers: list[int | None] = []
+    for g, end in zip(cotangents, back, strict=True):
+        if g is None:
+            numbers.append(None)
+            continue
+        numbers.append(len(pairs))
+        pairs.append((g, from_cut.own(g, end)))
+    return pairs, numbers
+
+
+class _Ends:
+    """Gives each carry an end that no other has, adding copies and zeros to the body."""
+
+    def __init__(self, body: set[Value]) -> None:
+        self.body = body
+        self.taken: set[Value] = set()
+
+    def own(self, g: Value, end: Value | None) -> Value:
+        """`end`, or a copy of it, or zeros like `g` if there is none."""
+        if end is None or end not in self.body or end in self.taken:
+            end = self._made(g, end)
+        self.taken.add(end)
+        return end
+
+    def _made(self, g: Value, end: Value | None) -> Value:
+        made = g.graph.copied(g.graph.zeros_like(g) if end is None else end)
+        self.body.add(made)
+        return made

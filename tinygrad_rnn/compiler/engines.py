@@ -1,0 +1,44 @@
+"""The engines by name, and which one "auto" takes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..scan import ENGINES, Problem, register_engine
+from .core import Engine
+from .layout import is_view
+from .numpy_engine import compile_loop
+from .program import Value
+from .run import fallbacks, run_compiled
+
+__all__ = ["NUMPY", "choose", "show_config"]
+
+LARGE = 4096  # elements from which a cheap operation is better done in the loop, while in cache
+
+
+def _numpy_sinks(value: Value) -> bool:
+    if is_view(value):
+        return True
+    return value.op is not None and value.op.form == "elementwise" and value.size >= LARGE
+
+
+NUMPY = Engine("numpy", compile_loop, _numpy_sinks, False)
+
+
+def _run_numpy(problem: Problem) -> tuple[Any, Any]:
+    return run_compiled(problem, NUMPY)
+
+
+def choose(problem: Problem) -> str:
+    """What "auto" takes."""
+    return "numpy"
+
+
+register_engine("numpy", _run_numpy, choose)
+
+
+def show_config() -> str:
+    """Which engines there are, which one "auto" takes, and why the last calls fell back."""
+    lines = [f"engines: {', '.join(sorted(ENGINES))}", "auto: numpy"]
+    lines += [f"fell back to the loop: {reason}" for reason in fallbacks]
+    return "\n".join(lines)

@@ -1,0 +1,218 @@
+"""The engine that is always there: NumPy calls into planned buffers, in a generated Python loop.
+
+For each action of a plan one line is written; views of the buffers, one for each step where the
+storage has a row for each step, are made before the loop starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..backend import quiet
+from .cut import Loop
+from .layout import Place, is_view
+from .plan import Action, NoView, Plan, make_plan
+from .pool import pool
+from .program import Value
+
+__all__ = ["NumpyRunner", "Runner", "compile_loop"]
+
+Runner = Callable[..., tuple[list[Any], list[Any]]]
+
+
+# ------------------------------------------------------------------------- operations with out=
+def _sigmoid(x: Any, out: Any) -> None:
+    np.negative(x, out=out)
+    np.minimum(out, 88.0 if out.dtype.char == "f" else 709.0, out=out)
+    np.exp(out, out=out)
+    np.add(out, 1, out=out)
+    np.reciprocal(out, out=out)
+
+
+def _relu(x: Any, out: Any) -> None:
+    np.maximum(x, 0, out=out)
+
+
+def _rsqrt(x: Any, out: Any) -> None:
+    np.sqrt(x, out=out)
+    np.reciprocal(out, out=out)
+
+
+UFUNCS: dict[str, Callable[..., Any]] = {
+    "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.true_divide,
+    "neg": np.negative, "square": np.square, "reciprocal": np.reciprocal, "sqrt": np.sqrt,
+    "exp": np.exp, "expm1": np.expm1, "log": np.log, "log1p": np.log1p, "sin": np.sin,
+    "cos": np.cos, "tan": np.tan, "atan": np.arctan, "sinh": np.sinh, "cosh": np.cosh,
+    "tanh": np.tanh, "abs": np.abs, "sign": np.sign, "maximum": np.maximum,
+    "minimum": np.minimum, "logaddexp": np.logaddexp, "floor": np.floor, "ceil": np.ceil,
+    "round": np.rint, "eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal,
+    "gt": np.greater, "ge": np.greater_equal, "logical_and": np.logical_and,
+    "logical_or": np.logical_or, "logical_not": np.logical_not, "isnan": np.isnan,
+    "isinf": np.isinf, "isfinite": np.isfinite, "pow": np.power, "matmul": np.matmul,
+    "clone": np.positive, "sigmoid": _sigmoid, "relu": _relu, "rsqrt": _rsqrt,
+}  # fmt: skip
+REDUCTIONS = {"sum": np.add, "amax": np.maximum, "amin": np.minimum}
+
+
+def operation(value: Value) -> Callable[..., Any]:
+    """`f(*arrays, out=)` for an operation; one without such a form computes and copies."""
+    found = UFUNCS.get(value.name)
+    if found is np.positive and value.dtype.kind == "b":
+        found = None
+    if found is not None:
+        return found
+    params, op = value.params, value.op
+    assert op is not None
+    if value.name in REDUCTIONS:
+        reduce = REDUCTIONS[value.name].reduce
+        dims, keep = params["dims"], params["keepdim"]
+        return lambda x, out: reduce(x, axis=dims, keepdims=keep, out=out)
+    forward = op.forward
+    return lambda *args, out: np.copyto(out, forward(np, *args, **params))
+
+
+# ------------------------------------------------------------------------------- the loop
+def compile_loop(loop: Loop, stacked_carries: bool) -> Runner:
+    """A function that runs the loop; see `NumpyRunner`."""
+    forced: set[Value] = set()
+    while True:
+        made = [v for v in loop.body if v in forced or not is_view(v)]
+        try:
+            return NumpyRunner(make_plan(loop, stacked_carries, made))
+        except NoView as found:
+            forced.add(found.value)
+
+
+class NumpyRunner:
+    """Runs a planned loop.
+
+    `runner(length, reverse, inits, stacked, constants, breaks)` gives the final carries and the
+    stacked exports. After as many steps as each of `breaks` says, the carries are set to zero: the
+    backward pass of truncated BPTT.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.names: dict[Place, str] = {}
+        self.each: list[Place] = []
+        self.fixed: list[Place] = []
+        self.space: dict[str, Any] = {"copyto": np.copyto}
+        self.source = self.write()
+        exec(self.source, self.space)
+        self.loop = self.space["loop"]
+
+    # -------------------------------------------------------------------------- writing
+    def write(self) -> str:
+        """The source of the loop."""
+        lines = [self.line(i, action) for i, action in enumerate(self.plan.actions)]
+        each = [self.names[p] for p in self.each]
+        fixed = [self.names[p] for p in self.fixed]
+        body = "".join(f"        {line}\n" for line in lines) or "        pass\n"
+        target = "(" + " ".join(f"{name}," for name in each) + ")"
+        return (
+            f"def loop(steps, fixed):\n    ({' '.join(f'{n},' for n in fixed)}) = fixed\n"
+            f"    for {target if each else '_'} in steps:\n{body}"
+        )
+
+    def line(self, number: int, action: Action) -> str:
+        """One action as a line of Python."""
+        words = [self.word(o) for o in action.operands]
+        assert action.target is not None
+        target = self.word(action.target)
+        if action.kind == "copy":
+            return f"copyto({target}, {words[0]})"
+        name = f"{action.values[0].name}_{number}"
+        self.space[name] = operation(action.values[0])
+        return f"{name}({', '.join(words)}, out={target})"
+
+    def word(self, operand: Any) -> str:
+        """A number, or the name of the view at a place."""
+        if type(operand) is not Place:
+            name = f"number_{len(self.space)}"
+            self.space[name] = operand
+            return name
+        if operand not in self.names:
+            shared = operand.buffer.rows in ("stack", "carry")
+            self.names[operand] = f"{'s' if shared else 'a'}{len(self.names)}"
+            (self.each if shared else self.fixed).append(operand)
+        return self.names[operand]
+
+    # -------------------------------------------------------------------------- running
+    def __call__(
+        self,
+        length: int,
+        reverse: bool,
+        inits: Sequence[Any],
+        stacked: Sequence[Any],
+        constants: Sequence[Any],
+        breaks: Sequence[int] = (),
+    ) -> tuple[list[Any], list[Any]]:
+        plan = self.plan
+        arrays = self.memory(length, [*constants, *stacked])
+        views = [seen(p, arrays, length, reverse) for p in (*self.each, *plan.exports)]
+        each = [v[::-1] if reverse else v for v in views[: len(self.each)]]
+        fixed = [self.row(p, arrays) for p in self.fixed]
+        for place, init in zip(plan.carries, inits, strict=True):
+            np.copyto(end_row(place, arrays, length, not reverse), init)
+        with quiet():
+            self.run(length, each, fixed, arrays, breaks)
+        finals = [end_row(p, arrays, length, reverse) for p in plan.carries]
+        return finals, views[len(self.each) :]
+
+    def memory(self, length: int, given: Sequence[Any]) -> list[Any]:
+        """The array of each buffer: those given first, the rest from the pool."""
+        arrays: list[Any] = []
+        for buffer in self.plan.buffers:
+            if len(arrays) < len(given):
+                arrays.append(given[len(arrays)])
+            elif self.plan.shared.get(buffer.number, buffer.number) != buffer.number:
+                arrays.append(None)
+            else:
+                rows = {"stack": (length,), "carry": (length + 1,)}.get(buffer.rows, ())
+                arrays.append(pool.array((*rows, *buffer.shape), buffer.dtype))
+        for number, other in self.plan.shared.items():
+            arrays[number] = arrays[other]
+        return arrays
+
+    def row(self, place: Place, arrays: Sequence[Any]) -> Any:
+        """The view at a place that is the same in every step."""
+        memory = arrays[place.buffer.number]
+        return np.ndarray(place.shape, place.dtype, memory, place.offset, place.strides)
+
+    def run(
+        self,
+        length: int,
+        each: list[Any],
+        fixed: list[Any],
+        arrays: list[Any],
+        breaks: Sequence[int],
+    ) -> None:
+        """All steps, with the carries cut where they have to be."""
+        start = 0
+        for stop in (*breaks, length):
+            part = [v[start:stop] for v in each] if breaks else each
+            self.loop(zip(*part, strict=True) if part else range(stop - start), fixed)
+            if stop < length:
+                for place in self.plan.carries:
+                    arrays[place.buffer.number].fill(0)
+            start = stop
+
+
+def seen(place: Place, arrays: Sequence[Any], length: int, reverse: bool) -> Any:
+    """All steps of a place, in the order of time."""
+    buffer = place.buffer
+    shift = buffer.bytes if buffer.rows == "carry" and place.ahead != reverse else 0
+    shape, strides = (length, *place.shape), (buffer.bytes, *place.strides)
+    memory = arrays[buffer.number]
+    return np.ndarray(shape, place.dtype, memory, place.offset + shift, strides)
+
+
+def end_row(place: Place, arrays: Sequence[Any], length: int, first: bool) -> Any:
+    """The carry at one end: the row with the lowest time if `first`, else with the highest."""
+    memory = arrays[place.buffer.number]
+    if place.buffer.rows == "cell":
+        return memory
+    return memory[0 if first else length]

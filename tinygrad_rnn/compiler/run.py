@@ -1,0 +1,270 @@
+"""From a call of `scan` to a compiled loop: trace, look up or compile, run; else fall back.
+
+Legend: T time steps, B batch.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from threading import RLock
+from typing import Any
+
+import numpy as np
+
+from ..checkpointing import checkpoint
+from ..create import generator
+from ..graph import INTERPRETERS, grad_mode
+from ..ops.elementwise import where
+from ..ops.shape import cat
+from ..scan import Problem, check_carry, run_loop
+from ..scan import _like as rows_like
+from ..tensor import Tensor, as_tensor
+from ..tree import flatten, tree_map, unflatten
+from .batch import Environment, run_values, spread
+from .core import Call, Core, Engine, run_core
+from .cut import cut
+from .passes import PASSES, clean
+from .program import Refused
+from .step import Step
+from .trace import Trace, trace_step
+
+__all__ = ["Compiled", "compiled_for", "fallbacks", "run_compiled", "switched_off"]
+
+BLOCK = 1 << 22  # bytes of one stacked input in a block of steps, where nothing is recorded
+switched_off: set[str] = set()  # names of passes to leave out
+fallbacks: list[str] = []  # why the last calls that fell back did so
+_structures: dict[Any, Compiled | str] = {}
+_steady: set[tuple[int, Any]] = set()
+_lock = RLock()
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """What one structure compiles to; `history` has the step after each pass."""
+
+    history: list[tuple[str, Step]]
+    core: Core
+
+
+def run_compiled(problem: Problem, engine: Engine) -> tuple[Any, Any]:
+    """Run a scan on an engine, or on the loop if that cannot be."""
+    try:
+        return _run(problem, engine)
+    except Refused as refusal:
+        fallbacks.append(refusal.reason)
+        del fallbacks[:-32]
+    return run_loop(problem)  # outside of the handler: its errors are its own
+
+
+# ----------------------------------------------------------------------------- the ways to run
+def _run(problem: Problem, engine: Engine) -> tuple[Any, Any]:
+    _check_possible(problem)
+    every = problem.checkpoint_every
+    if every is not None and every < problem.length:
+        return _in_spans(problem, every, lambda p, start: checkpoint(
+            lambda carry: run_once(replace(p, init=carry), engine, start), p.init
+        ))  # fmt: skip
+    if not grad_mode() or not problem.length:
+        leaves = flatten(problem.xs)[0]
+        width = max((leaf.array[0].nbytes for leaf in leaves), default=1)
+        block = max(64, BLOCK // max(1, 8 * width))
+        if problem.length >= 2 * block:
+            return _in_spans(problem, block, lambda p, start: run_once(p, engine, start))
+    return run_once(problem, engine, 0)
+
+
+def _check_possible(problem: Problem) -> None:
+    if not problem.length:
+        raise Refused("no steps")
+    leaves = [*flatten(problem.init)[0], *flatten(problem.xs)[0]]
+    if not flatten(problem.init)[0]:
+        raise Refused("no carry")
+    for leaf in leaves:
+        if type(leaf.array) in INTERPRETERS:
+            raise Refused("forward mode, or a loop inside a traced loop")
+        if type(leaf.array) is not np.ndarray:
+            raise Refused(f"tensors on device {leaf.device!r}")
+        if 0 in leaf.array.shape:
+            raise Refused("an empty tensor")
+
+
+def _in_spans(
+    problem: Problem, span: int, run: Callable[[Problem, int], tuple[Any, Any]]
+) -> tuple[Any, Any]:
+    """Runs of `span` steps one after the other, in the order of the loop."""
+    carry, pieces = problem.init, []
+    length = problem.length
+    for start in range(0, length, span):
+        stop = min(start + span, length)
+        low, high = (length - stop, length - start) if problem.reverse else (start, stop)
+        xs = tree_map(lambda leaf: leaf[low:high], problem.xs)  # noqa: B023 (used at once)
+        part = replace(problem, init=carry, xs=xs, length=high - low, checkpoint_every=None)
+        if problem.lengths is not None:
+            part = replace(part, lengths=problem.lengths - low)
+        carry, ys = run(part, start)
+        pieces.append(ys)
+    if problem.reverse:
+        pieces.reverse()
+    return carry, tree_map(lambda *columns: cat(list(columns)), *pieces)
+
+
+def run_once(problem: Problem, engine: Engine, start: int) -> tuple[Any, Any]:
+    """All steps of a problem in one loop; `start` is the number of steps that came before."""
+    problem, breaks = _with_breaks(problem, start)
+    step, xs = problem.step, problem.xs
+    if problem.lengths is not None:
+        step, xs = _masked(problem)
+    try:
+        trace, carries, outputs, structure = trace_step(step, problem.init, xs)
+        key = (
+            engine.name, tuple(trace.keys), tuple(v.index for v in (*carries, *outputs)),
+            frozenset(switched_off),
+        )  # fmt: skip
+        compiled = _structures.get(key)
+        identity = (hash(key), getattr(problem.step, "__code__", type(problem.step)))
+        if compiled is None or identity not in _steady:
+            _check_steady(trace, trace_step(step, problem.init, xs)[0])
+            inputs = [v for v in trace.values if v.op is None]
+            compiled = compiled_for(key, Step(inputs, carries, outputs), engine)
+            _steady.add(identity)
+    except Refused:
+        raise
+    except Exception as error:
+        raise Refused(f"{type(error).__name__} while tracing: {error}") from error
+    if isinstance(compiled, str):
+        raise Refused(compiled)
+    final, ys = _execute(problem, compiled, trace, flatten(xs)[0], breaks)
+    carry_structure = flatten(problem.init)[1]
+    return unflatten(carry_structure, final), unflatten(structure, ys)
+
+
+def _with_breaks(problem: Problem, start: int) -> tuple[Problem, list[int]]:
+    """The steps before which the carry is detached; if that is the first, it is done here."""
+    every = problem.truncate
+    if every is None:
+        return problem, []
+    if start and start % every == 0:
+        problem = replace(problem, init=tree_map(lambda c: c.detach(), problem.init))
+    return problem, [i for i in range(1, problem.length) if (start + i) % every == 0]
+
+
+def _masked(problem: Problem) -> tuple[Any, Any]:
+    """The step and inputs in which rows beyond their length keep their carry and give zeros."""
+    assert problem.lengths is not None
+    times = np.arange(problem.length)[:, None]
+    active = Tensor(problem.lengths.array > times)
+
+    def step(carry: Any, inputs: Any) -> tuple[Any, Any]:
+        x, here = inputs
+        after, y = problem.step(carry, x)
+        after, y = tree_map(as_tensor, after), tree_map(as_tensor, y)
+        check_carry(carry, after, 0)
+        kept = tree_map(lambda new, old: where(rows_like(here, new), new, old), after, carry)
+        return kept, tree_map(lambda leaf: where(rows_like(here, leaf), leaf, 0.0), y)
+
+    return step, (problem.xs, active)
+
+
+# ------------------------------------------------------------------------------- compilation
+def _check_steady(first: Trace, second: Trace) -> None:
+    """A step must do the same each time: what it makes anew at each call has to be equal."""
+    if first.keys != second.keys:
+        raise Refused("a step that does something else each time it is called")
+    for a, b in zip(first.tensors, second.tensors, strict=True):
+        if a is not b and not np.array_equal(a.array, b.array, equal_nan=a.dtype.kind == "f"):
+            raise Refused("a step that makes new numbers at each call (use tg.rand or an input)")
+
+
+def compiled_for(key: Any, step: Step, engine: Engine) -> Compiled | str:
+    """The compiled form of a structure, or the reason why there is none."""
+    with _lock:
+        if key not in _structures:
+            if len(_structures) > 512:
+                _structures.clear()
+            try:
+                _structures[key] = _compile(step, engine)
+            except Refused as refusal:
+                _structures[key] = refusal.reason
+            except Exception as error:
+                reason = f"{type(error).__name__} while compiling: {error}"
+                warnings.warn(f"scan runs as a loop: {reason}", RuntimeWarning, stacklevel=6)
+                _structures[key] = reason
+        return _structures[key]
+
+
+def _compile(step: Step, engine: Engine) -> Compiled:
+    history = [("trace", step)]
+    for name, change in (*PASSES.items(), ("clean again", clean)):
+        if name not in switched_off:
+            step = change(step)
+            history.append((name, step))
+    return Compiled(history, Core(cut(step, engine.sinks, engine.sinks_outputs), engine))
+
+
+# --------------------------------------------------------------------------------- execution
+def _execute(
+    problem: Problem, compiled: Compiled, trace: Trace, xs: list[Tensor], breaks: list[int]
+) -> tuple[list[Tensor], list[Tensor]]:
+    parts = compiled.core.cut
+    drawn = _drawn(trace, problem.length, problem.reverse)
+    given = _given(parts.step, xs, trace.tensors, drawn)
+    env = _before(compiled, given, problem.length)
+    stacked, constants = (
+        [env.known[v] for v in parts.stacked],
+        [env.known[v] for v in parts.constant],
+    )
+    inits = flatten(problem.init)[0]
+    recording = grad_mode() != 0
+    flags = tuple([recording and t.node is not None for t in (*inits, *stacked, *constants)])
+
+    def again() -> tuple[list[Tensor], list[Tensor]]:
+        fresh = _before(compiled, given, problem.length)
+        return [fresh.known[v] for v in parts.stacked], [fresh.known[v] for v in parts.constant]
+
+    read = [tensor.array for tensor, _ in given.values()] if any(flags) else []
+    call = Call(compiled.core, flags, problem.length, problem.reverse, breaks, inits, again, read)
+    results = run_core(compiled.core, call, stacked, constants)
+    for value, tensor in zip(parts.exports, results[len(inits) :], strict=True):
+        env.put(value, tensor, True)
+    run_values(parts.after, env)
+    ys = [_stacked(v, env, problem.length) for v in parts.step.outputs]
+    return results[: len(inits)], ys
+
+
+def _given(step: Step, xs: list[Tensor], captured: list[Tensor], drawn: list[Tensor]) -> Any:
+    """The tensors of all inputs but the carry, and whether they have a row for each step."""
+    sources = {"x": iter(xs), "captured": iter(captured), "random": iter(drawn)}
+    return {
+        v: (next(sources[v.kind.split()[0]]), v.kind != "captured")
+        for v in step.inputs
+        if v.kind != "carry"
+    }
+
+
+def _before(compiled: Compiled, given: Any, length: int) -> Environment:
+    """What leaves the loop for good: values of captured tensors and of time alone."""
+    env = Environment(length)
+    for value, (tensor, timed) in given.items():
+        env.put(value, tensor, timed)
+    run_values(compiled.core.cut.before, env)
+    return env
+
+
+def _stacked(value: Any, env: Environment, length: int) -> Tensor:
+    tensor: Tensor = env.known[value]
+    rows: Tensor = tensor if value in env.timed else spread(tensor, length)
+    return rows
+
+
+def _drawn(trace: Trace, length: int, reverse: bool) -> list[Tensor]:
+    """The random numbers of all steps, drawn in the order in which the loop would draw them."""
+    if not trace.draws:
+        return []
+    arrays = [np.empty((length, *shape), dtype) for _, shape, dtype in trace.draws]
+    draws = [getattr(generator(), name) for name, _, _ in trace.draws]
+    for t in range(length)[:: -1 if reverse else 1]:
+        for draw, array in zip(draws, arrays, strict=True):
+            array[t] = draw(array.shape[1:], dtype=array.dtype)
+    return [Tensor(array) for array in arrays]

@@ -1,0 +1,116 @@
+"""Tracing: a step run once on tensors without numbers; what it does is the program.
+
+Tracing happens on every call, so a captured tensor is always the one of this call; compiling
+happens once per structure. Tensors that the step finds outside of itself become inputs of kind
+"captured" and keep their place in the graph, so gradients reach them by the ordinary rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .. import create
+from ..backend import is_array
+from ..graph import INTERPRETERS, Primitive
+from ..ops.call import SCALARS, agree
+from ..tensor import Tensor, as_tensor
+from ..tree import flatten, unflatten
+from .program import Graph, Refused, Value
+
+__all__ = ["Trace", "trace_step"]
+
+
+class Trace(Graph):
+    """A graph that grows while a step runs, and what the step has found outside of itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.captured: dict[int, Value] = {}
+        self.tensors: list[Tensor] = []
+        self.draws: list[tuple[str, tuple[int, ...], Any]] = []
+
+    def capture(self, tensor: Tensor) -> Value:
+        """The input that stands for a tensor from outside."""
+        found = self.captured.get(id(tensor))
+        if found is None:
+            array = tensor.array
+            if type(array) is not np.ndarray:
+                raise Refused(f"the step uses a tensor of {type(array).__name__}")
+            found = self.input("captured", array.shape, array.dtype)
+            self.captured[id(tensor)] = found
+            self.tensors.append(tensor)
+        return found
+
+    def draw(self, method: Any, shape: tuple[int, ...], dtype: Any) -> Tensor:
+        """Random numbers asked for by the step: an input, drawn for all steps before the loop."""
+        self.draws.append((method.__name__, shape, dtype))
+        return Tensor(self.input(f"random {method.__name__}", shape, dtype))
+
+
+def _record(primitive: Primitive, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
+    """The interpreter: an operation on traced tensors is a value of their graph."""
+    graph: Any = None
+    dtype = None
+    plain = True
+    for arg in args:
+        if type(arg) is Tensor:
+            array = arg.array
+            if type(array) is Value:
+                if graph is None:
+                    graph = array.graph
+                elif graph is not array.graph:
+                    raise Refused("a value of an outer traced loop")
+            if dtype is None:
+                dtype = array.dtype
+            elif array.dtype != dtype:
+                plain = False
+        elif type(arg) not in SCALARS:
+            plain = False
+    if dtype is None or dtype.kind != "f":
+        plain = False
+    if not plain and any(is_array(a) or type(a) is Tensor for a in args):
+        args = tuple(agree(primitive, args))
+    values = tuple([_value(graph, arg) if type(arg) is Tensor else arg for arg in args])
+    return Tensor(graph.record(primitive, values, params))
+
+
+def _value(graph: Any, tensor: Tensor) -> Value:
+    array = tensor.array
+    return array if type(array) is Value else graph.capture(tensor)
+
+
+INTERPRETERS[Value] = _record
+
+
+def trace_step(
+    step: Callable[[Any, Any], Any], carry: Any, xs: Any
+) -> tuple[Trace, list[Value], list[Value], Any]:
+    """Run `step` on a carry and one x of `xs` without numbers.
+
+    Returns:
+        The trace, the values of the next carry and of the outputs, and the structure of the latter.
+
+    Raises:
+        Refused: whatever the step does that has no place in a program.
+    """
+    trace = Trace()
+    carries, carry_structure = flatten(carry)
+    inputs, x_structure = flatten(xs)
+    before = [Tensor(trace.input("carry", c.array.shape, c.array.dtype)) for c in carries]
+    x = [Tensor(trace.input("x", v.array.shape[1:], v.array.dtype)) for v in inputs]
+    with create.drawing(trace.draw):
+        result = step(unflatten(carry_structure, before), unflatten(x_structure, x))
+    if not isinstance(result, tuple) or len(result) != 2:
+        raise Refused("a step that does not return (carry, output)")
+    after, structure = flatten(result[0])
+    outputs, y_structure = flatten(result[1])
+    if structure != carry_structure:
+        raise Refused("a carry that changes its structure")
+    new = [_value(trace, as_tensor(leaf)) for leaf in after]
+    for old, value in zip(before, new, strict=True):
+        if old.shape != value.shape or old.dtype != value.dtype:
+            raise Refused("a carry that changes its shape or dtype")
+    return trace, new, [_value(trace, as_tensor(leaf)) for leaf in outputs], y_structure
