@@ -12,7 +12,7 @@ from tinygrad_rnn import nn
 
 torch = pytest.importorskip("torch")
 
-T, B, I, H = 6, 3, 4, 5
+T, B, I, H = 6, 3, 4, 5  # noqa: E741
 
 KINDS: list[tuple[str, dict[str, Any]]] = [
     ("RNN", {}),

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
+from ..backend import is_device
 from ..checks import check_dtype
 from ..errors import ArgumentError, DTypeError
 from ..tensor import Tensor
@@ -191,7 +192,7 @@ class Module:
         """
         if isinstance(target, Tensor):
             device, dtype = target.device, target.dtype
-        elif isinstance(target, str) and target.partition(":")[0] not in _FLOATS:
+        elif isinstance(target, str) and is_device(target):
             device = target
         elif target is not None:
             dtype = target
@@ -245,7 +246,6 @@ class Module:
         return f"{type(self).__name__}({self.extra_repr()}\n  {body}\n)"
 
 
-_FLOATS = ("float16", "float32", "float64", "half", "float", "double")
 T = TypeVar("T")
 
 

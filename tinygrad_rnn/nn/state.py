@@ -46,7 +46,7 @@ def load_state(
     with no_grad():
         for name, value in given.items():
             assert value is not None
-            named[name].copy_(value.to(named[name].device))
+            named[name].copy_(value.to(device=named[name].device))
     return LoadResult(missing, unexpected)
 
 
@@ -59,7 +59,8 @@ def _as_loaded(value: Any) -> Tensor | None:
     if isinstance(value, Tensor):
         return value.detach()
     try:
-        return as_tensor(value if hasattr(value, "__cuda_array_interface__") else np.asarray(value))
+        foreign = hasattr(value, "__array__") and not hasattr(value, "__cuda_array_interface__")
+        return as_tensor(np.asarray(value) if foreign else value)
     except (TinygradRNNError, TypeError, ValueError, RuntimeError):
         return None
 
