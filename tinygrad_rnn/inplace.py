@@ -8,14 +8,30 @@ from __future__ import annotations
 from typing import Any
 
 from .backend import backend_of, is_array
-from .errors import DeviceError, InPlaceError, ShapeError
+from .errors import DeviceError, DTypeError, IndexRangeError, InPlaceError, ShapeError
 from .graph import is_grad_enabled, touch
 from .tensor import Tensor, method
 
 __all__ = ["add_", "copy_", "div_", "fill_", "mul_", "sub_", "zero_"]
 
 
-def _changing(x: Tensor, called: str) -> Tensor:
+def _write(x: Tensor, called: str, key: Any, value: Any) -> Tensor:
+    """Check all, then write, then note the change: what fails has changed nothing."""
+    _check_writable(x, called)
+    kind = value.dtype.kind if hasattr(value, "dtype") else "f" if type(value) is float else ""
+    if kind == "f" and x.dtype.kind != "f":
+        raise DTypeError(called, f"values that fit {x.dtype}", "floats", "x = x.float() first")
+    try:
+        x.array[key] = value
+    except ValueError as error:
+        raise ShapeError(called, f"a value that fits {x.shape}", str(error)) from None
+    except IndexError as error:
+        raise IndexRangeError(called, f"an index into shape {x.shape}", str(error)) from None
+    touch(x.array)
+    return x
+
+
+def _check_writable(x: Tensor, called: str) -> None:
     if not x.is_leaf or (x.requires_grad and is_grad_enabled()):
         raise InPlaceError(
             called,
@@ -27,74 +43,74 @@ def _changing(x: Tensor, called: str) -> Tensor:
         raise InPlaceError(called, "memory that can be written", "a read-only array")
     if any(n > 1 and s == 0 for n, s in zip(x.shape, x.array.strides, strict=True)):
         raise InPlaceError(called, "one memory cell per element", "an expanded tensor", "clone()")
-    touch(x.array)
-    return x
 
 
 @method("__setitem__")
 def _assign(self: Tensor, index: Any, value: Any) -> None:
     arrays = index if isinstance(index, tuple) else (index,)
     key = tuple(i.array if isinstance(i, Tensor) else i for i in arrays)
-    if isinstance(value, Tensor) and value.requires_grad and is_grad_enabled():
-        raise InPlaceError(
-            "__setitem__", "a value without gradient", "one that requires it", "use tg.where"
-        )
+    _write(self, "__setitem__", key, _raw(value, self, "__setitem__"))
+
+
+def _combine(self: Tensor, called: str, ufunc: str, other: Any, alpha: float = 1) -> Tensor:
+    array = _raw(other, self, called)
+    _check_writable(self, called)
     try:
-        _changing(self, "__setitem__").array[key] = _raw(value, self)
-    except (ValueError, IndexError) as error:
-        raise ShapeError(
-            "__setitem__", f"an index and a value that fit {self.shape}", str(error)
-        ) from None
+        made = getattr(self.backend.xp, ufunc)(self.array, array if alpha == 1 else alpha * array)
+    except ValueError as error:
+        raise ShapeError(called, f"a value that broadcasts to {self.shape}", str(error)) from None
+    return _write(self, called, ..., made)
 
 
 @method("copy_")
 def copy_(self: Tensor, source: Any) -> Tensor:
     """Overwrite the values with those of `source`, which must broadcast to the shape."""
-    _assign(self, ..., source)
-    return self
+    return _write(self, "copy_", ..., _raw(source, self, "copy_"))
 
 
 @method("fill_")
 def fill_(self: Tensor, value: float) -> Tensor:
     """Overwrite every element with `value`."""
-    return copy_(self, value)
+    return _write(self, "fill_", ..., _raw(value, self, "fill_"))
 
 
 @method("zero_")
 def zero_(self: Tensor) -> Tensor:
     """Overwrite every element with zero."""
-    return copy_(self, 0)
+    return _write(self, "zero_", ..., 0)
 
 
 @method("add_")
 def add_(self: Tensor, other: Any, alpha: float = 1) -> Tensor:
     """Add `alpha * other` in place."""
-    return copy_(self, self.array + alpha * _raw(other, self))
+    return _combine(self, "add_", "add", other, alpha)
 
 
 @method("sub_")
 def sub_(self: Tensor, other: Any, alpha: float = 1) -> Tensor:
     """Subtract `alpha * other` in place."""
-    return add_(self, other, -alpha)
+    return _combine(self, "sub_", "subtract", other, alpha)
 
 
 @method("mul_")
 def mul_(self: Tensor, other: Any) -> Tensor:
     """Multiply by `other` in place."""
-    return copy_(self, self.array * _raw(other, self))
+    return _combine(self, "mul_", "multiply", other)
 
 
 @method("div_")
 def div_(self: Tensor, other: Any) -> Tensor:
     """Divide by `other` in place."""
-    return copy_(self, self.array / _raw(other, self))
+    return _combine(self, "div_", "true_divide", other)
 
 
-def _raw(value: Any, like: Tensor) -> Any:
+def _raw(value: Any, like: Tensor, called: str) -> Any:
     """The array (or number) behind `value`, which must be on the device of `like`."""
+    if isinstance(value, Tensor) and value.requires_grad and is_grad_enabled():
+        raise InPlaceError(called, "a value without gradient", "one that requires it", "tg.where")
     array = value.array if isinstance(value, Tensor) else value
     if is_array(array) and array.shape and backend_of(array) is not like.backend:
         raise DeviceError(
-            "in-place", f"a value on {like.device!r}", f"one on {backend_of(array).name!r}"
+            called, f"a value on {like.device!r}", f"one on {backend_of(array).name!r}"
         )
     return array
