@@ -31,7 +31,7 @@ def real(called: str, name: str, value: object, least: float = -inf, bound: floa
     is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if not is_number or not least <= value < bound:  # type: ignore[operator]
         raise ArgumentError(called, f"{name}, a number {_interval(least, bound)},", repr(value))
-    return value if isinstance(value, (int, float)) else float(value)  # type: ignore[arg-type]
+    return value if type(value) is int else float(value)  # type: ignore[arg-type]
 
 
 def _interval(least: float, bound: float) -> str:

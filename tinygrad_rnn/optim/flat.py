@@ -43,18 +43,31 @@ class FlatBuffer:
         initial: float,
     ) -> None:
         self.params, self.labels, self.numbers = list(params), list(labels), list(numbers)
-        self.xp = params[0].backend.xp
+        xp = params[0].backend.xp
         ends = accumulate((p.numel() for p in params), initial=0)
         self.spans = [slice(start, stop) for start, stop in pairwise(ends)]
         self.initial = initial
-        self.values = self.xp.empty(self.spans[-1].stop, dtype=params[0].dtype)
-        self.gradients, self.scratch = (self.xp.empty_like(self.values) for _ in range(2))
-        self._shapes = [p.shape for p in params]
-        self._views = self.shaped(self.values)
-        self._gradient_views = self.shaped(self.gradients)
+        self.values = xp.empty(self.spans[-1].stop, dtype=params[0].dtype)
+        self.gradients, self.scratch = xp.empty_like(self.values), xp.empty_like(self.values)
         self.states: dict[str, Array] = {}
         self.steps = [0] * len(params)
+        self._shapes = [p.shape for p in params]
+        self._look()
         self.tie()
+
+    def _look(self) -> None:
+        self._views = self.shaped(self.values)
+        self._gradient_views = self.shaped(self.gradients)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Copied or unpickled views are arrays of their own, so they are made anew."""
+        self.__dict__.update(state)
+        self._look()
+
+    @property
+    def xp(self) -> Any:
+        """The array library of the buffers."""
+        return backend_of(self.values).xp
 
     def shaped(self, flat: Array) -> list[Array]:
         """The parts of a flat array as views in the parameters' shapes."""
@@ -107,12 +120,12 @@ class FlatBuffer:
     # ------------------------------------------------------------------------- gradients
     def gather(self, negate: bool) -> list[bool]:
         """Copy the gradients into the flat array; which parameters have one."""
-        found = [param.grad for param in self.params]
+        xp, found = self.xp, [param.grad for param in self.params]
         for gradient, view in zip(found, self._gradient_views, strict=True):
             if gradient is not None and negate:
-                self.xp.negative(gradient.array, out=view)
+                xp.negative(gradient.array, out=view)
             elif gradient is not None:
-                self.xp.copyto(view, gradient.array)
+                xp.copyto(view, gradient.array)
         return [gradient is not None for gradient in found]
 
     def not_finite(self, present: Sequence[bool]) -> list[str]:

@@ -289,9 +289,11 @@ class LambdaLR(LRScheduler):
     ) -> None:
         check_optimizer("LambdaLR", optimizer)
         count = len(optimizer.param_groups)
-        self.lr_lambdas = [lr_lambda] * count if callable(lr_lambda) else list(lr_lambda)
-        if len(self.lr_lambdas) != count or not all(map(callable, self.lr_lambdas)):
+        one = not isinstance(lr_lambda, (list, tuple))
+        given: Sequence[Any] = [lr_lambda] * count if one else lr_lambda  # type: ignore[assignment]
+        if len(given) != count or not all(map(callable, given)):
             raise ArgumentError("LambdaLR", f"one function, or {count}", repr(lr_lambda)[:60])
+        self.lr_lambdas: list[Callable[[int], float]] = list(given)
         super().__init__(optimizer, last_epoch)
 
     def lr_at(self, epoch: int, group: int = 0) -> float:

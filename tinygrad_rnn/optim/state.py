@@ -37,8 +37,9 @@ def state_of(flat: FlatBuffer, needed: Sequence[str]) -> dict[int, dict[str, Any
 # ---------------------------------------------------------------------------------- the groups
 def read_groups(groups: Sequence[Group], given: Any) -> tuple[list[Group], Entries]:
     """The saved options of each group, and the saved state by today's number of each parameter."""
-    if not isinstance(given, Mapping) or not {"state", "param_groups"} <= given.keys():
-        raise StateDictError(CALLED, 'a dict with "state" and "param_groups"', repr(given)[:60])
+    if not _has_form(given):
+        expected = '{"state": {number: dict, …}, "param_groups": [{"params": […], …}, …]}'
+        raise StateDictError(CALLED, expected, repr(given)[:60])
     saved = given["param_groups"]
     sizes, found = [len(g["params"]) for g in groups], [len(g["params"]) for g in saved]
     if sizes != found:
@@ -52,6 +53,19 @@ def read_groups(groups: Sequence[Group], given: Any) -> tuple[list[Group], Entri
     _refuse(differences)
     options = [{k: v for k, v in g.items() if k not in ("params", "param_names")} for g in saved]
     return options, {n: state[key] for n, key in enumerate(keys) if key in state}
+
+
+def _has_form(given: Any) -> bool:
+    """Whether it is a state dict at all, whatever stands in it."""
+    if not isinstance(given, Mapping) or not {"state", "param_groups"} <= given.keys():
+        return False
+    state, groups = given["state"], given["param_groups"]
+    return (
+        isinstance(state, Mapping)
+        and all(isinstance(entry, Mapping) for entry in state.values())
+        and isinstance(groups, Sequence)
+        and all(isinstance(g, Mapping) and isinstance(g.get("params"), Sequence) for g in groups)
+    )
 
 
 def _unlike(here: Group, there: Mapping[str, Any]) -> Iterable[str]:
@@ -85,21 +99,23 @@ def _misfits(
 ) -> Iterable[str]:
     for number, label, param in zip(flat.numbers, flat.labels, flat.params, strict=True):
         entry = entries.get(number, {})
-        arrays = _arrays_in(entry)
-        if not _is_count(entry.get("step", 0)):
-            yield f"{label} has made {entry['step']!r} steps"
-        if "step" in entry and int(entry["step"]):
+        arrays, step = _arrays_in(entry), entry.get("step", 0)
+        if not _is_count(step):
+            yield f"{label} has made {step!r} steps"
+        elif step > 0:
             yield from (f"{label} has no {name!r}" for name in needed if name not in arrays)
         for name, array in arrays.items():
             if name not in known:
                 yield f"{label} has {name!r}, which this optimiser does not use"
-            elif array.shape != param.shape:
-                yield f"{name!r} of {label} is {array.shape} where {param.shape} is needed"
+            elif array.shape != param.shape or array.dtype.kind not in "fiu":
+                found = f"{array.dtype} {array.shape}"
+                yield f"{name!r} of {label} is {found} where {param.dtype} {param.shape} is needed"
 
 
 def _is_count(step: Any) -> bool:
+    """Whether it counts: a whole number, which PyTorch keeps as a float in a tensor."""
     try:
-        return bool(float(step) == int(step) >= 0)
+        return not isinstance(step, str) and bool(float(step) == int(step) >= 0)
     except (TypeError, ValueError, OverflowError):
         return False
 
