@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ..backend import quiet
 from ..errors import ArgumentError, ShapeError, StateDictError
 from ..graph import no_grad
 from ..ops.shape import cat, reshape
@@ -29,7 +30,7 @@ def clip_grad_norm_(
     """Scale all gradients together so that their global norm is at most `max_norm`.
 
     g ← g · min(1, max_norm/‖g‖), ‖g‖ over all parameters as one vector (Pascanu et al. 2013). A
-    norm that is not finite leaves NaN in the gradients that made it so.
+    norm that is not finite changes nothing: look at what is returned.
 
     Returns:
         The norm before clipping.
@@ -45,7 +46,7 @@ def clip_grad_norm_(
     norm = _norm([_norm_of(grad, norm_type) for grad in grads], norm_type)
     if error_if_nonfinite and not math.isfinite(norm):
         raise ArgumentError("clip_grad_norm_", "gradients with a finite norm", norm)
-    if not norm <= max_norm:
+    if max_norm < norm < math.inf:
         for grad in grads:
             grad.mul_(max_norm / norm)
     return norm
@@ -54,10 +55,12 @@ def clip_grad_norm_(
 def _norm_of(grad: Tensor, p: float) -> float:
     """‖grad‖ₚ; what overflows in its own dtype is computed again in float64."""
     flat = grad.array.ravel()
-    norm = float(grad.backend.xp.linalg.norm(flat, p))
-    if math.isfinite(norm) or flat.dtype == "float64":
-        return norm
-    return float(grad.backend.xp.linalg.norm(flat.astype("float64"), p))
+    norm = grad.backend.xp.linalg.norm
+    with quiet():
+        found = float(norm(flat, p))
+        if math.isfinite(found) or flat.dtype == "float64":
+            return found
+        return float(norm(flat.astype("float64"), p))
 
 
 def _norm(norms: list[float], p: float) -> float:

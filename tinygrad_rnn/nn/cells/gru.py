@@ -26,5 +26,5 @@ class GRUCell(GatedCell):
         reset_h, update_h, new_h = linear(carry, self.weight_hh, self.bias_hh).chunk(3, -1)
         z = sigmoid(update_x + update_h)
         n = tanh(new_x + sigmoid(reset_x + reset_h) * new_h)
-        h = n + z * (carry - n)
+        h = (1 - z) * n + z * carry  # exact where z is 0 or 1
         return h, h
