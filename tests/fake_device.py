@@ -87,8 +87,9 @@ def _device(value: Any, args: Any = ()) -> Any:
         return value
     array = np.asarray(value)
     owner = _owner(array)
-    shown = [a for a in _sources(args) if _owner(a._host) is owner]
-    return FakeArray(array, (shown[0].base or shown[0]) if shown else None)
+    shown = next((a for a in _sources(args) if _owner(a._host) is owner), None)
+    base = shown if shown is None or shown.base is None else shown.base
+    return FakeArray(array, base)
 
 
 def _run(function: Callable[..., Any], read: Any, args: Any, options: dict[str, Any]) -> Any:

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from .errors import DTypeError, ShapeError
+from .errors import DTypeError, IndexRangeError, ShapeError
 
 __all__ = [
-    "DTYPES", "bool_", "check_dim", "check_dims", "check_dtype", "check_shape", "float16",
-    "float32", "float64", "get_default_dtype", "int16", "int32", "int64", "int8", "require_float",
-    "set_default_dtype", "sizes_of", "uint8",
+    "DTYPES", "bool_", "check_dim", "check_dims", "check_dtype", "check_key", "check_shape",
+    "float16", "float32", "float64", "get_default_dtype", "int16", "int32", "int64", "int8",
+    "require_float", "set_default_dtype", "sizes_of", "uint8",
 ]  # fmt: skip
 
 float16, float32, float64 = (np.dtype(name) for name in ("float16", "float32", "float64"))
@@ -94,3 +94,25 @@ def check_dims(dim: Any, ndim: int, called: str) -> tuple[int, ...]:
 def sizes_of(shape: tuple[Any, ...]) -> tuple[int, ...]:
     """A shape given as f(2, 3) or as f((2, 3)), always as a tuple."""
     return tuple(shape[0]) if len(shape) == 1 and not hasattr(shape[0], "__index__") else shape
+
+
+def check_key(key: tuple[Any, ...], shape: tuple[int, ...], called: str) -> None:
+    """Every index array must lie within its axis: CuPy wraps what does not, NumPy raises later.
+
+    The answer comes from the device, so this is asked only where indices wrap.
+    """
+    widths = [_width(item) for item in key]
+    axis = 0
+    for item, width in zip(key, widths, strict=True):
+        is_index = hasattr(item, "dtype") and item.dtype.kind in "iu" and axis < len(shape)
+        if is_index and bool(((item < -shape[axis]) | (item >= shape[axis])).any()):
+            size = shape[axis]
+            raise IndexRangeError(called, f"indices in {-size} … {size - 1} on axis {axis}", item)
+        axis += len(shape) - sum(widths) if item is Ellipsis else width
+
+
+def _width(item: Any) -> int:
+    """How many axes a part of an index uses up."""
+    if item is None or item is Ellipsis:
+        return 0
+    return item.ndim if hasattr(item, "dtype") and item.dtype.kind == "b" else 1

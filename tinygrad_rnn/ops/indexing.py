@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from ..backend import backend_of, is_array
-from ..checks import check_dim, int64
-from ..errors import ArgumentError, DTypeError, IndexRangeError, ShapeError
+from ..checks import check_dim, check_key, int64
+from ..errors import ArgumentError, DeviceError, DTypeError, IndexRangeError, ShapeError
 from ..graph import INTERPRETERS, Node, Primitive, grad_mode
 from ..tensor import Tensor, as_tensor, method
 from .call import bind
@@ -86,7 +86,7 @@ def _rows(x: Any, axis: int, sizes: Sequence[int]) -> list[Any]:
     return pieces
 
 
-def _getitem_general(x: Tensor, index: Any) -> Tensor:
+def _getitem_general(x: Tensor, index: Any, checked: bool = False) -> Tensor:
     """Sort an index with arrays in it into its fixed form and the arrays, which are inputs."""
     items = list(index) if isinstance(index, tuple) else [index]
     arrays: list[Any] = []
@@ -97,6 +97,8 @@ def _getitem_general(x: Tensor, index: Any) -> Tensor:
         arrays.extend(found)
     if not arrays:
         return getitem(x, tuple(template))
+    if not checked and x.backend.wraps_indices:
+        check_key(_fill(tuple(template), [a.detach().array for a in arrays]), x.shape, "getitem")
     params = {"template": tuple(template), "in_shape": x.shape}
     found_at: Tensor = bind(_index, [x, *arrays], params)
     return found_at
@@ -116,15 +118,24 @@ def _index_item(x: Tensor, item: Any) -> tuple[list[Any], list[Any]]:
         if hasattr(item, "__index__"):
             return [item.__index__()], []
         raise DTypeError("getitem", "integers, slices or integer tensors", type(item).__name__)
-    where = as_tensor(item) if not isinstance(item, Tensor) else item
+    where = _beside(x, as_tensor(item), "getitem")
     if where.dtype.kind == "b":
         found = where.backend.xp.nonzero(where.detach().array)
         return [_HOLE] * len(found), [Tensor(f) for f in found]
     if where.dtype.kind not in "iu":
         raise DTypeError("getitem", "integer or bool indices", where.dtype.name)
-    if where.backend is not x.backend:
-        where = where.to(x.device)
     return [_HOLE], [where]
+
+
+def _beside(x: Any, index: Tensor, called: str) -> Tensor:
+    """The index where x is; it may come from the host, but is never fetched from a device."""
+    here = x.backend if isinstance(x, Tensor) else backend_of(x)
+    if index.backend is here:
+        return index
+    if index.device != "cpu":
+        raise DeviceError(called, f"an index on {here.name!r} or 'cpu'", repr(index.device))
+    moved: Tensor = index.to(here.name)
+    return moved
 
 
 def _fill(template: tuple[Any, ...], arrays: Sequence[Any]) -> tuple[Any, ...]:
@@ -239,7 +250,10 @@ def _along(axis: int, index: Tensor) -> tuple[Any, ...]:
 
 
 def _take(x: Any, key: tuple[Any, ...]) -> Any:
-    return x[key] if isinstance(x, Tensor) else x[tuple(_raw(k) for k in key)]
+    """x[key], whose index arrays are known to be in range."""
+    if isinstance(x, Tensor):
+        return _getitem_general(x, key, checked=True)
+    return x[tuple(_raw(k) for k in key)]
 
 
 @method("gather")
@@ -251,7 +265,7 @@ def gather(x: Any, dim: int, index: Any) -> Any:
     """
     axis, where = check_dim(dim, x.ndim, "gather"), _indices(index, "gather", x.ndim)
     check_range(where, x.shape[axis], "gather")
-    return _take(x, _along(axis, where))
+    return _take(x, _along(axis, _beside(x, where, "gather")))
 
 
 @method("take_along_dim")
@@ -274,7 +288,7 @@ def index_select(x: Any, dim: int, index: Any) -> Any:
     """The slices of x along an axis that a vector of indices names."""
     axis, where = check_dim(dim, x.ndim, "index_select"), _indices(index, "index_select", 1)
     check_range(where, x.shape[axis], "index_select")
-    return _take(x, (slice(None),) * axis + (where,))
+    return _take(x, (slice(None),) * axis + (_beside(x, where, "index_select"),))
 
 
 @method("scatter_add")
@@ -290,7 +304,7 @@ def scatter_add(x: Any, dim: int, index: Any, src: Any) -> Any:
             "scatter_add", f"an index within {x.shape} but for dim {axis}", where.shape
         )
     part = source[tuple(slice(0, n) for n in where.shape)]
-    key = tuple(_raw(k) for k in _along(axis, where))
+    key = tuple(_raw(k) for k in _along(axis, _beside(x, where, "scatter_add")))
     return x + bind(assemble, [part], {"keys": (key,), "shape": x.shape})
 
 
