@@ -75,7 +75,10 @@ def pull(
             nodes[index] = node
             heappush(heap, -index)
         if kind in PARTIALS:
-            parts.setdefault(index, []).append(cotangent)
+            if index in parts:
+                parts[index].append(cotangent)
+            else:
+                parts[index] = [cotangent]
         elif index not in totals:
             totals[index] = cotangent
         elif index in own:

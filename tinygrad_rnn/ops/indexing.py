@@ -8,6 +8,8 @@ Instead it gives a `Part` (see `parts`).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 from ..backend import backend_of, is_array
@@ -65,25 +67,27 @@ def _sliced(x: Tensor, out: Any, key: Any, span: Span | None) -> Tensor:
     return Tensor(out, Node(_slice, (x.node,), (), {"key": key, "span": span}, out.shape))
 
 
-def _rows(x: Any, axis: int, sizes: Sequence[int]) -> list[Any]:
+@lru_cache(maxsize=256)
+def _cuts(axis: int, sizes: tuple[int, ...]) -> list[tuple[Any, dict[str, Any]]]:
+    """The key and the parameters of each of consecutive ranges of rows."""
+    ends = list(accumulate(sizes))
+    spans = [(axis, end - size, end) for size, end in zip(sizes, ends, strict=True)]
+    keys = [(*(_ALL,) * axis, slice(start, stop)) for _, start, stop in spans]
+    return [(k, {"key": k, "span": span}) for k, span in zip(keys, spans, strict=True)]
+
+
+def _rows(x: Any, axis: int, sizes: tuple[int, ...]) -> tuple[Any, ...]:
     """Consecutive ranges of rows, known to fit; a cell cuts its gates at every step."""
-    lead = (_ALL,) * axis
-    plain = type(x) is Tensor and type(x.array) not in INTERPRETERS
-    record = plain and x.node is not None and grad_mode()
-    pieces: list[Any] = []
-    end = 0
-    for size in sizes:
-        start, end = end, end + size
-        key = (*lead, slice(start, end))
-        if not plain:
-            pieces.append(x[key])
-            continue
-        piece = Tensor(x.array[key])
-        if record:
-            params = {"key": key, "span": (axis, start, end)}
-            piece.node = Node(_slice, (x.node,), (), params, piece.array.shape)
-        pieces.append(piece)
-    return pieces
+    cuts = _cuts(axis, sizes)
+    if type(x) is not Tensor or type(x.array) in INTERPRETERS:
+        return tuple([x[key] for key, _ in cuts])
+    array, parents = x.array, (x.node,)
+    if x.node is None or not grad_mode():
+        return tuple([Tensor(array[key]) for key, _ in cuts])
+    pieces = [(array[key], params) for key, params in cuts]
+    return tuple(
+        [Tensor(piece, Node(_slice, parents, (), params, piece.shape)) for piece, params in pieces]
+    )
 
 
 def _getitem_general(x: Tensor, index: Any, checked: bool = False) -> Tensor:
@@ -190,7 +194,7 @@ def split(x: Any, size_or_sizes: Any, dim: int = 0) -> tuple[Any, ...]:
         sizes = list(size_or_sizes)
         if sum(sizes) != total or min(sizes, default=-1) < 0:
             raise ShapeError("split", f"sizes >= 0 that sum to {total}", str(sizes))
-    return tuple(_rows(x, axis, sizes))
+    return _rows(x, axis, tuple(sizes))
 
 
 @method("chunk")
@@ -201,7 +205,7 @@ def chunk(x: Any, chunks: int, dim: int = 0) -> tuple[Any, ...]:
     axis = check_dim(dim, x.ndim, "chunk")
     total = x.shape[axis]
     if total % chunks == 0 and total:
-        return tuple(_rows(x, axis, (total // chunks,) * chunks))
+        return _rows(x, axis, (total // chunks,) * chunks)
     return split(x, max(1, -(-total // chunks)), axis)
 
 

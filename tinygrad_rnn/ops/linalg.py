@@ -141,28 +141,27 @@ def _plain(x: Any, weight: Any, bias: Any) -> bool:
     if not type(x) is type(weight) is type(bias) is Tensor:
         return False
     a, w, b = x.array, weight.array, bias.array
-    if not type(a) is type(w) is type(b) or type(a) in INTERPRETERS or a.dtype.kind != "f":
-        return False
-    shape = w.shape
+    dtype, shape = a.dtype, w.shape
     return (
-        a.dtype is w.dtype is b.dtype
-        and len(shape) == 2
-        and a.shape[-1] == shape[1]
-        and b.shape == shape[:1]
+        type(a) is type(w) is type(b)
+        and dtype is w.dtype is b.dtype
+        and type(a) not in INTERPRETERS
+        and dtype.kind == "f"
+        and shape == (*b.shape, a.shape[-1])
     )
 
 
 def _linear_2d(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     a, w = x.array, weight.array
-    out = _affine(a, w, bias.array)
-    parents = (x.node, weight.node, bias.node)
-    if parents == (None, None, None) or not grad_mode():
-        return Tensor(out)
-    saved = (None if parents[1] is None else a, None if parents[0] is None else w)
-    node = Node(_linear, parents, saved, None, out.shape)
-    if grad_mode() == ANOMALY:
-        watch_for_nan(node, out, (a, w, bias.array))
-    return Tensor(out, node)
+    out = Tensor(_affine(a, w, bias.array))
+    p, q, r = x.node, weight.node, bias.node
+    mode = grad_mode()
+    if mode and (p is not None or q is not None or r is not None):
+        saved = (None if q is None else a, None if p is None else w)
+        out.node = node = Node(_linear, (p, q, r), saved, None, out.array.shape)
+        if mode == ANOMALY:
+            watch_for_nan(node, out.array, (a, w, bias.array))
+    return out
 
 
 @method("__rmatmul__")
