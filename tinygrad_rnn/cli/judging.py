@@ -24,6 +24,7 @@ __all__ = ["Contest", "judge"]
 
 FloatArray = NDArray[np.float64]
 SHOWN = 200  # times in the picture of one-step forecasts
+LEAST_BEFORE = 30  # times before a free run, to see where it comes from
 ORIGINS = 400  # free runs to average over, at most
 
 
@@ -124,7 +125,7 @@ def _draw(
     stop = contest.part.stop
     times = np.arange(max(contest.part.start, stop - SHOWN), stop)
     ends = np.arange(origin, origin + len(free.truth))
-    before = np.arange(max(0, origin - len(ends)), origin)
+    before = np.arange(max(0, origin - max(len(ends), LEAST_BEFORE)), origin)
     series = contest.table.series
     one = [("truth", times, series[times])]
     run = [("truth", np.append(before, ends), series[before[0] : ends[-1] + 1])]

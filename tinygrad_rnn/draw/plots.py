@@ -168,7 +168,8 @@ def _draw_curves(axes: Any, curves: Sequence[Curve]) -> None:
     for number, (label, x, y) in enumerate(curves):
         # The truth lies below, broad and pale, so that a good forecast can be seen upon it.
         color, width = (PALE, 5.0) if number == 0 else (COLORS[(number - 1) % len(COLORS)], 1.4)
-        axes.plot(x, y, label=label, color=color, linewidth=width, zorder=2 + (number > 0) - 0.1 * number)
+        order = 2 if number == 0 else 3 - 0.1 * number
+        axes.plot(x, y, label=label, color=color, linewidth=width, zorder=order)
 
 
 def _follow(axes: Any, truth: ArrayLike) -> None:

@@ -71,6 +71,10 @@ def unpack(arrays: Mapping[str, NDArray[Any]], rest: Any) -> Any:
             return arrays[name]
         case {"tuple": list(parts)}:
             return tuple(unpack(arrays, part) for part in parts)
-        case {"dict": list(items)}:
+        case {"dict": list(items)} if all(map(_is_item, items)):
             return {key: unpack(arrays, value) for key, value in items}
     raise CheckpointError("unpack", "state that pack made, with all its arrays", repr(rest)[:80])
+
+
+def _is_item(item: Any) -> bool:
+    return isinstance(item, list) and len(item) == 2 and isinstance(item[0], (str, int))
