@@ -161,14 +161,14 @@ class Node:
         self.saved = saved
         self.params = params
         self.shape = shape
-        self.index = next(_clock)
+        self.index = next(clock)
         self.watch: Watch | None = None
 
     def __repr__(self) -> str:
         return f"<node {self.index} {self.primitive.name} {self.shape}>"
 
 
-_clock = itertools.count(1)
+clock = itertools.count(1)
 
 # ------------------------------------------------------------------------------ in-place changes
 # The clock that numbers nodes also numbers changes, so "changed since it was saved" is one
@@ -187,7 +187,7 @@ def touch(array: Array) -> None:
     """Note that the memory behind `array` is being changed in place."""
     root = _root(array)
     key = id(root)
-    last_change[0] = next(_clock)
+    last_change[0] = next(clock)
     if key in _changes:
         _changes[key] = (last_change[0], _changes[key][1])
     else:

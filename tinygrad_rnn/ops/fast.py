@@ -1,4 +1,7 @@
-"""The ways without detours: what a recorded elementwise operation costs is mostly what is here."""
+"""The ways without detours: what a recorded elementwise operation costs is mostly what is here.
+
+Nodes are filled in place, as `Node.__init__` would: a call saved for each operation.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import backend_of
-from ..graph import ANOMALY, Node, Primitive, grad_mode, watch_for_nan
+from ..graph import ANOMALY, Node, Primitive, clock, grad_mode, watch_for_nan
 from ..tensor import Tensor
 from .call import SCALARS, bind, explain
 from .naming import Names
@@ -38,7 +41,7 @@ def fast_unary(primitive: Primitive, plan: Names, resolve: Any) -> Any:
     """The common case without any detour: one tensor of numbers."""
     kernels: dict[type, Any] = {np.ndarray: resolve(np)}
     save = _saver_source(plan, [True])
-    differentiable = primitive.rules[0] is not None
+    differentiable, keeps_out = primitive.rules[0] is not None, plan.sources == [-1]
 
     def op(x: Any) -> Any:
         if type(x) is Tensor:
@@ -55,8 +58,14 @@ def fast_unary(primitive: Primitive, plan: Names, resolve: Any) -> Any:
                 if parent is not None and differentiable:
                     mode = grad_mode()
                     if mode:
-                        node = Node(primitive, (parent,), save(out, array, None), None, out.shape)
-                        result.node = node
+                        saved = (out,) if keeps_out else save(out, array, None)
+                        result.node = node = new(Node)
+                        node.primitive = primitive
+                        node.parents = (parent,)
+                        node.saved = saved
+                        node.params = node.watch = None
+                        node.shape = out.shape
+                        node.index = next(clock)
                         if mode == ANOMALY:
                             watch_for_nan(node, out, (array,))
                 return result
@@ -70,6 +79,7 @@ def fast_binary(primitive: Primitive, plan: Names, resolve: Any) -> Any:
     kernels: dict[type, Any] = {np.ndarray: resolve(np)}
     savers = [_saver_source(plan, [bool(m & 1), bool(m & 2)]) for m in range(4)]
     has_x, has_y = (rule is not None for rule in primitive.rules)
+    keeps_nothing = not plan.sources
 
     def op(x: Any, y: Any) -> Any:
         if type(x) is Tensor:
@@ -101,9 +111,16 @@ def fast_binary(primitive: Primitive, plan: Names, resolve: Any) -> Any:
                 if p is not None or q is not None:
                     mode = grad_mode()
                     if mode:
-                        save = savers[(p is not None) + 2 * (q is not None)]
-                        node = Node(primitive, (p, q), save(out, a, b), None, out.shape)
-                        result.node = node
+                        result.node = node = new(Node)
+                        node.primitive = primitive
+                        node.parents = (p, q)
+                        if keeps_nothing:
+                            node.saved = ()
+                        else:
+                            node.saved = savers[(p is not None) + 2 * (q is not None)](out, a, b)
+                        node.params = node.watch = None
+                        node.shape = out.shape
+                        node.index = next(clock)
                         if mode == ANOMALY:
                             watch_for_nan(node, out, (a, b))
                 return result
