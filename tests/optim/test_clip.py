@@ -77,10 +77,18 @@ def test_norms_whose_squares_overflow(dtype: str, device: str) -> None:
     np.testing.assert_allclose(grads(params), 0.25, rtol=1e-3)
 
 
-def test_norms_whose_squares_vanish() -> None:
-    params = with_gradients(np.full(4, 1e-30, np.float32))
-    assert optim.clip_grad_norm_(params, 1e-30).item() == pytest.approx(2e-30, rel=1e-6)
-    np.testing.assert_allclose(grads(params), 0.5e-30, rtol=1e-6)
+@pytest.mark.parametrize("size", [1e-30, 1e-21])  # squares that vanish, and that lose digits
+def test_norms_whose_squares_are_too_small(size: float) -> None:
+    params = with_gradients(np.full(4, size, np.float32))
+    assert optim.clip_grad_norm_(params, size).item() == pytest.approx(2 * size, rel=1e-6)
+    np.testing.assert_allclose(grads(params), 0.5 * size, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("norm_type", "norm"), [(1.0, 70000), (2.0, 70000**0.5)])
+def test_sums_that_float16_cannot_hold(norm_type: float, norm: float, device: str) -> None:
+    params = with_gradients(np.ones(70000, np.float16), device=device)
+    optim.clip_grad_norm_(params, norm / 2, norm_type)
+    np.testing.assert_allclose(grads(params), 0.5, rtol=1e-3)
 
 
 def test_a_norm_beyond_the_dtype_still_clips() -> None:
@@ -106,9 +114,10 @@ def test_one_tensor_and_no_gradient(device: str) -> None:
     assert x.grad is None
 
 
-def test_a_gradient_in_two_places_is_scaled_once() -> None:
-    (x,) = with_gradients([6.0, 8.0])
-    optim.clip_grad_norm_([x, x], 5.0)
+def test_a_gradient_in_two_places_counts_and_is_scaled_once() -> None:
+    x, y = with_gradients([6.0, 8.0], [0.0, 0.0])
+    y.grad = x.grad
+    assert optim.clip_grad_norm_([x, y, x], 5.0).item() == pytest.approx(10.0)
     assert grads([x]) == pytest.approx([3.0, 4.0])
 
 
@@ -118,10 +127,12 @@ def test_measuring_changes_nothing() -> None:
     assert grads(params).tolist() == [3e30, 4e30]
 
 
-def test_memory_that_is_not_the_gradients_own_is_left_alone() -> None:
+@pytest.mark.parametrize("writeable", [False, True])
+def test_memory_that_is_not_the_gradients_own_is_left_alone(writeable: bool) -> None:
     x = tg.zeros(2, 3, requires_grad=True)
     row = np.array([3.0, 0.0, 4.0], np.float32)
-    x.grad = tg.Tensor(np.broadcast_to(row, (2, 3)))
+    strides = (0, row.itemsize)
+    x.grad = tg.Tensor(np.lib.stride_tricks.as_strided(row, (2, 3), strides, writeable=writeable))
     optim.clip_grad_norm_([x], math.sqrt(50) / 2)
     np.testing.assert_allclose(host(x.grad), [row / 2] * 2, rtol=1e-6)
     assert row.tolist() == [3.0, 0.0, 4.0]

@@ -174,6 +174,15 @@ def test_one_cycle_in_three_phases_comes_back_before_it_ends() -> None:
     assert schedule.lr_at(20) == pytest.approx(0.25e-4)
 
 
+def test_one_cycle_refuses_a_state_beyond_its_end() -> None:
+    optimizer = make(1.0)
+    schedule = optim.OneCycleLR(optimizer, 2.0, 20)
+    before = schedule.state_dict(), optimizer.param_groups[0]["lr"]
+    with pytest.raises(ArgumentError, match="at most 20 calls"):
+        schedule.load_state_dict({"last_epoch": 21, "base_lrs": [9.0]})
+    assert (schedule.state_dict(), optimizer.param_groups[0]["lr"]) == before
+
+
 # --------------------------------------------------------------------------------- plateau
 def test_a_plateau_lowers_the_rate_after_patience_is_over() -> None:
     optimizer = make(1.0, 0.3)
@@ -186,6 +195,14 @@ def test_a_plateau_lowers_the_rate_after_patience_is_over() -> None:
         rates.append(schedule.get_last_lr())
     assert [r[0] for r in rates] == [1, 1, 1, 0.5, 0.5, 0.5, 0.3, 0.3, 0.3]
     assert [r[1] for r in rates] == [0.3] * 3 + [0.2] * 6
+
+
+def test_a_plateau_does_not_bother_with_changes_below_epsilon() -> None:
+    optimizer = make(1.0)
+    schedule = optim.ReduceLROnPlateau(optimizer, factor=0.5, patience=0, eps=0.2)
+    for _ in range(6):
+        schedule.step(1.0)
+    assert schedule.get_last_lr() == [0.25]  # 0.125 would be a change of 0.125
 
 
 def test_a_plateau_remembers_through_its_state() -> None:

@@ -146,6 +146,16 @@ def test_an_initial_accumulator_is_there_for_parameters_without_entry() -> None:
     assert x.tolist() == y.tolist() == [-0.5]
 
 
+def test_a_momentum_without_a_count_has_begun() -> None:
+    x = tg.zeros(1, requires_grad=True)
+    optimizer = optim.SGD([x], lr=1.0, momentum=0.5, dampening=0.5)
+    state = {**optimizer.state_dict(), "state": {0: {"momentum_buffer": np.array([4.0])}}}
+    optimizer.load_state_dict(state)
+    x.grad = tg.tensor([2.0])
+    optimizer.step()
+    assert x.tolist() == [-3.0]  # ½·4 + ½·2, where a first step would take 2
+
+
 def test_groups_of_two_dtypes_keep_their_numbers() -> None:
     params = [
         tg.ones(2, dtype=kind, requires_grad=True)

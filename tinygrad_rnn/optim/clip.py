@@ -147,7 +147,7 @@ def _wide(array: Array) -> Array:
 
 def _power_sum(array: Array, p: float) -> Array:
     """Σ|x|ᵖ, in any order of the elements."""
-    flat = _wide(array).ravel(order="K")
+    flat = _wide(array).ravel(order="A")
     if p == 2:
         return flat.dot(flat)
     return (backend_of(array).xp.abs(flat) ** p).sum()
