@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from .backend import backend_of, is_array
+from .backend import backend_of, is_array, moved
+from .checks import check_key
 from .errors import DeviceError, DTypeError, IndexRangeError, InPlaceError, ShapeError
 from .graph import is_grad_enabled, touch
-from .tensor import Tensor, method
+from .tensor import Tensor, as_tensor, method
 
 __all__ = ["add_", "copy_", "div_", "fill_", "mul_", "sub_", "zero_"]
 
@@ -47,8 +48,9 @@ def _check_writable(x: Tensor, called: str) -> None:
 
 @method("__setitem__")
 def _assign(self: Tensor, index: Any, value: Any) -> None:
-    arrays = index if isinstance(index, tuple) else (index,)
-    key = tuple(i.array if isinstance(i, Tensor) else i for i in arrays)
+    key = tuple(_place(i, self) for i in (index if isinstance(index, tuple) else (index,)))
+    if self.backend.wraps_indices:
+        check_key(key, self.shape, "__setitem__")
     _write(self, "__setitem__", key, _raw(value, self, "__setitem__"))
 
 
@@ -108,9 +110,23 @@ def _raw(value: Any, like: Tensor, called: str) -> Any:
     """The array (or number) behind `value`, which must be on the device of `like`."""
     if isinstance(value, Tensor) and value.requires_grad and is_grad_enabled():
         raise InPlaceError(called, "a value without gradient", "one that requires it", "tg.where")
+    if isinstance(value, (list, tuple)):
+        value = as_tensor(value, like.dtype if like.dtype.kind == "f" else None, like.device)
     array = value.array if isinstance(value, Tensor) else value
-    if is_array(array) and array.shape and backend_of(array) is not like.backend:
+    if not is_array(array) or backend_of(array) is like.backend:
+        return array
+    if type(array) is not backend_of(array).array_type:  # a number that NumPy made
+        return array.item()
+    raise DeviceError(called, f"a value on {like.device!r}", f"one on {backend_of(array).name!r}")
+
+
+def _place(index: Any, like: Tensor) -> Any:
+    """A part of an index, where `like` is; it may come from the host, but not from a device."""
+    array = as_tensor(index).array if isinstance(index, (Tensor, list)) else index
+    if not is_array(array) or backend_of(array) is like.backend:
+        return array
+    if backend_of(array).name != "cpu":
         raise DeviceError(
-            called, f"a value on {like.device!r}", f"one on {backend_of(array).name!r}"
+            "__setitem__", f"an index on {like.device!r} or 'cpu'", repr(backend_of(array).name)
         )
-    return array
+    return moved(array, like.backend)

@@ -260,6 +260,11 @@ def _take(x: Any, key: tuple[Any, ...]) -> Any:
     return x[tuple(_raw(k) for k in key)]
 
 
+def take_known(x: Any, dim: int, index: Any) -> Any:
+    """`gather` with an index that the library found itself, so that nobody need look at it."""
+    return _take(x, _along(check_dim(dim, x.ndim, "gather"), as_tensor(index)))
+
+
 @method("gather")
 def gather(x: Any, dim: int, index: Any) -> Any:
     """out[i, j] = x[index[i, j], j] for dim 0, and so on, as PyTorch has it.
@@ -351,7 +356,7 @@ def argsort(x: Any, dim: int = -1, descending: bool = False) -> Any:
 def sort(x: Any, dim: int = -1, descending: bool = False) -> Sorted:
     """The elements in order along an axis, and where each came from."""
     where = argsort(x, dim, descending)
-    return Sorted(take_along_dim(x, where, dim) if x.ndim else x, where)
+    return Sorted(take_known(x, dim, where) if x.ndim else x, where)
 
 
 @method("topk")
@@ -361,4 +366,4 @@ def topk(x: Any, k: int, dim: int = -1, largest: bool = True) -> Sorted:
     if not 0 <= k <= x.shape[axis]:
         raise ArgumentError("topk", f"0 <= k <= {x.shape[axis]}", f"k={k}")
     where = argsort(x, axis, descending=largest)[(slice(None),) * axis + (slice(0, k),)]
-    return Sorted(take_along_dim(x, where, axis), where)
+    return Sorted(take_known(x, axis, where), where)

@@ -13,7 +13,7 @@ from .call import bind, call
 from .declare import general, linear, nondifferentiable
 from .elementwise import INF, _softmax_weight, maximum, minimum, safe_sqrt, where
 from .elementwise import abs as abs_
-from .indexing import take_along_dim
+from .indexing import take_known
 from .shape import cast, cat, expand, flip, permute, reshape, squeeze, unsqueeze
 
 __all__ = [
@@ -203,7 +203,7 @@ def argmin(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
 
 def _along(x: Any, dim: int, keepdim: bool, arg: Any) -> Extreme:
     indices = arg(x, dim, keepdim=True) if x.ndim else arg(x)
-    values = take_along_dim(x, indices, dim) if x.ndim else x
+    values = take_known(x, dim, indices) if x.ndim else x
     if keepdim or not x.ndim:
         return Extreme(values, indices)
     return Extreme(squeeze(values, dim), squeeze(indices, dim))
