@@ -397,7 +397,7 @@ def others_may_ask(roots: Sequence[Node], targets: set[Node]) -> bool:
         if node.index in seen or node in targets:
             continue
         seen.add(node.index)
-        if node.primitive is LEAF:
+        if node.primitive is LEAF and node.watch is not None and node.watch.keep:
             return True
         stack.extend(p for p in node.parents if p is not None)
     return False

@@ -16,7 +16,7 @@ from .autodiff import gradients_of, others_may_ask
 from .checks import require_float
 from .create import ones_like, zeros_like
 from .errors import DTypeError, ShapeError
-from .graph import INTERPRETERS, REVERSE_UNDER, Primitive
+from .graph import INTERPRETERS, REVERSE_UNDER, Node, Primitive
 from .ops.call import bind
 from .tensor import Tensor, as_tensor
 from .tree import flatten, unflatten
@@ -77,15 +77,30 @@ def _reverse(ys: list[Any], xs: list[Any], cs: list[Any]) -> list[Any]:
     change: list[Any] = [None] * len(x)
     if pairs:
         change = gradients_of([p for p, _ in pairs], x, [g for _, g in pairs], True, True)
-    roots = [t.node for t in (*y, *(t for t, _ in pairs)) if t.node is not None]
-    if not others_may_ask(roots, {t.node for t in x if t.node is not None}):
+    roots = [node for t in (*y, *c, *(t for pair in pairs for t in pair)) for node in _nodes(t)]
+    if not others_may_ask(roots, {node for t in x for node in _nodes(t)}):
         value, change = (
-            [None if t is None else t.detach() for t in half] for half in (value, change)
+            [None if t is None else _detached(t) for t in half] for half in (value, change)
         )
     return [
         v if d is None else Tensor(Dual(zeros_like(p) if v is None else v, d, level))
         for p, v, d in zip(x, value, change, strict=True)
     ]
+
+
+def _nodes(t: Tensor) -> list[Node]:
+    """The nodes of a tensor, or of both halves of a dual."""
+    if type(t.array) is Dual:
+        return _nodes(t.array.primal) + _nodes(t.array.tangent)
+    return [] if t.node is None else [t.node]
+
+
+def _detached(t: Tensor) -> Tensor:
+    """A tensor without its node; a dual keeps its tangent, which an outer transform wants."""
+    dual = t.array
+    if type(dual) is not Dual:
+        return t.detach()
+    return Tensor(Dual(_detached(dual.primal), _detached(dual.tangent), dual.level))
 
 
 def halves(tensors: Sequence[Any], level: int) -> tuple[list[Any], list[Any]]:

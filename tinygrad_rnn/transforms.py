@@ -10,8 +10,8 @@ from typing import Any
 
 from .autodiff import gradients_of
 from .checks import require_float
-from .create import zeros_like
-from .errors import AutodiffError, ShapeError
+from .create import zeros, zeros_like
+from .errors import ArgumentError, AutodiffError, ShapeError
 from .forward import Dual, jvp
 from .graph import Node, enable_grad, grad_mode
 from .ops.declare import linear
@@ -37,6 +37,21 @@ def _fresh(x: Any) -> Tensor:
         return Tensor(value.array, Node(_alias, (value.node,), (), {}, value.shape))
 
 
+def _run(function: Callable[..., Any], args: Sequence[Any], inputs: Any, **options: Any) -> Any:
+    """function(*args), recorded; `inputs` are the points among the arguments to differentiate at.
+
+    Once it has run, nobody but the transform itself can ask for gradients of these points.
+    """
+    with enable_grad():
+        out = function(*args, **options)
+    for x in flatten(inputs)[0]:
+        while type(x.array) is Dual:
+            x = x.array.primal
+        if x.node.watch is not None:
+            x.node.watch.keep = False
+    return out
+
+
 def vjp(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any], Any]]:
     """(f(x), pullback): reverse mode; pullback(cotangent) is a tuple of trees like the primals.
 
@@ -46,8 +61,7 @@ def vjp(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any
     6.0
     """
     inputs = tree_map(_fresh, primals)
-    with enable_grad():
-        out = function(*inputs)
+    out = _run(function, inputs, inputs)
     xs = flatten(inputs)[0]
     ys, structure = flatten(out)
 
@@ -88,13 +102,13 @@ def value_and_grad(
         fresh = list(args)
         for n in numbers:
             fresh[n] = tree_map(_fresh, args[n])
-        with enable_grad():
-            out = function(*fresh, **options)
+        points = [fresh[n] for n in numbers]
+        out = _run(function, fresh, points, **options)
         value = out[0] if has_aux else out
         if not isinstance(value, Tensor) or value.numel() != 1:
             got = getattr(value, "shape", type(value).__name__)
             raise AutodiffError("grad", "a function that gives one number", got, "use jacobian")
-        xs, structure = flatten([fresh[n] for n in numbers])
+        xs, structure = flatten(points)
         found = unflatten(structure, _pull_or_zero([value], xs, [None]))
         return out, found[0] if isinstance(argnums, int) else tuple(found)
 
@@ -155,6 +169,9 @@ def jacobian(
     `mode` "reverse" costs a pullback for each output element, "forward" a jvp for each input one.
     """
 
+    if mode not in ("forward", "reverse"):
+        raise ArgumentError("jacobian", 'mode "forward" or "reverse"', repr(mode))
+
     def full(*args: Any) -> Tensor:
         def of_one(x: Any) -> Any:
             return function(*args[:argnums], x, *args[argnums + 1 :])
@@ -162,12 +179,11 @@ def jacobian(
         x = as_tensor(args[argnums])
         if mode == "forward":
             columns = [jvp(of_one, (x,), (e,))[1] for e in _basis(x)]
-            out_shape = columns[0].shape
-            whole = _stacked(columns)
-            return whole.permute(*range(1, whole.ndim), 0).reshape(*out_shape, *x.shape)
+            shape = columns[0].shape if columns else as_tensor(of_one(x)).shape
+            return _stacked(columns, -1, (*shape, *x.shape), x)
         out, pullback = vjp(of_one, x)
         rows = [pullback(e)[0] for e in _basis(out)]
-        return _stacked(rows).reshape(*out.shape, *x.shape)
+        return _stacked(rows, 0, (*out.shape, *x.shape), x)
 
     return full
 
@@ -178,9 +194,10 @@ def _basis(like: Tensor) -> list[Tensor]:
     return [Tensor(row.reshape(like.shape)) for row in eye]
 
 
-def _stacked(rows: Sequence[Tensor]) -> Tensor:
-    stacked: Tensor = stack(list(rows))
-    return stacked
+def _stacked(lines: Sequence[Tensor], dim: int, shape: tuple[int, ...], like: Tensor) -> Tensor:
+    """The rows or columns of a Jacobian put together; without any it is empty."""
+    whole: Tensor = stack(lines, dim) if lines else zeros(0, dtype=like.dtype, device=like.device)
+    return whole.reshape(shape)
 
 
 def hessian(function: Callable[..., Any], argnums: int = 0) -> Callable[..., Tensor]:
