@@ -192,7 +192,7 @@ def _check_classes(
     )  # fmt: skip
 
 
-def _below_top(x: Tensor) -> Tensor:
+def _below_top(x: Tensor) -> Any:
     """x − max x along the last axis; +inf is all of its row, a row of −inf has no probability."""
     fixed = x.detach()
     top = amax(fixed, -1, keepdim=True)
@@ -202,7 +202,7 @@ def _below_top(x: Tensor) -> Tensor:
     return where(isfinite(top), x - where(isfinite(top), top, 0.0), limit)
 
 
-def _log_total(z: Tensor) -> Tensor:
+def _log_total(z: Tensor) -> Any:
     """log Σ eᶻ along the last axis, 0 for a row of −inf, whose loss then is +inf."""
     total = sum(exp(z), -1)
     return log(where(total == 0, 1.0, total))
@@ -210,7 +210,7 @@ def _log_total(z: Tensor) -> Tensor:
 
 def _against_classes(
     logits: Tensor, counted: _Counted, weights: Tensor | None, smoothing: float
-) -> Tensor:
+) -> Any:
     z = _below_top(logits)
     total = _log_total(z)
     losses = counted.weighted(total - counted.pick(z))
@@ -221,7 +221,7 @@ def _against_classes(
     return (1 - smoothing) * losses + smoothing / logits.shape[-1] * spread
 
 
-def _spread(z: Tensor, total: Tensor, weights: Tensor | None) -> Tensor:
+def _spread(z: Tensor, total: Tensor, weights: Tensor | None) -> Any:
     """Σ_c w_c (−log p_c)."""
     surprise = total.unsqueeze(-1) - z
     return sum(surprise if weights is None else _times(weights, surprise), -1)
@@ -234,7 +234,7 @@ def _times(p: Any, surprise: Tensor) -> Any:
 
 def _against_probabilities(
     logits: Tensor, target: Tensor, weights: Tensor | None, smoothing: float
-) -> Tensor:
+) -> Any:
     z = _below_top(logits)
     total = _log_total(z)
     goal = target * (1 - smoothing) + smoothing / logits.shape[-1] if smoothing else target

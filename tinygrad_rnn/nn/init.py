@@ -48,7 +48,7 @@ def ones_(tensor: Tensor) -> Tensor:
 def eye_(tensor: Tensor) -> Tensor:
     """The identity matrix, the start of the IRNN (Le, Jaitly, Hinton 2015)."""
     _check_matrix(tensor, "eye_")
-    return _filled(tensor, np.eye(*tensor.shape))
+    return _filled(tensor, np.eye(tensor.shape[0], tensor.shape[1]))
 
 
 identity_ = eye_

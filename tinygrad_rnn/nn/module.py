@@ -38,6 +38,7 @@ class Module:
     Set parameters (`nn.Parameter`), modules and buffers as attributes and write `forward`; calling
     the module calls `forward`. Lists of modules belong in `nn.ModuleList`.
 
+    >>> from tinygrad_rnn.nn import Parameter
     >>> class Scale(Module):
     ...     def __init__(self):
     ...         self.factor = Parameter([2.0])

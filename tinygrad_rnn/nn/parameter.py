@@ -38,5 +38,5 @@ class Parameter(metaclass=_Flagged):
         made = data.detach() if isinstance(data, Tensor) else tensor(data)
         if made.dtype.kind != "f":
             raise DTypeError("Parameter", "a floating-point tensor", made.dtype.name)
-        made._is_parameter = True
+        made._is_parameter = True  # type: ignore[attr-defined]
         return made.requires_grad_(requires_grad)
