@@ -13,6 +13,7 @@ from ..errors import TinygradRNNError
 
 __all__ = ["command", "explain", "quote", "show_pairs", "show_table"]
 
+PACKAGE = "tinygrad_rnn"
 Row = Sequence[object]
 
 
@@ -56,7 +57,7 @@ def command(*words: object) -> str:
 
 
 def _program() -> str:
-    if Path(sys.argv[0]).name != "__main__.py":
+    if Path(sys.argv[0]).parts[-2:] != (PACKAGE, "__main__.py"):
         return "tinygrad-rnn"
     python = os.path.relpath(sys.executable)  # not resolved: a venv's python is a link
-    return f"{'python' if python.startswith('..') else shlex.quote(python)} -m tinygrad_rnn"
+    return f"{'python' if python.startswith('..') else shlex.quote(python)} -m {PACKAGE}"

@@ -202,8 +202,9 @@ def finish(run: TextRun, folder: Path) -> None:
 
 def sample(arguments: argparse.Namespace) -> None:
     """Write the prompt and what the model makes of it to standard output, as it comes."""
-    if arguments.length < 0:
-        raise ArgumentError("sample", "--length >= 0", arguments.length)
+    for name in ("length", "seed"):
+        if (getattr(arguments, name) or 0) < 0:
+            raise ArgumentError("sample", f"--{name} >= 0", getattr(arguments, name))
     sampler = Sampler(arguments.temperature, arguments.top_k, arguments.top_p)
     model, vocabulary = load_char_lm(arguments.checkpoint, arguments.device)
     first = "\n" if "\n" in vocabulary else vocabulary.symbols[0]

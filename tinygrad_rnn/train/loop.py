@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
+from ..backend import quiet
 from ..create import get_rng_state, set_rng_state
 from ..errors import ArgumentError, CheckpointError, NonFiniteLossError
 from ..graph import no_grad
@@ -96,7 +97,7 @@ class Trainer:
             if not isinstance(value, int) or value < 1:
                 raise ArgumentError("Trainer.run", f"{name} >= 1", repr(value))
         target = None if folder is None else _made(folder)
-        with stop_requests() as stop:
+        with stop_requests() as stop, quiet():  # NaN and infinity are looked for, not warned of
             while self.step < steps and not stop:
                 batch = self._advance(target)
                 if on_step:
