@@ -32,6 +32,7 @@ from .graph import (
     Primitive,
     birthplace,
     grad_mode,
+    has_nan,
     last_change,
     set_grad_enabled,
     touched_since,
@@ -133,7 +134,7 @@ def pull(
                         continue
                     cotangent = primitive.rules[i](g, saved, node)  # type: ignore[misc]
                     if anomaly:
-                        _check_backward(node, g, cotangent)
+                        _check_backward(node, g, saved, cotangent)
                     index = parent.index
                     if index in nodes or type(cotangent) in PARTIALS:
                         arrive(parent, cotangent)
@@ -189,14 +190,16 @@ def _as_tensors(node: Node, saved: Sequence[Any]) -> list[Any]:
 def _run_hooks(node: Node, g: Any) -> Any:
     assert node.watch is not None
     for hook in list(node.watch.hooks.values()):
-        given = g if type(g) is Tensor else Tensor(_full(g))
+        given = g if type(g) is Tensor else Tensor(_full(g).copy())  # it may be written to
         replaced = hook(given)
         if replaced is None:
             continue
         if not isinstance(replaced, Tensor) or replaced.shape != node.shape:
             got = getattr(replaced, "shape", type(replaced).__name__)
             raise ShapeError("hook", f"None or a gradient of shape {node.shape}", got)
-        g = replaced if type(g) is Tensor else replaced.array
+        if replaced.dtype != given.dtype:
+            raise DTypeError("hook", f"a gradient of dtype {given.dtype}", replaced.dtype.name)
+        g = replaced if type(g) is Tensor else replaced.array.copy()
     return g
 
 
@@ -227,10 +230,13 @@ def _check_unchanged(node: Node, saved: Sequence[Any]) -> None:
             )
 
 
-def _check_backward(node: Node, g: Any, cotangent: Any) -> None:
-    value = getattr(cotangent, "value", cotangent)
-    raw = [getattr(v, "array", v) for v in (value, g)]
-    if bool((raw[0] != raw[0]).any()) and not bool((raw[1] != raw[1]).any()):
+def _check_backward(node: Node, g: Any, saved: Sequence[Any], cotangent: Any) -> None:
+    """Raise if this rule made a NaN from numbers: its cotangent and what it had saved."""
+    if type(cotangent) in PARTIALS:
+        part = cotangent
+        cotangent = part.value if hasattr(part, "value") else settle([part], None, node)
+    given = [getattr(v, "array", v) for v in (g, *saved) if hasattr(v, "dtype")]
+    if has_nan(getattr(cotangent, "array", cotangent)) and not any(map(has_nan, given)):
         raise AnomalyError(
             f"backward of {node.primitive.name}", "a gradient without NaN",
             f"NaN; the operation was called at {birthplace(node)}",

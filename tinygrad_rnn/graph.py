@@ -225,13 +225,14 @@ def watch_for_nan(node: Node, out: Array, arrays: Sequence[Array]) -> None:
     """Under `detect_anomaly`: remember the line, and raise if this operation made the first NaN."""
     place = users_line()
     _birthplaces[node] = place
-    if _has_nan(out) and not any(_has_nan(array) for array in arrays):
+    if has_nan(out) and not any(has_nan(array) for array in arrays):
         raise AnomalyError(
             node.primitive.name, "a result without NaN from inputs without NaN", f"NaN at {place}"
         )
 
 
-def _has_nan(array: Array) -> bool:
+def has_nan(array: Array) -> bool:
+    """Whether a NaN is among the elements."""
     return bool((array != array).any()) if hasattr(array, "dtype") else array != array
 
 
