@@ -312,12 +312,12 @@ def _unshared(found: dict[Node, Any], given: Sequence[int]) -> list[tuple[Node, 
     """The gradients, copied where two of them (or the caller's cotangent) share memory."""
     taken, result = set(given), []
     for leaf, g in found.items():
-        if type(g) is not Tensor:
-            g = _full(g)
-            key = _memory(g)
-            if key in taken or g.base is not None:
-                g = g.copy()
-            taken.add(key)
+        recorded = type(g) is Tensor
+        g = g if recorded else _full(g)
+        key = _memory(g)
+        if key in taken or (not recorded and g.base is not None):
+            g = g.clone() if recorded else g.copy()
+        taken.add(key)
         result.append((leaf, g))
     return result
 
@@ -386,9 +386,9 @@ def gradients_of(
         create = others_may_ask([y.node for y in ys if isinstance(y, Tensor) and y.node], targets)
     roots = [_root(y, c, create, "gradients") for y, c in zip(ys, cs, strict=True)]
     found = pull(roots, targets, retain, create)
-    if create:
-        return [found.get(x.node) for x in xs]
     clean = dict(_unshared(found, [_memory(c) for c in cs if c is not None]))
+    if create:
+        return [clean.get(x.node) for x in xs]
     return [Tensor(clean[x.node]) if x.node in clean else None for x in xs]
 
 
