@@ -27,7 +27,7 @@ __all__ = [
 
 def _made(array: Any, dtype: Any, device: Any, requires_grad: bool, called: str) -> Tensor:
     wanted = check_dtype(dtype if dtype is not None else get_default_dtype(), called)
-    backend = get_backend(device or "cpu")
+    backend = get_backend("cpu" if device is None else device)
     made = Tensor(backend.from_numpy(np.asarray(array, dtype=wanted)))
     return made.requires_grad_() if requires_grad else made
 
@@ -40,7 +40,7 @@ def full(
     if kind is None:
         kind = get_default_dtype() if isinstance(value, float) else np.asarray(value).dtype
     sizes = check_shape((shape,) if hasattr(shape, "__index__") else (tuple(shape),), "full")
-    backend = get_backend(device or "cpu")
+    backend = get_backend("cpu" if device is None else device)
     made = Tensor(backend.xp.full(sizes, value, dtype=check_dtype(kind, "full")))
     return made.requires_grad_() if requires_grad else made
 

@@ -1,0 +1,309 @@
+"""Tensors on the fake device: making, moving, changing, reading; what is copied and what is not."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+from both_devices import moved_to, on_host, run_on_both
+from fake_device import FakeArray, from_host, traffic
+
+import tinygrad_rnn as tg
+from tinygrad_rnn.errors import AutodiffError, DeviceError, IndexRangeError, TinygradRNNError
+
+A = np.linspace(-1.0, 2.0, 12).reshape(3, 4)
+
+
+def on(device: str, *arrays: Any) -> Any:
+    made = moved_to(device, arrays)
+    return made[0] if len(made) == 1 else made
+
+
+# ------------------------------------------------------------------------------------- making
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda d: tg.zeros(2, 3, device=d), lambda d: tg.ones(2, dtype=tg.float64, device=d),
+        lambda d: tg.full((2,), 7, device=d), lambda d: tg.arange(5, device=d),
+        lambda d: tg.linspace(0, 1, 5, device=d), lambda d: tg.eye(3, device=d),
+        lambda d: tg.rand(2, 3, device=d), lambda d: tg.randn(4, device=d),
+        lambda d: tg.randint(0, 9, (5,), device=d), lambda d: tg.randperm(6, device=d),
+        lambda d: tg.tensor([[1.0, 2.0]], device=d), lambda d: tg.tensor(3, device=d),
+        lambda d: tg.rand_like(tg.ones(3, device=d)), lambda d: tg.zeros_like(tg.ones(3, device=d)),
+        lambda d: tg.tensor(tg.ones(2, device=d)), lambda d: tg.ones_like(tg.arange(3, device=d)),
+        lambda d: tg.as_tensor(A, device=d), lambda d: tg.one_hot(tg.tensor([1, 0], device=d), 3),
+        lambda d: tg.full_like(tg.ones(3, device=d), 2.5), lambda d: tg.empty(0, 2, device=d),
+    ],
+)  # fmt: skip
+def test_made_on_a_device_it_is_the_same(make: Any) -> None:
+    """Random numbers too: they come from the host, so that a seed means the same everywhere."""
+    crossed = run_on_both(make)
+    assert not crossed["to_host"]
+
+
+def test_a_raw_array_of_the_device_is_wrapped_without_a_copy() -> None:
+    array = from_host(A)
+    with traffic() as crossed:
+        assert tg.as_tensor(array).array is array
+        assert tg.tensor(array).array is not array
+    assert not crossed
+
+
+def test_raw_arrays_of_the_device_give_raw_arrays() -> None:
+    found = [tg.tanh(from_host(A)), tg.matmul(from_host(A), from_host(A.T)), tg.sum(from_host(A))]
+    assert all(type(array) is FakeArray for array in found)
+
+
+# ------------------------------------------------------------------------------------- moving
+def test_moving_there_and_back_copies_each_way_once() -> None:
+    x = tg.tensor(A)
+    with traffic() as crossed:
+        there = x.to("fake")
+        back = there.cpu()
+    assert crossed == {"to_device": 1, "to_host": 1}
+    assert there.device == "fake" and back.device == "cpu"
+    assert there.to("fake") is there and there.to(there) is there
+    np.testing.assert_array_equal(back.numpy(), A)
+    assert not np.shares_memory(back.numpy(), x.numpy())
+
+
+def test_gradients_come_back_over_the_same_way() -> None:
+    x = tg.tensor(A, requires_grad=True)
+    (x.to("fake") ** 2).cpu().sum().backward()
+    assert x.grad is not None and x.grad.device == "cpu"
+    np.testing.assert_allclose(x.grad.numpy(), 2 * x.detach().numpy())
+
+
+def test_to_takes_device_and_dtype_at_once() -> None:
+    x = tg.tensor(A).to(device="fake", dtype=tg.float64)
+    assert (x.device, x.dtype) == ("fake", tg.float64)
+    assert x.type_as(tg.ones(1)).device == "cpu"
+    with traffic() as crossed:
+        assert x.half().double().long().bool().dtype == tg.bool_
+    assert not crossed
+
+
+# ------------------------------------------------------------------------------------ reading
+def test_reading_numbers_is_one_crossing_each() -> None:
+    x = on("fake", A)
+    for read in (
+        lambda: x.sum().item(), lambda: float(x.sum()), lambda: bool(x.sum()),
+        lambda: int(x.sum()), lambda: x.tolist(), lambda: x.sum().long().__index__(),
+    ):  # fmt: skip
+        with traffic() as crossed:
+            read()
+        assert crossed == {"syncs": 1}
+    with traffic() as crossed:
+        assert "device='fake', requires_grad=True" in repr(x)
+    assert crossed == {"to_host": 1}
+
+
+def test_looking_at_a_tensor_copies_nothing() -> None:
+    x = on("fake", A)
+    with traffic() as crossed:
+        assert (x.shape, x.ndim, x.numel(), len(x), x.size(1)) == ((3, 4), 2, 12, 3, 4)
+        assert x.device == "fake" and x.is_leaf and x.is_floating_point() and hash(x)
+        assert [row.shape for row in x] == [(4,)] * 3
+    assert not crossed
+
+
+@pytest.mark.parametrize("read", [np.asarray, np.array, tg.Tensor.numpy, lambda x: np.add(1, x)])
+def test_numpy_is_told_to_ask_for_a_copy(read: Any) -> None:
+    with pytest.raises((DeviceError, TypeError)) as caught:
+        read(on("fake", A).detach())
+    if isinstance(caught.value, DeviceError):
+        assert "fake" in str(caught.value) and ".cpu()" in str(caught.value)
+
+
+def test_copies_and_pickles_keep_the_device() -> None:
+    x = on("fake", A)
+    for other in (copy.deepcopy(x), pickle.loads(pickle.dumps(x))):
+        assert other.device == "fake" and other.requires_grad
+        np.testing.assert_array_equal(on_host(other), on_host(x))
+
+
+# ----------------------------------------------------------------------------------- changing
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda x: x.add_(x, alpha=2), lambda x: x.sub_(1.5), lambda x: x.mul_(x),
+        lambda x: x.div_(2), lambda x: x.fill_(3), lambda x: x.zero_(), lambda x: x.copy_(x[0]),
+        lambda x: x.__setitem__(0, x[1]), lambda x: x.__setitem__((..., 1), 5.0),
+        lambda x: x.__setitem__(x > 0, 0.0), lambda x: x.__setitem__([0, -1], 7.0),
+        lambda x: x.__setitem__(tg.tensor([2, 0]), x[:2]), lambda x: x.copy_([1.0, 2, 3, 4]),
+        lambda x: x.__setitem__((slice(None), tg.tensor([1, 3]).to(x.device)), 0.5),
+        lambda x: x.fill_(np.float64(2.5)), lambda x: x.mul_(np.float32(0.5)),
+        lambda x: x.__setitem__(np.int64(1), 4), lambda x: x.__setitem__(tg.tensor(1), 4),
+    ],
+)  # fmt: skip
+def test_changes_in_place(change: Any) -> None:
+    def changed(device: str) -> tg.Tensor:
+        x = on(device, A).detach()
+        change(x)
+        return x
+
+    crossed = run_on_both(changed)
+    assert not crossed["to_host"]
+
+
+def test_a_saved_value_changed_in_place_is_noticed() -> None:
+    x = on("fake", A).detach()
+    w = on("fake", A)
+    y = (w * x).sum()
+    x[0] = 0.0
+    with pytest.raises(AutodiffError, match="changed in place"):
+        y.backward()
+
+
+# ---------------------------------------------------------------------------------- gradients
+def test_backward_accumulates_on_the_device() -> None:
+    def gradient(device: str) -> Any:
+        x, y = on(device, A, A.T)
+        seen = []
+        h = tg.tanh(x @ y)
+        h.register_hook(lambda g: seen.append(g) or g * 2)
+        h.retain_grad()
+        h.sum().backward(retain_graph=True)
+        h.backward(tg.ones(3, 3, dtype=tg.float64, device=device))
+        return [x.grad, y.grad, h.grad, *seen]
+
+    assert run_on_both(gradient) == {"to_device": 2}  # x and y
+
+
+def test_anomalies_are_found_on_the_device() -> None:
+    with tg.detect_anomaly(), pytest.raises(AutodiffError, match="NaN"):
+        tg.log(on("fake", A))
+
+
+def test_random_functions_of_gradients_agree() -> None:
+    def transforms(device: str) -> Any:
+        x = on(device, A[0]).detach()
+        w = on(device, A[1]).detach()
+
+        def f(v: Any) -> Any:
+            return (tg.sigmoid(v * w) * v).sum()
+
+        def g(v: Any) -> Any:
+            return tg.tanh(v * w)
+
+        return [
+            tg.grad(f)(x), tg.value_and_grad(f)(x), tg.jacobian(g)(x),
+            tg.jacobian(g, mode="forward")(x), tg.hessian(f)(x), tg.hvp(f, (x,), (w,)),
+            tg.gnvp(g, lambda y: (y * y).sum(), (x,), (w,)), tg.vjp(g, x)[1](w),
+            tg.jvp(tg.grad(f), (x,), (w,)), tg.grad(lambda v: (tg.grad(f)(v) ** 2).sum())(x),
+        ]  # fmt: skip
+
+    assert run_on_both(transforms) == {"to_device": 2}  # x and w
+
+
+def test_checkpointing_recomputes_on_the_device() -> None:
+    def recomputed(device: str) -> Any:
+        x = on(device, A)
+        y = tg.checkpoint(lambda v: tg.tanh(v) * tg.rand(3, 4, device=device, dtype=v.dtype), x)
+        y.sum().backward()
+        return [y, x.grad]
+
+    crossed = run_on_both(recomputed)
+    assert crossed == {"to_device": 3}  # x, and the random numbers twice
+
+
+# --------------------------------------------------------------------------------------- scan
+@pytest.mark.parametrize(
+    "options",
+    [
+        {}, {"reverse": True}, {"truncate": 2}, {"checkpoint_every": 2}, {"lengths": [5, 1, 3]},
+        {"lengths": [5, 1, 3], "reverse": True}, {"engine": "loop"},
+    ],
+)  # fmt: skip
+def test_scan(options: dict[str, Any]) -> None:
+    def run(device: str) -> Any:
+        rng = np.random.default_rng(0)
+        w, h, xs = on(
+            device, rng.normal(size=(4, 4)), rng.normal(size=(3, 4)), rng.normal(size=(5, 3, 4))
+        )
+        step = lambda c, x: ({"h": tg.tanh(c["h"] @ w + x)}, (c["h"] * x, x))  # noqa: E731
+        final, ys = tg.scan(step, {"h": h}, xs, **options)
+        loss = final["h"].sum() + (ys[0] * ys[0]).sum()
+        return [final, ys, *tg.gradients(loss, [w, h, xs])]
+
+    crossed = run_on_both(run, rtol=1e-12)
+    assert not crossed["to_host"] and not crossed["syncs"]
+
+
+def test_scan_by_number_of_steps_and_over_nothing() -> None:
+    run_on_both(lambda d: tg.scan(lambda c, t: (c + t, c), tg.ones(2, device=d), 4))
+    run_on_both(lambda d: tg.scan(lambda c, x: (c + x, c), tg.ones(2, device=d),
+                                  tg.ones(0, 2, device=d)))  # fmt: skip
+
+
+# -------------------------------------------------------------------------------------- mixing
+@pytest.mark.parametrize(
+    "mix",
+    [
+        lambda x, y: x + y, lambda x, y: y * x, lambda x, y: x @ y.T, lambda x, y: tg.cat([x, y]),
+        lambda x, y: tg.stack([x, y]), lambda x, y: tg.where(x > 0, x, y), lambda x, y: x.copy_(y),
+        lambda x, y: x.add_(y), lambda x, y: x.__setitem__(0, y[0]), lambda x, y: x + y.array,
+        lambda x, y: x < y, lambda x, y: tg.conv1d(x[None], y[None]), lambda x, y: x - y.sum(),
+        lambda x, y: x.fill_(y.sum()), lambda x, y: tg.einsum("ij,ij->", x, y),
+        lambda x, y: tg.nn.Linear(4, 2).to(tg.float64).to(x.device)(y),
+        lambda x, y: tg.maximum(x, y), lambda x, y: tg.losses.mse_loss(x, y),
+        lambda x, y: tg.scan(lambda c, v: (c + v, c), x[0], y),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("devices", [("fake", "cpu"), ("cpu", "fake")])
+def test_mixed_devices_are_one_error_that_names_both(mix: Any, devices: tuple[str, str]) -> None:
+    x, y = on(devices[0], A).detach(), on(devices[1], A).detach()
+    with traffic() as crossed, pytest.raises(DeviceError) as caught:
+        mix(x, y)
+    assert "'fake'" in str(caught.value) and "'cpu'" in str(caught.value)
+    assert not crossed["to_host"] and not crossed["syncs"]
+    np.testing.assert_array_equal(on_host(x), A)
+
+
+INDEXED = {
+    "getitem": lambda x, i: x[i], "gather": lambda x, i: tg.gather(x, 0, i[None]),
+    "index_select": lambda x, i: tg.index_select(x, 0, i),
+    "take": lambda x, i: tg.take_along_dim(x, i[None], 0),
+    "scatter": lambda x, i: tg.scatter_add(x, 0, i[None], x[:1]),
+    "assign": lambda x, i: x.__setitem__(i, 0.0) or x,
+    "embedding": lambda x, i: tg.functional.embedding(i, x),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("take", INDEXED.values(), ids=INDEXED)
+def test_an_index_of_the_host_goes_to_the_device(take: Any) -> None:
+    index = tg.tensor([2, 0, 1, 2])
+    run_on_both(lambda d: take(on(d, A).detach(), index))
+    with pytest.raises(DeviceError, match="'cpu'"):
+        take(on("cpu", A).detach(), index.to("fake"))
+
+
+@pytest.mark.parametrize("take", INDEXED.values(), ids=INDEXED)
+@pytest.mark.parametrize("bad", [3, -4])
+def test_an_index_out_of_range_does_not_wrap(take: Any, bad: int) -> None:
+    x = on("fake", A).detach()
+    with pytest.raises(IndexRangeError):
+        take(x, tg.tensor([0, bad, 1, 0]).to("fake"))
+    np.testing.assert_array_equal(on_host(x), A)
+
+
+# ------------------------------------------------------------------------------------ integers
+@pytest.mark.parametrize("dtype", ["int64", "int32", "int16", "int8", "uint8", "float16"])
+def test_scattering_adds_in_every_dtype(dtype: str) -> None:
+    def scattered(device: str) -> Any:
+        x = tg.zeros(4, 3, dtype=dtype, device=device)
+        source = tg.ones(5, 3, dtype=dtype, device=device) * 3
+        index = tg.tensor([[0, 1, 2], [0, 0, 0], [3, 3, 3], [0, 0, 0], [1, 2, 3]])
+        return tg.scatter_add(x - 5, 0, index, source)
+
+    run_on_both(scattered)
+
+
+def test_an_error_of_the_device_is_one_of_ours() -> None:
+    with pytest.raises(TinygradRNNError, match="broadcast"):
+        on("fake", A) + on("fake", A.T)
+    with pytest.raises(IndexRangeError):
+        on("fake", A)[5]
