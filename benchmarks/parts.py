@@ -1,0 +1,10 @@
+"""All parts by name, in the order of running, and those that are measured with more threads."""
+
+from __future__ import annotations
+
+from . import compiler, spine
+
+__all__ = ["PARTS", "THREADED"]
+
+PARTS = {**spine.PARTS, **compiler.PARTS}
+THREADED = ("layers", "cell", "character_model")

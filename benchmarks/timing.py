@@ -1,0 +1,134 @@
+"""Timing several contenders in turns, after their numbers have been found equal.
+
+One round runs each contender in a block of a few runs (at least 10 ms, so that the threads and
+caches of the one before are not in its way), and the next round starts with another contender.
+Every single run is timed; what is reported are the minimum and the median. Python's garbage
+collector stays on, since recording a graph costs collections too, but all objects that exist
+before the first run (the imported libraries) are frozen out of its reach.
+"""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+__all__ = ["Contender", "Effort", "Spread", "WrongResult", "alternate", "compare", "spread_of"]
+
+BLOCK = 0.01  # seconds that a contender runs at a stretch
+Arrays = dict[str, np.ndarray]
+
+
+class WrongResult(Exception):
+    """A contender computes something else than the others."""
+
+
+class Contender(NamedTuple):
+    """One way to do the work.
+
+    `run()` does all of it and nothing more; `read(what run gave)` then names its values and
+    gradients as NumPy arrays, outside the timing.
+    """
+
+    name: str
+    run: Callable[[], Any]
+    read: Callable[[Any], Arrays]
+
+
+class Spread(NamedTuple):
+    """The minimum and the median of what was measured."""
+
+    low: float
+    median: float
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long to measure: seconds for a group of contenders, and the fewest and most rounds."""
+
+    seconds: float = 4.0
+    least: int = 5
+    most: int = 200
+
+    @staticmethod
+    def quick() -> Effort:
+        """Once: to see that it runs, not how fast."""
+        return Effort(seconds=0.0, least=1, most=1)
+
+
+def spread_of(values: Sequence[float]) -> Spread:
+    """The minimum and the median of a list.
+
+    >>> spread_of([3.0, 1.0, 2.0])
+    Spread(low=1.0, median=2.0)
+    """
+    return Spread(min(values), statistics.median(values))
+
+
+def compare(contenders: Sequence[Contender], tolerance: float = 1e-4) -> float:
+    """The largest difference from the last contender, on the scale of each array.
+
+    Raises:
+        WrongResult: arrays that are missing, of another shape, or further off than `tolerance`.
+    """
+    *others, reference = contenders
+    expected = reference.read(reference.run())
+    worst = 0.0
+    for other in others:
+        found = other.read(other.run())
+        for name, array in expected.items():
+            where = f"{name} of {other.name} against {reference.name}"
+            worst = max(worst, _difference(found.get(name), array, where, tolerance))
+    return worst
+
+
+def _difference(found: Any, expected: np.ndarray, where: str, tolerance: float) -> float:
+    if found is None or found.shape != expected.shape:
+        raise WrongResult(f"{where}: shape {getattr(found, 'shape', None)}, not {expected.shape}")
+    scale = float(np.abs(expected).max(initial=1e-30))
+    difference = float(np.abs(found - expected).max(initial=0.0)) / scale
+    if not difference <= tolerance:
+        raise WrongResult(f"{where}: differs by {difference:.1e} of the largest element")
+    return difference
+
+
+def alternate(contenders: Sequence[Contender], effort: Effort) -> dict[str, Spread]:
+    """Seconds of one run of each contender, measured in turns."""
+    lengths = {c.name: _block_length(c.run) for c in contenders}
+    times: dict[str, list[float]] = {c.name: [] for c in contenders}
+    gc.collect()
+    gc.freeze()
+    try:
+        for number in _rounds(effort):
+            first = number % len(contenders)
+            for contender in (*contenders[first:], *contenders[:first]):
+                for _ in range(lengths[contender.name]):
+                    times[contender.name].append(_seconds(contender.run))
+    finally:
+        gc.unfreeze()
+    return {name: spread_of(values) for name, values in times.items()}
+
+
+def _rounds(effort: Effort) -> Any:
+    end = time.perf_counter() + effort.seconds
+    for number in range(effort.most):
+        if number >= effort.least and time.perf_counter() > end:
+            return
+        yield number
+
+
+def _block_length(run: Callable[[], Any]) -> int:
+    """Runs in a block; the two runs that find it out are the warm-up as well."""
+    run()
+    return max(1, int(BLOCK / max(_seconds(run), 1e-9)))
+
+
+def _seconds(run: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
