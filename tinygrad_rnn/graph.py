@@ -24,8 +24,8 @@ from .errors import AnomalyError, AutodiffError
 
 __all__ = [
     "INTERPRETERS", "LEAF", "Node", "Primitive", "PrimitiveFunction", "REVERSE_UNDER", "Watch",
-    "detect_anomaly", "enable_grad", "grad_mode", "is_grad_enabled", "no_grad", "primitives",
-    "set_grad_enabled", "touch", "touched_since",
+    "detect_anomaly", "enable_grad", "grad_mode", "has_nan", "is_grad_enabled", "no_grad",
+    "primitives", "set_grad_enabled", "touch", "touched_since",
 ]  # fmt: skip
 
 Array = Any
