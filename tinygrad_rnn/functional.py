@@ -15,7 +15,7 @@ from typing import Any
 
 from .checks import check_dim
 from .create import rand
-from .errors import ArgumentError, DTypeError, ShapeError
+from .errors import ArgumentError, DeviceError, DTypeError, ShapeError
 from .graph import INTERPRETERS
 from .ops.conv import conv1d
 from .ops.elementwise import (
@@ -69,10 +69,12 @@ def embedding(index: Any, weight: Any, padding_idx: int | None = None) -> Any:
     >>> embedding(tg.tensor([1, 0]), tg.tensor([[1.0], [2.0]])).tolist()
     [[2.0], [1.0]]
     """
-    number = as_tensor(index)
+    table = as_tensor(weight)
+    number = index if isinstance(index, Tensor) else as_tensor(index, device=table.device)
     if number.dtype.kind not in "iu":
         raise DTypeError("embedding", "integer indices", number.dtype.name)
-    table = as_tensor(weight)
+    if number.backend is not table.backend:
+        raise DeviceError("embedding", f"indices on {table.device!r}", number.device)
     if table.ndim != 2:
         raise ShapeError("embedding", "a weight of shape (V, E)", str(table.shape))
     check_range(number, table.shape[0], "embedding")

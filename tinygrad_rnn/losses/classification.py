@@ -14,7 +14,7 @@ from ..ops.elementwise import exp, isfinite, log, softplus, where
 from ..ops.reduce import amax, sum
 from ..ops.shape import movedim, reshape
 from ..tensor import Tensor, as_tensor
-from .reduction import check_reduction, pair, reduced
+from .reduction import beside, check_reduction, pair, reduced
 
 __all__ = ["binary_cross_entropy_with_logits", "cross_entropy", "kl_div", "nll_loss"]
 
@@ -53,7 +53,7 @@ def cross_entropy(
     check_reduction(called, reduction)
     if not 0 <= label_smoothing <= 1:
         raise ArgumentError(called, "label_smoothing in [0, 1]", label_smoothing)
-    logits, goal = _aligned(called, as_tensor(input), as_tensor(target), dim)
+    logits, goal = _aligned(called, as_tensor(input), target, dim)
     weights = _class_weights(called, weight, logits)
     if goal.ndim == logits.ndim:
         losses = _against_probabilities(logits, goal, weights, label_smoothing)
@@ -75,11 +75,9 @@ def nll_loss(
     """−input[target], for an input of log-probabilities; arguments as of `cross_entropy`."""
     called = "nll_loss"
     check_reduction(called, reduction)
-    scores, goal = _aligned(called, as_tensor(input), as_tensor(target), dim)
+    scores, goal = _aligned(called, as_tensor(input), target, dim)
     if goal.ndim == scores.ndim:
-        raise DTypeError(
-            called, "class numbers as target", goal.dtype.name, "use kl_div"
-        )
+        raise DTypeError(called, "class numbers as target", goal.dtype.name, "use kl_div")
     weights = _class_weights(called, weight, scores)
     classes, shape = scores.shape[-1], goal.shape
     counted = _Counted(called, reshape(goal, -1), classes, ignore_index, weights)
@@ -87,13 +85,13 @@ def nll_loss(
     return counted.reduced(counted.weighted(losses), shape, reduction)
 
 
-def _aligned(called: str, input: Tensor, target: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+def _aligned(called: str, input: Tensor, given: Any, dim: int) -> tuple[Tensor, Tensor]:
     """Input (and a target of probabilities) with the classes last."""
     if input.dtype.kind != "f":
         raise DTypeError(called, "floating-point logits", input.dtype.name)
     if not input.ndim:
         raise ShapeError(called, "an input with an axis of classes", "a 0-d tensor")
-    axis = check_dim(dim, input.ndim, called)
+    axis, target = check_dim(dim, input.ndim, called), beside(called, given, input)
     rows = (*input.shape[:axis], *input.shape[axis + 1 :])
     if not input.shape[axis]:
         raise ShapeError(called, "at least one class", str(input.shape))
@@ -121,7 +119,7 @@ def _axis_hint(input: Tensor, target: Tensor) -> str | None:
 def _class_weights(called: str, weight: Any, logits: Tensor) -> Tensor | None:
     if weight is None:
         return None
-    given = as_tensor(weight)
+    given = beside(called, weight, logits)
     if given.shape != logits.shape[-1:]:
         raise ShapeError(
             called, f"weight of shape ({logits.shape[-1]},), one per class", given.shape

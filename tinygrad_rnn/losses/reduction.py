@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..errors import ArgumentError, DTypeError, ShapeError
+from ..errors import ArgumentError, DeviceError, DTypeError, ShapeError
 from ..ops.reduce import sum
 from ..tensor import Tensor, as_tensor
 
-__all__ = ["check_reduction", "pair", "reduced"]
+__all__ = ["beside", "check_reduction", "pair", "reduced"]
 
 
 def check_reduction(called: str, reduction: str) -> None:
@@ -29,10 +29,21 @@ def reduced(called: str, loss: Any, reduction: str) -> Any:
     return total * (1 / loss.numel())
 
 
+def beside(called: str, value: Any, like: Tensor) -> Tensor:
+    """`value` as a tensor on the device of `like`; a tensor is not moved in silence."""
+    if not isinstance(value, Tensor):
+        return as_tensor(value, device=like.device)
+    if value.backend is not like.backend:
+        hint = f'move one with .to("{like.device}")'
+        raise DeviceError(called, f"tensors on {like.device!r}", value.device, hint)
+    return value
+
+
 def pair(called: str, input: Any, target: Any, reduction: str) -> tuple[Tensor, Tensor]:
     """Both as tensors of one shape: a loss that broadcasts is a mistake that trains."""
     check_reduction(called, reduction)
-    x, y = as_tensor(input), as_tensor(target)
+    x = as_tensor(input)
+    y = beside(called, target, x)
     if x.dtype.kind != "f":
         raise DTypeError(called, "a floating-point input", x.dtype.name)
     if x.shape != y.shape:

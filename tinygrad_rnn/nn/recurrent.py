@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..create import zeros
-from ..errors import ArgumentError, CarryError, DTypeError, ShapeError
+from ..errors import ArgumentError, CarryError, DeviceError, DTypeError, ShapeError
 from ..functional import check_probability, dropout
 from ..ops.shape import cat, reshape, stack, swapaxes
 from ..scan import scan
@@ -257,6 +257,8 @@ def _check_input(layer: Recurrent, called: str, xs: Any) -> Tensor:
     if xs.shape[1 if layer.batch_first and xs.ndim == 3 else 0] == 0:
         raise ShapeError(called, "at least one time step", f"xs: {xs.shape}, {order}")
     weight = next(layer.parameters(), None)
+    if weight is not None and xs.backend is not weight.backend:
+        raise DeviceError(called, f"xs on {weight.device!r}, where the weights are", xs.device)
     if weight is not None and xs.dtype != weight.dtype:
         raise DTypeError(
             called, f"xs of the weights' dtype {weight.dtype.name}", xs.dtype.name,

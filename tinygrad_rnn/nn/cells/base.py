@@ -59,6 +59,14 @@ class GatedCell(Cell):
         self.bias_hh = new_parameter(rows) if bias else None
         self.reset_parameters()
 
+    def initial_state(self, batch: int) -> Any:
+        """h = 0, of the dtype and on the device of the weights."""
+        return self.zeros(batch, self.output_size)
+
+    def zeros(self, batch: int, size: int) -> Any:
+        """Zeros (batch, size), of the dtype and on the device of the weights."""
+        return zeros(batch, size, dtype=self.weight_hh.dtype, device=self.weight_hh.device)
+
     def reset_parameters(self) -> None:
         """Draw the starting values anew."""
         bound = 1 / math.sqrt(self.hidden_size)

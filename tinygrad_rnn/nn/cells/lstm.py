@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...create import zeros
 from ...errors import ArgumentError
 from ...functional import linear, sigmoid, tanh
 from ..layers import new_parameter
@@ -40,7 +39,7 @@ class LSTMCell(GatedCell):
 
     def initial_state(self, batch: int) -> Any:
         """(h, c) = 0."""
-        return zeros(batch, self.output_size), zeros(batch, self.hidden_size)
+        return self.zeros(batch, self.output_size), self.zeros(batch, self.hidden_size)
 
     def forward(self, carry: Any, x: Any) -> tuple[Any, Any]:
         """One step."""
