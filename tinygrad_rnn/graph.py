@@ -15,12 +15,13 @@ from __future__ import annotations
 import itertools
 import traceback
 import weakref
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ContextDecorator, suppress
 from contextvars import ContextVar
-from typing import Any
+from inspect import iscoroutinefunction, isgeneratorfunction
+from typing import Any, TypeVar
 
-from .errors import AnomalyError, AutodiffError
+from .errors import AnomalyError, ArgumentError, AutodiffError
 
 __all__ = [
     "INTERPRETERS", "LEAF", "Node", "Primitive", "PrimitiveFunction", "REVERSE_UNDER", "Watch",
@@ -31,6 +32,7 @@ __all__ = [
 Array = Any
 Value = Any  # a raw array in a first derivative, a Tensor in a higher one
 Rule = Callable[..., Value]
+F = TypeVar("F", bound=Callable[..., Any])
 
 # ---------------------------------------------------------------------------------- grad mode
 OFF, ON, ANOMALY = 0, 1, 2
@@ -43,23 +45,39 @@ def is_grad_enabled() -> bool:
     return grad_mode() != OFF
 
 
-@contextmanager
-def _mode_set_to(value: int) -> Iterator[None]:
-    token = _mode.set(value)
-    try:
-        yield
-    finally:
-        _mode.reset(token)
+class _Mode(ContextDecorator):
+    """Context manager and decorator that sets the mode and puts back what it found."""
+
+    def __init__(self, value: int | None) -> None:
+        self.value = value  # None: recording, and watching if that was on
+
+    def _recreate_cm(self) -> _Mode:
+        return _Mode(self.value)  # for each call of a decorated function
+
+    def __call__(self, function: F) -> F:
+        if isgeneratorfunction(function) or iscoroutinefunction(function):
+            raise ArgumentError(
+                "grad mode", "a plain function to decorate", function.__name__,
+                "use `with` inside of a generator or coroutine",
+            )  # fmt: skip
+        return super().__call__(function)
+
+    def __enter__(self) -> None:
+        self.token = _mode.set(max(grad_mode(), ON) if self.value is None else self.value)
+
+    def __exit__(self, *error: object) -> None:
+        with suppress(ValueError):  # a generator that another thread or task closes
+            _mode.reset(self.token)
 
 
 def no_grad() -> Any:
     """Context manager and decorator: operations inside are not recorded."""
-    return _mode_set_to(OFF)
+    return _Mode(OFF)
 
 
 def enable_grad() -> Any:
     """Context manager and decorator: operations inside are recorded, also within `no_grad`."""
-    return _mode_set_to(max(grad_mode(), ON))
+    return _Mode(None)
 
 
 def set_grad_enabled(mode: bool) -> Any:
@@ -69,7 +87,7 @@ def set_grad_enabled(mode: bool) -> Any:
 
 def detect_anomaly() -> Any:
     """Context manager: the operation that first makes a NaN raises and names the user's line."""
-    return _mode_set_to(ANOMALY)
+    return _Mode(ANOMALY)
 
 
 # ---------------------------------------------------------------------------------- primitives
