@@ -40,7 +40,8 @@ def _check_writable(x: Tensor, called: str) -> None:
             "one that does",
             "use tg.where or scatter for a new tensor, or no_grad() to change a leaf",
         )
-    if any(n > 1 and s == 0 for n, s in zip(x.shape, x.array.strides, strict=True)):
+    steps = zip(x.shape, x.array.strides, strict=True)
+    if x.array.size and any(n > 1 and s == 0 for n, s in steps):  # without elements all may be 0
         raise InPlaceError(called, "one memory cell per element", "an expanded tensor", "clone()")
     if not getattr(getattr(x.array, "flags", None), "writeable", True):
         raise InPlaceError(called, "memory that can be written", "a read-only array")

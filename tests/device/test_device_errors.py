@@ -45,14 +45,26 @@ def pretend(
         "cupy": cupy, "cupyx": SimpleNamespace(scatter_add=refuse),
         "cupyx.scipy.special": SimpleNamespace(erf=refuse),
     }  # fmt: skip
-    monkeypatch.setattr(backend.importlib, "import_module", modules.__getitem__)
+    for name, module in modules.items():
+        monkeypatch.setitem(sys.modules, name, module)
+
+
+class Refusing:
+    """A finder of modules that fails for CuPy in the way it is told."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def find_spec(self, name: str, *_: Any) -> None:
+        """Fail, or leave it to the next finder."""
+        if name.partition(".")[0] in ("cupy", "cupyx"):
+            raise self.error
 
 
 def missing(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    def fail(name: str) -> Any:
-        raise error
-
-    monkeypatch.setattr(backend.importlib, "import_module", fail)
+    for name in [n for n in sys.modules if n.partition(".")[0] in ("cupy", "cupyx")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "meta_path", [Refusing(error), *sys.meta_path])
 
 
 WAYS = [

@@ -251,6 +251,7 @@ def test_scan_by_number_of_steps_and_over_nothing() -> None:
         lambda x, y: tg.nn.Linear(4, 2).to(tg.float64).to(x.device)(y),
         lambda x, y: tg.maximum(x, y), lambda x, y: tg.losses.mse_loss(x, y),
         lambda x, y: tg.scan(lambda c, v: (c + v, c), x[0], y),
+        lambda x, y: tg.functional.embedding(tg.tensor([0]).to(y.device), x),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("devices", [("fake", "cpu"), ("cpu", "fake")])
@@ -258,7 +259,7 @@ def test_mixed_devices_are_one_error_that_names_both(mix: Any, devices: tuple[st
     x, y = on(devices[0], A).detach(), on(devices[1], A).detach()
     with traffic() as crossed, pytest.raises(DeviceError) as caught:
         mix(x, y)
-    assert "'fake'" in str(caught.value) and "'cpu'" in str(caught.value)
+    assert "fake" in str(caught.value) and "cpu" in str(caught.value)
     assert not crossed["to_host"] and not crossed["syncs"]
     np.testing.assert_array_equal(on_host(x), A)
 
@@ -269,7 +270,6 @@ INDEXED = {
     "take": lambda x, i: tg.take_along_dim(x, i[None], 0),
     "scatter": lambda x, i: tg.scatter_add(x, 0, i[None], x[:1]),
     "assign": lambda x, i: x.__setitem__(i, 0.0) or x,
-    "embedding": lambda x, i: tg.functional.embedding(i, x),
 }  # fmt: skip
 
 
