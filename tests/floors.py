@@ -9,7 +9,7 @@ FLOORS = {
     0: ["_version", "backend", "checks", "errors"],
     1: ["create", "graph", "inplace", "tensor", "tree"],
     2: ["ops"],
-    3: ["autodiff", "checkpointing", "forward", "scan", "transforms"],
+    3: ["autodiff", "checkpointing", "forward", "guards", "scan", "transforms"],
     4: ["compiler", "functional", "losses", "testing"],
     5: ["baselines", "data", "nn", "optim"],
     6: ["decode", "draw", "parallel", "train"],

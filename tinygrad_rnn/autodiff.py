@@ -12,13 +12,10 @@ from heapq import heappop, heappush
 from threading import Lock
 from typing import Any
 
-from .backend import backend_of, quiet
+from .backend import quiet
 from .errors import (
-    AnomalyError,
     AutodiffError,
     DTypeError,
-    GraphFreedError,
-    InPlaceError,
     NotDifferentiable,
     ShapeError,
     UnusedInputError,
@@ -30,13 +27,11 @@ from .graph import (
     REVERSE_UNDER,
     Node,
     Primitive,
-    birthplace,
     grad_mode,
-    has_nan,
     last_change,
     set_grad_enabled,
-    touched_since,
 )
+from .guards import check_for_nan, check_unchanged, freed, full_array, run_hooks
 from .ops.declare import linear
 from .ops.parts import PARTIALS, Item, settle
 from .tensor import Tensor, as_tensor, method
@@ -107,7 +102,7 @@ def pull(
             watch = node.watch
             if watch is not None:
                 if watch.hooks:
-                    g = _run_hooks(node, g)
+                    g = run_hooks(node, g)
                 if targets is None and watch.keep:
                     found[node] = g
             if targets is not None and node in targets:
@@ -117,9 +112,9 @@ def pull(
             if primitive is LEAF:
                 continue
             if saved is None:
-                raise _freed(node)
+                raise freed(node)
             if changed > index:
-                _check_unchanged(node, saved)
+                check_unchanged(node, saved)
             if create:
                 saved = _as_tensors(node, saved)
             if primitive.jointly:
@@ -134,7 +129,7 @@ def pull(
                         continue
                     cotangent = primitive.rules[i](g, saved, node)  # type: ignore[misc]
                     if anomaly:
-                        _check_backward(node, g, saved, cotangent)
+                        check_for_nan(node, g, saved, cotangent)
                     index = parent.index
                     if index in nodes or type(cotangent) in PARTIALS:
                         arrive(parent, cotangent)
@@ -185,62 +180,6 @@ def _as_tensors(node: Node, saved: Sequence[Any]) -> list[Any]:
         Tensor(value, place) if hasattr(value, "dtype") and type(value) is not Tensor else value
         for value, place in zip(saved, places, strict=True)
     ]
-
-
-def _run_hooks(node: Node, g: Any) -> Any:
-    assert node.watch is not None
-    for hook in list(node.watch.hooks.values()):
-        given = g if type(g) is Tensor else Tensor(_full(g).copy())  # it may be written to
-        replaced = hook(given)
-        if replaced is None:
-            continue
-        if not isinstance(replaced, Tensor) or replaced.shape != node.shape:
-            got = getattr(replaced, "shape", type(replaced).__name__)
-            raise ShapeError("hook", f"None or a gradient of shape {node.shape}", got)
-        if replaced.dtype != given.dtype:
-            raise DTypeError("hook", f"a gradient of dtype {given.dtype}", replaced.dtype.name)
-        g = replaced if type(g) is Tensor else replaced.array.copy()
-    return g
-
-
-def _full(g: Any) -> Any:
-    """An array where NumPy gave a scalar."""
-    backend = backend_of(g)
-    return g if type(g) is backend.array_type else backend.xp.asarray(g)
-
-
-def _freed(node: Node) -> GraphFreedError:
-    return GraphFreedError(
-        "backward",
-        "a graph that is still there",
-        f"{node!r}, freed by an earlier backward",
-        "pass retain_graph=True to the first one",
-    )
-
-
-def _check_unchanged(node: Node, saved: Sequence[Any]) -> None:
-    for value in saved:
-        if touched_since(value, node.index):
-            place = birthplace(node)
-            raise InPlaceError(
-                f"backward of {node.primitive.name}",
-                f"its saved value of shape {getattr(value, 'shape', ())} as it was",
-                "one changed in place since" + (f" (made at {place})" if place else ""),
-                "change a copy: x = x.clone()",
-            )
-
-
-def _check_backward(node: Node, g: Any, saved: Sequence[Any], cotangent: Any) -> None:
-    """Raise if this rule made a NaN from numbers: its cotangent and what it had saved."""
-    if type(cotangent) in PARTIALS:
-        part = cotangent
-        cotangent = part.value if hasattr(part, "value") else settle([part], None, node)
-    given = [getattr(v, "array", v) for v in (g, *saved) if hasattr(v, "dtype")]
-    if has_nan(getattr(cotangent, "array", cotangent)) and not any(map(has_nan, given)):
-        raise AnomalyError(
-            f"backward of {node.primitive.name}", "a gradient without NaN",
-            f"NaN; the operation was called at {birthplace(node)}",
-        )  # fmt: skip
 
 
 # ------------------------------------------------------------------------------ Tensor.backward
@@ -313,7 +252,7 @@ def _unshared(found: dict[Node, Any], given: Sequence[int]) -> list[tuple[Node, 
     taken, result = set(given), []
     for leaf, g in found.items():
         recorded = type(g) is Tensor
-        g = g if recorded else _full(g)
+        g = g if recorded else full_array(g)
         key = _memory(g)
         if key in taken or (not recorded and g.base is not None):
             g = g.clone() if recorded else g.copy()
