@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tinygrad_rnn import cuda_is_available
 from tinygrad_rnn.baselines import NGram
 from tinygrad_rnn.cli import main
 from tinygrad_rnn.train import load_char_lm, load_checkpoint, text_run
@@ -298,3 +299,14 @@ def test_the_quick_demo_needs_nothing_and_can_be_repeated(
     assert main(["demo", "--quick"]) == 0
     again = load_checkpoint("runs/demo/last.ckpt").tensors["model.output.weight"]
     assert first.tobytes() == again.tobytes()
+
+
+# -------------------------------------------------------------------------------- devices
+def test_a_device_that_is_not_there_is_one_clear_error(
+    words: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if cuda_is_available():
+        pytest.skip("there is a GPU")
+    said = failing(capsys, "train", "text", "words.txt", *SMALL, "--device", "cuda")
+    assert 'use "cpu"' in said
+    assert not Path("runs").exists()

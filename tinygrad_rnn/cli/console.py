@@ -6,12 +6,13 @@ import os
 import shlex
 import sys
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from ..errors import TinygradRNNError
+from ..errors import MissingDependencyError, TinygradRNNError
 
-__all__ = ["command", "explain", "quote", "show_pairs", "show_table"]
+__all__ = ["command", "explain", "optional_picture", "quote", "show_pairs", "show_table"]
 
 PACKAGE = "tinygrad_rnn"
 Row = Sequence[object]
@@ -49,6 +50,15 @@ def quote(text: str, width: int = 88) -> str:
 def explain(error: TinygradRNNError) -> None:
     """Print an error in plain words: no traceback, since the user's input is its cause."""
     print(f"tinygrad-rnn: error: {error}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def optional_picture() -> Iterator[None]:
+    """Without matplotlib there is no picture, and all else goes on."""
+    try:
+        yield
+    except MissingDependencyError as error:
+        print(f"\nNo picture was drawn: {error.expected} is needed. {error.hint}")
 
 
 def command(*words: object) -> str:

@@ -18,7 +18,7 @@ from ..data import Windows
 from ..draw import plot_forecast
 from ..errors import ArgumentError, DataError
 from ..train import Forecaster, Table, forecasts
-from .console import show_pairs, show_table
+from .console import optional_picture, show_pairs, show_table
 
 __all__ = ["Contest", "judge"]
 
@@ -99,7 +99,8 @@ def judge(contest: Contest, label: str, steps: int, folder: Path) -> None:
     runs = f"{len(origins)} run{'s' * (len(origins) != 1)} of {steps} steps"
     _report(contest.name, f"One step ahead, {available:,} forecasts", ahead)
     _report(contest.name, f"Running freely, {runs}", free)
-    _draw(folder / "forecast.png", contest, label, ahead, int(origins[0]), free)
+    with optional_picture():
+        _draw(folder / "forecast.png", contest, label, ahead, int(origins[0]), free)
     _write(folder / "forecast.csv", contest.part.start, ahead, int(origins[0]), free)
     written = {
         "forecast.png": "truth, forecasts and baselines",

@@ -21,7 +21,7 @@ from ..train import (
     load_forecaster,
     series_run,
 )
-from .console import show_pairs
+from .console import optional_picture, show_pairs
 from .judging import Contest, judge
 from .runs import begin, made_folder, train_to_the_end
 
@@ -93,15 +93,16 @@ def validation_log(settings: SeriesSettings, progress: Progress) -> Any:
 def conclude(run: SeriesRun, folder: Path) -> None:
     """Judge the best model on the test part, draw the losses, say what is where."""
     history = run.trainer.history
-    plot_losses(
-        folder / "loss.png",
-        history.losses,
-        history.validations,
-        smoothed=history.smoothed(0.9),
-        ylabel="squared error / variance",
-        title=f"{name_of(run.settings)} on {run.settings.target}",
-        logarithmic=True,
-    )
+    with optional_picture():
+        plot_losses(
+            folder / "loss.png",
+            history.losses,
+            history.validations,
+            smoothed=history.smoothed(0.9),
+            ylabel="squared error / variance",
+            title=f"{name_of(run.settings)} on {run.settings.target}",
+            logarithmic=True,
+        )
     best = folder / (BEST if (folder / BEST).exists() else LAST)
     step, value = history.best or (run.trainer.step, float("nan"))
     print()

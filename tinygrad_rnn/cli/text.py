@@ -27,7 +27,7 @@ from ..train import (
     load_char_lm,
     text_run,
 )
-from .console import command, quote, show_pairs, show_table
+from .console import command, optional_picture, quote, show_pairs, show_table
 from .runs import begin, train_to_the_end
 
 __all__ = ["run_text", "sample", "train"]
@@ -143,7 +143,8 @@ def conclude(run: TextRun, folder: Path) -> None:
     generator = np.random.default_rng([run.settings.seed, 0])
     print("A sample, temperature 0.7:")
     print(quote(written(run.model, run.vocabulary, "\n", 400, SAMPLER, generator).strip()))
-    picture(run, folder, {name_of(run): own, **rivals})
+    with optional_picture():
+        picture(run, folder, {name_of(run): own, **rivals})
     finish(run, folder)
 
 

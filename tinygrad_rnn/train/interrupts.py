@@ -10,7 +10,7 @@ from types import FrameType
 
 __all__ = ["StopRequest", "stop_requests"]
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS: tuple[int, ...] = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopRequest:

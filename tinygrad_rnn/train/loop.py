@@ -86,7 +86,8 @@ class Trainer:
         """Train until ``steps`` steps have been taken in all, those before a resume included.
 
         Every ``validate_every`` steps, and at the end, validate and save ``last.ckpt`` in
-        ``folder``, and ``best.ckpt`` whenever a validation is the lowest so far.
+        ``folder``, and ``best.ckpt`` whenever a validation is the lowest so far. ``last.ckpt``
+        is also saved before the first step.
 
         Raises:
             NonFiniteLossError: the loss, its gradient or a validation is NaN or infinite; the
@@ -97,6 +98,8 @@ class Trainer:
             if not isinstance(value, int) or value < 1:
                 raise ArgumentError("Trainer.run", f"{name} >= 1", repr(value))
         target = None if folder is None else _made(folder)
+        if target is not None and self.step < steps:
+            self.save(target / LAST)  # what would prevent saving shows now, not after an hour
         with stop_requests() as stop, quiet():  # NaN and infinity are looked for, not warned of
             while self.step < steps and not stop:
                 batch = self._advance(target)

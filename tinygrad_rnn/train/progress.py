@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -91,4 +92,7 @@ def _bar(steps: int) -> Any:
         import tqdm
     except ImportError:
         return None
-    return tqdm.tqdm(total=steps, bar_format=BAR, leave=False, dynamic_ncols=True, mininterval=0.2)
+    width, height = shutil.get_terminal_size()  # 80 × 24 for a terminal that says 0 × 0
+    return tqdm.tqdm(
+        total=steps, bar_format=BAR, leave=False, mininterval=0.2, ncols=width, nrows=height
+    )

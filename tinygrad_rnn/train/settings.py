@@ -63,8 +63,10 @@ class RunSettings:
         if stored.keys() != names:
             got = f"a difference in {sorted(stored.keys() ^ names)}"
             raise CheckpointError(f"{cls.__name__}.from_dict", "the same settings", got)
-        lists = {name: tuple(v) if isinstance(v, list) else v for name, v in stored.items()}
-        return cls(**lists)
+        given: dict[str, Any] = {
+            name: tuple(v) if isinstance(v, list) else v for name, v in stored.items()
+        }
+        return cls(**given)
 
     def changed(self, given: Mapping[str, Any]) -> Self:
         """The settings of a resumed run, for which only some may be given anew.
