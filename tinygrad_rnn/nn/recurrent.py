@@ -288,17 +288,18 @@ def _check_lengths(called: str, lengths: Any, xs: Tensor, batch_first: bool) -> 
 
 def _starts(layer: Recurrent, called: str, xs: Tensor, hx: Any, single: bool) -> list[Any]:
     """The carry that each cell starts from, in the order of the cells."""
-    fresh = [_initial(cell, layer, xs) for _, cell in layer._named_cells()]
+    cells = [cell for _, cell in layer._named_cells()]
     if hx is None:
-        return fresh
-    leaves = flatten(hx)[0]
-    expected, structure = flatten(fresh[0])
-    if paths(hx, "hx") != paths(fresh[0], "hx"):
-        raise CarryError(called, f"hx with the parts {paths(fresh[0], 'hx')}", f"{paths(hx, 'hx')}")
-    split = []
-    for leaf, like, name in zip(leaves, expected, paths(hx, "hx"), strict=True):
-        split.append(_per_cell(called, name, as_tensor(leaf), like, len(fresh), single, xs))
-    return [unflatten(structure, list(row)) for row in zip(*split, strict=True)]
+        return [_initial(cell, layer, xs) for cell in cells]
+    fresh, names = _initial(cells[0], layer, xs), paths(hx, "hx")
+    if names != paths(fresh, "hx"):
+        raise CarryError(called, f"hx with the parts {paths(fresh, 'hx')}", str(names))
+    expected, structure = flatten(fresh)
+    split = [
+        _per_cell(called, name, as_tensor(leaf), like, len(cells), single, xs)
+        for leaf, like, name in zip(flatten(hx)[0], expected, names, strict=True)
+    ]
+    return [unflatten(structure, row) for row in zip(*split, strict=True)]
 
 
 def _per_cell(
@@ -315,7 +316,10 @@ def _per_cell(
         )
     if leaf.dtype != like.dtype:
         raise DTypeError(called, f"{name} of dtype {like.dtype.name}", leaf.dtype.name)
-    return [reshape(leaf[k], like.shape) for k in range(count)]
+    if leaf.backend is not like.backend:
+        raise DeviceError(called, f"{name} on {like.device!r}", leaf.device)
+    parts = [leaf[k] for k in range(count)]
+    return [reshape(part, like.shape) for part in parts] if single else parts
 
 
 def _initial(cell: Module, layer: Recurrent, xs: Tensor) -> Any:
@@ -328,4 +332,6 @@ def _initial(cell: Module, layer: Recurrent, xs: Tensor) -> Any:
 
 def _like(leaf: Tensor, xs: Tensor) -> Tensor:
     dtype = xs.dtype if leaf.dtype.kind == "f" else leaf.dtype
+    if leaf.dtype == dtype and leaf.backend is xs.backend:
+        return leaf
     return leaf.to(device=xs.device, dtype=dtype)
