@@ -141,7 +141,8 @@ def _cut(
     read = {a for v in body for a in v.inputs if a not in body}
     read |= {v for v in back if v is not None and v not in body}
     alive = ancestors(ends, lambda v: v in given)
-    used = {a for v in alive if v not in body and v not in given for a in v.inputs} | set(ends)
+    used = {a for v in alive if v not in body and v not in given for a in v.inputs}
+    used |= {v for v in (*of_stacked, *of_constant) if v is not None}
     cots = [g for g in cotangents if g is not None]
     stacked = _in_order(v for v in read if v not in constant and v not in cots)
     carries, carried = _carries(cotangents, back, body)

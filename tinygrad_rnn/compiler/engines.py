@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..errors import MissingDependencyError
 from ..scan import ENGINES, Problem, register_engine
 from .core import Engine
 from .layout import is_view
+from .llvm_engine import compile_loop as compile_with_kernels
+from .llvm_engine import sinks
+from .llvm_kernels import available
 from .numpy_engine import compile_loop
 from .program import Value
 from .run import fallbacks, run_compiled
@@ -23,22 +27,35 @@ def _numpy_sinks(value: Value) -> bool:
 
 
 NUMPY = Engine("numpy", compile_loop, _numpy_sinks, False)
+LLVM = Engine("llvm", compile_with_kernels, sinks, True)
 
 
 def _run_numpy(problem: Problem) -> tuple[Any, Any]:
     return run_compiled(problem, NUMPY)
 
 
+def _run_llvm(problem: Problem) -> tuple[Any, Any]:
+    if not available():
+        raise MissingDependencyError(
+            'engine "llvm"', "the package llvmlite", "none", 'pip install "tinygrad-rnn[jit]"'
+        )
+    return run_compiled(problem, LLVM)
+
+
 def choose(problem: Problem) -> str:
     """What "auto" takes."""
-    return "numpy"
+    return "llvm" if available() else "numpy"
 
 
-register_engine("numpy", _run_numpy, choose)
+register_engine("numpy", _run_numpy)
+register_engine("llvm", _run_llvm, choose)
 
 
 def show_config() -> str:
     """Which engines there are, which one "auto" takes, and why the last calls fell back."""
-    lines = [f"engines: {', '.join(sorted(ENGINES))}", "auto: numpy"]
+    lines = [
+        f"engines: {', '.join(sorted(ENGINES))}",
+        f"auto: {'llvm' if available() else 'numpy'}",
+    ]
     lines += [f"fell back to the loop: {reason}" for reason in fallbacks]
     return "\n".join(lines)

@@ -16,7 +16,7 @@ import numpy as np
 
 from .program import Value
 
-__all__ = ["VIEWS", "Buffer", "Place", "fresh", "is_view", "part_of", "viewed"]
+__all__ = ["Buffer", "Place", "VIEWS", "fresh", "is_view", "part_of", "viewed"]
 
 VIEWS = frozenset(("slice", "permute", "expand", "reshape", "flip", "alias", "detach"))
 

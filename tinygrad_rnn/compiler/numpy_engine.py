@@ -14,7 +14,7 @@ import numpy as np
 from ..backend import quiet
 from .cut import Loop
 from .layout import Place, is_view
-from .plan import Action, NoView, Plan, make_plan
+from .plan import Action, NoView, Plan, act_one_by_one, make_plan
 from .pool import pool
 from .program import Value
 
@@ -80,10 +80,34 @@ def compile_loop(loop: Loop, stacked_carries: bool) -> Runner:
     forced: set[Value] = set()
     while True:
         made = [v for v in loop.body if v in forced or not is_view(v)]
+
+        def act(plan: Plan, made: list[Value] = made) -> None:
+            for value in made:
+                act_one_by_one(plan, value)
+
+        def may_overwrite(after: Value, before: Value, made: list[Value] = made) -> bool:
+            return _may_overwrite(after, before, loop.body, made)
+
         try:
-            return NumpyRunner(make_plan(loop, stacked_carries, made))
-        except NoView as found:
+            return NumpyRunner(make_plan(loop, stacked_carries, made, act, may_overwrite))
+        except NoView as found:  # of that layout, this view has to be made after all
             forced.add(found.value)
+
+
+def _may_overwrite(
+    after: Value, before: Value, body: Sequence[Value], made: Sequence[Value]
+) -> bool:
+    """Whether all that read the carry at the beginning have done so when `after` is made."""
+    views = {before}
+    for value in body:
+        if is_view(value) and value.inputs[0] in views:
+            views.add(value)
+    for other in made[made.index(after) + 1 :]:
+        if any(a in views for a in other.inputs):
+            return False
+    reads = [a for a in after.inputs if a in views]
+    plain = after.op is not None and after.op.form == "elementwise"
+    return not reads or (plain and all(a is before for a in reads))
 
 
 class NumpyRunner:
@@ -99,6 +123,8 @@ class NumpyRunner:
         self.names: dict[Place, str] = {}
         self.each: list[Place] = []
         self.fixed: list[Place] = []
+        self.counters: list[str] = []  # further names that change with the step
+        self.tables: dict[str, Any] = {}  # further names that do not
         self.space: dict[str, Any] = {"copyto": np.copyto}
         self.source = self.write()
         exec(self.source, self.space)
@@ -108,8 +134,8 @@ class NumpyRunner:
     def write(self) -> str:
         """The source of the loop."""
         lines = [self.line(i, action) for i, action in enumerate(self.plan.actions)]
-        each = [self.names[p] for p in self.each]
-        fixed = [self.names[p] for p in self.fixed]
+        each = [*(self.names[p] for p in self.each), *self.counters]
+        fixed = [*(self.names[p] for p in self.fixed), *self.tables]
         body = "".join(f"        {line}\n" for line in lines) or "        pass\n"
         target = "(" + " ".join(f"{name}," for name in each) + ")"
         return (
@@ -155,12 +181,25 @@ class NumpyRunner:
         views = [seen(p, arrays, length, reverse) for p in (*self.each, *plan.exports)]
         each = [v[::-1] if reverse else v for v in views[: len(self.each)]]
         fixed = [self.row(p, arrays) for p in self.fixed]
+        kept = self.further(each, fixed, arrays, length, reverse)
         for place, init in zip(plan.carries, inits, strict=True):
             np.copyto(end_row(place, arrays, length, not reverse), init)
         with quiet():
             self.run(length, each, fixed, arrays, breaks)
+        del kept
         finals = [end_row(p, arrays, length, reverse) for p in plan.carries]
         return finals, views[len(self.each) :]
+
+    def further(
+        self,
+        each: list[Any],
+        fixed: list[Any],
+        arrays: Sequence[Any],
+        length: int,
+        reverse: bool,
+    ) -> Any:
+        """Add what `counters` and `tables` name; the result is kept alive while the loop runs."""
+        return None
 
     def memory(self, length: int, given: Sequence[Any]) -> list[Any]:
         """The array of each buffer: those given first, the rest from the pool."""

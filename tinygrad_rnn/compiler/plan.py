@@ -7,7 +7,7 @@ scratch rows. Nothing is allocated inside the loop.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,7 @@ from .cut import Loop
 from .layout import Buffer, Place, fresh, is_view, part_of, viewed
 from .program import Value
 
-__all__ = ["Action", "NoView", "Plan", "joined_keys", "make_plan"]
+__all__ = ["Action", "NoView", "Plan", "act_one_by_one", "joined_keys", "make_plan"]
 
 
 class NoView(Exception):
@@ -30,13 +30,15 @@ class NoView(Exception):
 class Action:
     """One thing done in a step: `operands` (places, or Python numbers) into `target`.
 
-    kind: "op" (an operation of `values[0]`), "copy", or "kernel" (several values at once).
+    kind: "op" (an operation of `values[0]`), "copy", or "kernel" (`nests`, which make several
+    values at once; then the operands are all places that are read or written).
     """
 
     kind: str
     values: tuple[Value, ...]
     operands: tuple[Any, ...] = ()
     target: Place | None = None
+    nests: tuple[Any, ...] = ()
 
 
 @dataclass
@@ -81,17 +83,26 @@ def joined_keys(value: Value) -> list[Any] | None:
     return keys
 
 
-def make_plan(loop: Loop, stacked_carries: bool, made: Sequence[Value]) -> Plan:
-    """Places for the values in `made`, in order; `stacked_carries` keeps the carry of each step."""
+def make_plan(
+    loop: Loop,
+    stacked_carries: bool,
+    made: Sequence[Value],
+    act: Callable[[Plan], None],
+    may_overwrite: Callable[[Value, Value], bool],
+) -> Plan:
+    """Places for the values in `made`, in order, and the actions that `act` adds.
+
+    `stacked_carries` keeps the carry of each step; else `may_overwrite(after, before)` says whether
+    the next carry can be written where the one before it is.
+    """
     plan = Plan(loop)
     for values, rows in ((loop.constant, "constant"), (loop.stacked, "stack")):
         for value in values:
             plan.places[value] = fresh(plan.buffer(rows, value))
     later = _carry_places(plan, stacked_carries, set(made))
     _export_places(plan, set(made), later)
-    _homes(plan, made)
-    for value in made:
-        _act(plan, value)
+    _homes(plan, made, may_overwrite)
+    act(plan)
     for before, after in loop.carries:
         source, cell = plan.place(after), plan.places[before]
         if cell.buffer.rows == "cell" and source != cell:
@@ -134,57 +145,32 @@ def _export_places(plan: Plan, made: set[Value], later: list[tuple[Value, Place]
             later.append((value, home))
 
 
-def _homes(plan: Plan, made: Sequence[Value]) -> None:
+def _homes(
+    plan: Plan, made: Sequence[Value], may_overwrite: Callable[[Value, Value], bool]
+) -> None:
     """Places for the rest: the cell of its carry, its part of a whole, a scratch row."""
     cells = {a: b for b, a in plan.loop.carries if plan.places[b].buffer.rows == "cell"}
-    order = {value: i for i, value in enumerate(made)}
+    order = set(made)
     for value in reversed(made):
         if value not in plan.places:
             before = cells.get(value)
-            if before is not None and _may_overwrite(value, before, made, order):
+            if before is not None and may_overwrite(value, before):
                 plan.places[value] = plan.places[before]
             else:
                 plan.places[value] = fresh(plan.buffer("scratch", value))
-        keys = joined_keys(value)
-        if keys is not None:
-            for part, key in zip(value.inputs, keys, strict=True):
-                place = part_of(plan.places[value], key)
-                free = part in order and part not in plan.places and place is not None
-                if free and place is not None and place.shape == part.shape:
-                    plan.places[part] = place
+        for part, key in zip(value.inputs, joined_keys(value) or (), strict=False):
+            place = part_of(plan.places[value], key)
+            free = part in order and part not in plan.places and part not in cells
+            if free and place is not None and place.shape == part.shape:
+                plan.places[part] = place
 
 
-def _may_overwrite(
-    value: Value, before: Value, made: Sequence[Value], order: dict[Value, int]
-) -> bool:
-    """Whether all that read the carry at the beginning have done so when `value` is made."""
-    views = {before}
-    for other in made[0].graph.values if made else ():
-        if is_view(other) and other.inputs[0] in views:
-            views.add(other)
-    for other in made:
-        reads = any(a in views for a in other.inputs)
-        if reads and order[other] > order[value]:
-            return False
-        if reads and other is value:
-            if value.op is None or value.op.form != "elementwise":
-                return False
-            if any(
-                a in views and (a is not before or a.shape != value.shape) for a in value.inputs
-            ):
-                return False
-    return True
-
-
-def _act(plan: Plan, value: Value) -> None:
+def act_one_by_one(plan: Plan, value: Value) -> None:
+    """The action (or, for a concatenation, the copies of its parts) that makes one value."""
     target = plan.places[value]
     keys = joined_keys(value)
-    if keys is None:
-        operands = tuple(_operand(plan, a) for a in value.args)
-        plan.actions.append(Action("op", (value,), operands, target))
-        return
-    if not _covers(value, keys):
-        operands = tuple(_operand(plan, a) for a in value.args)
+    if keys is None or not _covers(value, keys):
+        operands = tuple(plan.place(a) if type(a) is Value else a for a in value.args)
         plan.actions.append(Action("op", (value,), operands, target))
         return
     for part, key in zip(value.inputs, keys, strict=True):
@@ -208,10 +194,6 @@ def _disjoint(keys: list[Any]) -> bool:
         return False
     marks = [k if type(k) is int else (k.start or 0) for k in lasts]
     return len(set(marks)) == len(marks)
-
-
-def _operand(plan: Plan, arg: Any) -> Any:
-    return plan.place(arg) if type(arg) is Value else arg
 
 
 def _share_scratch(plan: Plan) -> None:

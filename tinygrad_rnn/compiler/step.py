@@ -8,7 +8,7 @@ from typing import Any
 
 from .program import Graph, Value, ancestors, check, listing
 
-__all__ = ["CARRY", "TIME", "Step", "classes", "rewrite"]
+__all__ = ["CARRY", "Step", "TIME", "classes", "rewrite"]
 
 CARRY, TIME = 1, 2  # what a value depends on
 Rewriter = Callable[[Graph, Value, tuple[Any, ...]], Value]

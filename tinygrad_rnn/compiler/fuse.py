@@ -1,0 +1,289 @@
+"""Fusion: the elementwise operations between two matrix products become one kernel.
+
+A step alternates between kernels (even phases) and calls (odd phases: products and what kernels
+cannot do). Everything fusable is placed in the last phase that its readers allow, so that little
+has to be stored. Within a phase, values that somebody else reads are *made*; the rest exist in
+registers. Those made together over one shape are a `Nest`: a loop over its elements. A row
+reduction is a nest of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from .cut import Loop
+from .index_maps import Map, identity, operand_map, through_view
+from .layout import is_view
+from .plan import joined_keys
+from .program import Value
+
+__all__ = ["FUSABLE", "Fusion", "Nest", "fuse", "is_row_reduction"]
+
+FUSABLE = frozenset((
+    "add", "sub", "mul", "div", "neg", "square", "reciprocal", "sqrt", "rsqrt", "exp", "tanh",
+    "sigmoid", "relu", "abs", "sign", "maximum", "minimum", "where", "clip", "floor", "ceil",
+    "round", "eq", "ne", "lt", "le", "gt", "ge", "logical_and", "logical_or", "logical_not",
+    "isnan", "isinf", "isfinite", "cast", "clone",
+))  # fmt: skip
+REDUCTIONS = frozenset(("sum", "amax", "amin"))
+
+
+@dataclass
+class Nest:
+    """A loop over `shape` that makes `values`; if they are reductions, over their last axes.
+
+    `terms` are (operation, arguments) in order: ("load", (value, map)), ("number", (x, dtype)), or
+    the operation of a value with the numbers of its terms. `results` says which term is which.
+    """
+
+    shape: tuple[int, ...]
+    reduces: bool
+    values: list[Value] = field(default_factory=list)
+    terms: list[tuple[Any, ...]] = field(default_factory=list)
+    results: dict[Value, int] = field(default_factory=dict)
+    copies: list[tuple[Value, Value, Any]] = field(default_factory=list)  # (part, whole, key)
+    memo: dict[tuple[Value, Map], int] = field(default_factory=dict)
+
+    def loads(self) -> list[tuple[Value, Map]]:
+        """What is read, and where."""
+        return [term[1] for term in self.terms if term[0] == "load"]
+
+
+@dataclass
+class Fusion:
+    """For each phase its nests, or its calls; and all values that are given a place, in order."""
+
+    phases: list[list[Any]]
+    made: list[Value]
+
+
+class _Fuser:
+    """Works out phases, what is made, and the nests."""
+
+    def __init__(self, loop: Loop, forced: Iterable[Value]) -> None:
+        self.loop = loop
+        self.body = loop.body
+        self.inside = set(loop.body)
+        self.forced = set(forced)
+        self.kind = {v: self.kind_of(v) for v in self.body}
+        self.ends = {after for _, after in loop.carries} | set(loop.exports)
+        self.users: dict[Value, list[Value]] = {}
+        for value in self.body:
+            for arg in dict.fromkeys(value.inputs):
+                self.users.setdefault(arg, []).append(value)
+        self.phase = self.phases()
+        self.made = self.materialised()
+
+    def kind_of(self, value: Value) -> str:
+        """What becomes of a value: "view", "join", "fused", "reduce" or "call"."""
+        if is_view(value):
+            return "call" if value in self.forced else "view"
+        known = all(a.dtype.kind in "fb" and a.dtype.itemsize in (1, 4, 8) for a in value.inputs)
+        if not known or value.dtype.kind not in "fb" or value.dtype.itemsize == 2:
+            return "call"
+        if value.name in FUSABLE:
+            return "fused"
+        if joined_keys(value) is not None:
+            return "join" if _is_plain_join(value) else "call"
+        return "reduce" if is_row_reduction(value) else "call"
+
+    # ---------------------------------------------------------------------------- phases
+    def phases(self) -> dict[Value, int]:
+        """As late as the readers allow; the first pass finds the earliest."""
+        early: dict[Value, int] = {}
+        for value in self.body:
+            phase = max((early.get(a, 0) for a in value.inputs), default=0)
+            odd = self.kind[value] == "call"
+            early[value] = phase if self.kind[value] == "view" else phase + (phase % 2 != odd)
+        last = max((p for v, p in early.items() if self.kind[v] not in ("call", "view")), default=0)
+        late = dict(early)
+        for value in reversed(self.body):
+            if self.kind[value] == "call":
+                continue
+            limits = [last] if value in self.ends else []
+            limits += [late[u] - (self.kind[u] == "call") for u in self.users.get(value, [])]
+            if self.kind[value] == "view":
+                late[value] = max(early[value], min(limits, default=last))
+            else:
+                late[value] = max(early[value], min(limits, default=last) // 2 * 2)
+        return late
+
+    # ------------------------------------------------------------------ what gets a place
+    def materialised(self) -> set[Value]:
+        """The values that are stored: read by a call, in another phase, or after the step."""
+        made = {v for v in self.body if self.kind[v] in ("call", "reduce", "join")}
+        made |= {self.source(v) for v in self.ends} & self.inside
+        for value in self.body:
+            for arg in value.inputs:
+                source = self.source(arg)
+                apart = self.kind[value] in ("call", "join") or (
+                    source in self.inside and self.phase[source] != self.phase[value]
+                )
+                if self.kind[value] != "view" and apart:
+                    made.add(source)
+            opaque = self.kind[value] == "view" and not self.inlines(value)
+            if opaque:
+                made.add(self.source(value.inputs[0]))
+        return {v for v in made if v in self.inside and self.kind[v] != "view"}
+
+    def source(self, value: Value) -> Value:
+        """What a view looks at."""
+        while value in self.inside and self.kind[value] == "view":
+            value = value.inputs[0]
+        return value
+
+    def inlines(self, value: Value) -> bool:
+        """Whether a view is only another way to count indices."""
+        return through_view(value, identity(value.shape)) is not None
+
+    # -------------------------------------------------------------------------- nests
+    def run(self) -> Fusion:
+        """All phases."""
+        count = max((self.phase[v] for v in self.made), default=-1) + 1
+        phases: list[list[Any]] = []
+        for phase in range(count):
+            values = [v for v in self.body if v in self.made and self.phase[v] == phase]
+            calls = [v for v in values if self.kind[v] == "call"]
+            phases.append(calls if phase % 2 else self.nests(values))
+        return Fusion(phases, [v for v in self.body if v in self.made])
+
+    def nests(self, values: list[Value]) -> list[Nest]:
+        """The loops that make the values of one phase."""
+        nests: list[Nest] = []
+        at: dict[Value, int] = {}
+        for value in values:
+            if self.kind[value] == "join":
+                self.join(value, nests, at)
+                continue
+            reduces = self.kind[value] == "reduce"
+            shape = value.inputs[0].shape if reduces else value.shape
+            first = self.earliest(value, shape, at)
+            number = self.find(nests, shape, reduces, value, first)
+            nest = nests[number]
+            nest.values.append(value)
+            at[value] = number
+            root = value.inputs[0] if reduces else value
+            nest.results[value] = self.term(nest, root, identity(shape), at, number)
+        return nests
+
+    def find(
+        self, nests: list[Nest], shape: tuple[int, ...], reduces: bool, value: Value, first: int
+    ) -> int:
+        """The number of a nest of this shape from `first` on, made if there is none."""
+        for number in range(first, len(nests)):
+            nest = nests[number]
+            alike = nest.shape == shape and nest.reduces == reduces
+            if alike and (not reduces or nest.values[0].params["dims"] == value.params["dims"]):
+                return number
+        nests.append(Nest(shape, reduces))
+        return len(nests) - 1
+
+    def earliest(self, value: Value, shape: tuple[int, ...], at: dict[Value, int]) -> int:
+        """The first nest in which everything that `value` reads is there."""
+        first = 0
+        reduces = self.kind[value] == "reduce"
+        stack = [(value.inputs[0] if reduces else value, identity(shape))]
+        seen = set()
+        while stack:
+            item, index = stack.pop()
+            if (item, index) in seen:
+                continue
+            seen.add((item, index))
+            if item in at:
+                together = index == identity(shape) and self.kind[item] == "fused"
+                first = max(first, at[item] + (0 if together and not reduces else 1))
+            elif item in self.inside and not (item in self.made and item is not value):
+                stack += self.reads(item, index)
+        return first
+
+    def reads(self, value: Value, index: Map) -> list[tuple[Value, Map]]:
+        """The arguments of a value that is computed where it is needed, and at which index."""
+        if self.kind[value] == "view":
+            inner = through_view(value, index)
+            return [] if inner is None else [(value.inputs[0], inner)]
+        return [(a, operand_map(a, value, index)) for a in value.inputs]
+
+    def join(self, value: Value, nests: list[Nest], at: dict[Value, int]) -> None:
+        """A concatenation: its parts are in place already, or copied there."""
+        keys = joined_keys(value)
+        assert keys is not None
+        done = 0
+        for part, key in zip(value.inputs, keys, strict=True):
+            first = max(self.earliest_of(part, at), 0)
+            number = self.find(nests, part.shape, False, value, first)
+            nest = nests[number]
+            nest.copies.append((part, value, key))
+            self.term(nest, part, identity(part.shape), at, number)
+            done = max(done, number)
+        at[value] = done
+
+    def earliest_of(self, part: Value, at: dict[Value, int]) -> int:
+        """As `earliest`, for a part that is read as it is."""
+        source = self.source(part)
+        if source in at:
+            plain = source is part and self.kind[part] == "fused"
+            return at[source] + (0 if plain else 1)
+        return 0
+
+    def term(self, nest: Nest, value: Value, index: Map, at: dict[Value, int], number: int) -> int:
+        """The number of the term for `value` at `index`, added if it is new."""
+        memo = nest.memo
+        if (value, index) not in memo:
+            memo[value, index] = self.new_term(nest, value, index, at, number)
+        found: int = memo[value, index]
+        return found
+
+    def new_term(
+        self, nest: Nest, value: Value, index: Map, at: dict[Value, int], number: int
+    ) -> int:
+        kind = self.kind.get(value, "input")
+        if kind == "view":
+            inner = through_view(value, index)
+            if inner is not None:
+                return self.term(nest, value.inputs[0], inner, at, number)
+        here = value not in self.made or (at.get(value) == number and index == identity(nest.shape))
+        if kind != "fused" or not here:
+            nest.terms.append(("load", (value, index)))
+            return len(nest.terms) - 1
+        args = []
+        dtype = next((a.dtype for a in value.inputs if a.dtype.kind == "f"), value.dtype)
+        for arg in value.args:
+            if type(arg) is Value:
+                args.append(self.term(nest, arg, operand_map(arg, value, index), at, number))
+            else:
+                nest.terms.append(("number", (float(arg), dtype)))
+                args.append(len(nest.terms) - 1)
+        nest.terms.append((value.name, tuple(args), value))
+        return len(nest.terms) - 1
+
+
+def _is_plain_join(value: Value) -> bool:
+    """Parts side by side that are all there is."""
+    keys = joined_keys(value)
+    assert keys is not None
+    for key in keys:
+        items = key if type(key) is tuple else (key,)
+        if not all(type(k) is slice and k.step in (None, 1) for k in items):
+            return False
+    spans = sorted(
+        (str(key[:-1]), key[-1].start or 0) if type(key) is tuple else ("", key.start or 0)
+        for key in keys
+    )
+    full = sum(part.size for part in value.inputs) == value.size
+    return full and len(set(spans)) == len(spans) and len({s for s, _ in spans}) == 1
+
+
+def is_row_reduction(value: Value) -> bool:
+    """Whether a value is a reduction over its last axes, which a kernel can do."""
+    if value.name not in REDUCTIONS or value.dtype.kind != "f":
+        return False
+    rank = len(value.inputs[0].shape)
+    dims = value.params["dims"]
+    return bool(dims) and dims == tuple(range(rank - len(dims), rank))
+
+
+def fuse(loop: Loop, forced: Iterable[Value] = ()) -> Fusion:
+    """The kernels and calls of a step; views in `forced` are made by calls."""
+    return _Fuser(loop, forced).run()

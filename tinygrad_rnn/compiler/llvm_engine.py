@@ -1,0 +1,148 @@
+"""The engine with generated kernels: products by NumPy, everything between them fused.
+
+The same generated Python loop as the numpy engine's, but that the lines between two matrix products
+are one call of a kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .cut import Loop
+from .fuse import FUSABLE, Fusion, Nest, fuse, is_row_reduction
+from .index_maps import identity
+from .layout import is_view
+from .llvm_kernels import build, compiled
+from .lowering import Block, lowered, places_of
+from .numpy_engine import NumpyRunner
+from .plan import Action, NoView, Plan, act_one_by_one, make_plan
+from .program import Value
+
+__all__ = ["KernelRunner", "compile_loop", "sinks"]
+
+
+def sinks(value: Value) -> bool:
+    """Whether an operation costs nothing in a kernel."""
+    if is_view(value):
+        return True
+    floats = all(a.dtype.kind in "fb" for a in (*value.inputs, value))
+    return floats and (value.name in FUSABLE or is_row_reduction(value))
+
+
+def compile_loop(loop: Loop, stacked_carries: bool) -> KernelRunner:
+    """A function that runs the loop; see `NumpyRunner`."""
+    loop = _with_copies(loop)
+    forced: set[Value] = set()
+    while True:
+        fusion = fuse(loop, forced)
+
+        def act(plan: Plan, fusion: Fusion = fusion) -> None:
+            _act(plan, fusion)
+
+        def may_overwrite(after: Value, before: Value, fusion: Fusion = fusion) -> bool:
+            return _may_overwrite(after, before, fusion, loop.body)
+
+        try:
+            return KernelRunner(make_plan(loop, stacked_carries, fusion.made, act, may_overwrite))
+        except NoView as found:
+            forced.add(found.value)
+
+
+def _with_copies(loop: Loop) -> Loop:
+    """The loop with a copy, made by a kernel, of every view that leaves it."""
+    body = list(loop.body)
+
+    def copied(value: Value) -> Value:
+        if value not in loop.body or not is_view(value):
+            return value
+        body.append(value.graph.copied(value))
+        return body[-1]
+
+    carries = [(before, copied(after)) for before, after in loop.carries]
+    exports = [copied(value) for value in loop.exports]
+    return Loop(carries, loop.stacked, loop.constant, body, exports)
+
+
+def _act(plan: Plan, fusion: Fusion) -> None:
+    for number, phase in enumerate(fusion.phases):
+        if number % 2:
+            for value in phase:
+                act_one_by_one(plan, value)
+        elif phase:
+            places = dict.fromkeys(p for nest in phase for p in places_of(nest, plan))
+            values = tuple(v for nest in phase for v in nest.values)
+            plan.actions.append(Action("kernel", values, tuple(places), None, tuple(phase)))
+
+
+def _may_overwrite(after: Value, before: Value, fusion: Fusion, body: Sequence[Value]) -> bool:
+    """Whether what reads the carry at the beginning has done so, or does so at the same point."""
+    views = {before}
+    for value in body:
+        if is_view(value) and value.inputs[0] in views:
+            views.add(value)
+    made = False
+    for item in (item for phase in fusion.phases for item in phase):
+        if type(item) is Nest:
+            here = after in item.values
+            for value, index in item.loads():
+                if value in views and (made or here):
+                    plain = value is before and index == identity(item.shape)
+                    if made or not plain or before.shape != item.shape:
+                        return False
+        else:
+            here = item is after
+            if (made or here) and any(a in views for a in item.inputs):
+                return False
+        made = made or here
+    return made
+
+
+class KernelRunner(NumpyRunner):
+    """A planned loop whose kernels are called as k(t, table)."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.kernels: list[str] = []
+        self.blocks: list[list[Block]] = []
+        super().__init__(plan)
+
+    def line(self, number: int, action: Action) -> str:
+        """One action as a line of Python."""
+        if action.kind != "kernel":
+            return super().line(number, action)
+        blocks, entries = lowered(list(action.nests), self.plan)
+        text = build(blocks, len(entries))
+        self.blocks.append(blocks)
+        self.kernels.append(text)
+        name, table = f"kernel_{number}", f"table_{number}"
+        self.space[name] = compiled(text)
+        self.tables[table] = entries
+        self.counters = ["t"]
+        return f"{name}(t, {table})"
+
+    def further(
+        self,
+        each: list[Any],
+        fixed: list[Any],
+        arrays: Sequence[Any],
+        length: int,
+        reverse: bool,
+    ) -> Any:
+        """The numbers of the steps, and for each kernel the address of its table."""
+        if self.counters:
+            each.append(range(length)[:: -1 if reverse else 1])
+        tables = []
+        for entries in self.tables.values():
+            addresses = [_address(self.plan, n, ahead, arrays, reverse) for n, ahead in entries]
+            tables.append(np.array(addresses, np.int64))
+            fixed.append(tables[-1].__array_interface__["data"][0])
+        return tables
+
+
+def _address(plan: Plan, number: int, ahead: bool, arrays: Sequence[Any], reverse: bool) -> int:
+    buffer = plan.buffers[number]
+    shift = buffer.bytes if buffer.rows == "carry" and ahead != reverse else 0
+    address: int = arrays[number].__array_interface__["data"][0]
+    return address + shift
