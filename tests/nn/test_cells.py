@@ -10,6 +10,7 @@ from module_checks import check_module
 
 import tinygrad_rnn as tg
 from tinygrad_rnn import nn
+from tinygrad_rnn.errors import ShapeError
 
 B, I, H = 2, 3, 4  # noqa: E741
 
@@ -46,6 +47,17 @@ def test_protocol(make: Any) -> None:
     assert [c.shape for c in before[0]] == [c.shape for c in after[0]]
     bound = 1 / np.sqrt(H)
     assert all(float(p.abs().max()) <= bound for p in cell.parameters())
+
+
+def test_arguments_in_pytorchs_order_are_noticed() -> None:
+    x, h = tg.zeros(B, I), tg.zeros(B, H)
+    for cell, state, got in (
+        (nn.GRUCell(I, H), h, r"\(2, 4\)"),
+        (nn.LSTMCell(I, H), (h, h), "a tuple"),
+        (nn.RNNCell(I, H), None, "a NoneType"),
+    ):
+        with pytest.raises(ShapeError, match=rf"x of shape \(B, 3\) expected, got {got}\nhint"):
+            cell(x, state)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 from module_checks import check_module
 
 import tinygrad_rnn as tg
+import tinygrad_rnn.compiler  # its engines join those of scan
 from tinygrad_rnn import nn
 from tinygrad_rnn.errors import ArgumentError, CarryError, DTypeError, ShapeError
 
@@ -158,6 +159,24 @@ def test_truncation_cuts_the_gradient_and_nothing_else() -> None:
     assert xs.grad is not None
     assert not xs.grad.numpy()[:4].any()
     assert xs.grad.numpy()[4].all()
+
+
+@pytest.mark.parametrize("engine", ["numpy", "llvm"])
+@pytest.mark.parametrize("layer", [*LAYERS, "leaky", "nested"])
+def test_compiled_layers_are_the_same_layers(layer: Any, engine: str) -> None:
+    if engine == "llvm":
+        pytest.importorskip("llvmlite")
+    options = {"num_layers": 2, "bidirectional": True, "dtype": tg.float64}
+    own = {"leaky": Leaky, "nested": Nested}
+    rnn = nn.Recurrent(own[layer], I, H, **options) if layer in own else layer(I, H, **options)
+    xs, found = inputs().requires_grad_(), {}
+    for name in ("loop", engine):
+        output, final, states = rnn(xs, lengths=[4, 5, 1], return_all_states=True, engine=name)
+        leaves = tg.tree.flatten((output, final, states))[0]
+        total = sum((leaf * leaf).sum() for leaf in leaves)
+        found[name] = leaves + tg.gradients(total, [xs, *rnn.parameters()])
+    for a, b in zip(found["loop"], found[engine], strict=True):
+        same(a, b, 1e-10)
 
 
 def test_engine_names_reach_scan() -> None:

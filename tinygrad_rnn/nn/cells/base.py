@@ -9,6 +9,7 @@ import math
 from typing import Any, ClassVar
 
 from ...create import zeros
+from ...errors import ShapeError
 from .. import init
 from ..layers import check_sizes, new_parameter
 from ..module import Module
@@ -58,6 +59,17 @@ class GatedCell(Cell):
         self.bias_ih = new_parameter(rows) if bias else None
         self.bias_hh = new_parameter(rows) if bias else None
         self.reset_parameters()
+
+    def __call__(self, carry: Any, x: Any) -> Any:
+        """One step, after a look whether the two came in PyTorch's order."""
+        if tuple(getattr(x, "shape", ()))[-1:] != (self.input_size,):
+            raise ShapeError(
+                f"{type(self).__name__}(carry, x)",
+                f"x of shape (B, {self.input_size})",
+                str(tuple(x.shape)) if hasattr(x, "shape") else f"a {type(x).__name__}",
+                "the carry comes first: cell(carry, x) -> (carry, y)",
+            )
+        return self.forward(carry, x)
 
     def initial_state(self, batch: int) -> Any:
         """h = 0, of the dtype and on the device of the weights."""
