@@ -13,7 +13,8 @@ from typing import Any
 
 from .autodiff import item, pull
 from .create import get_rng_state, set_rng_state
-from .graph import INTERPRETERS, Node, Primitive, enable_grad, grad_mode
+from .errors import InPlaceError
+from .graph import INTERPRETERS, Node, Primitive, enable_grad, grad_mode, touched_since
 from .tensor import Tensor
 from .tree import flatten, unflatten
 
@@ -35,9 +36,10 @@ def checkpoint(function: Callable[..., Any], *args: Any) -> Any:
     state = get_rng_state()
     begin = Node(_begin, (), (), None, ()).index
     leaves, structure = flatten(function(*args))
-    roots = [leaf.node for leaf in leaves if isinstance(leaf, Tensor) and leaf.node is not None]
-    outside = _reached_before(roots, begin)
-    if not outside or any(type(leaf.array) in INTERPRETERS for leaf in leaves):
+    places = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor)]
+    tensors = [leaves[i] for i in places]
+    outside = _reached_before([t.node for t in tensors if t.node is not None], begin)
+    if not outside or any(type(t.array) in INTERPRETERS for t in tensors):
         return unflatten(structure, leaves)
 
     def again() -> list[Any]:
@@ -45,15 +47,18 @@ def checkpoint(function: Callable[..., Any], *args: Any) -> Any:
         set_rng_state(state)
         try:
             with enable_grad():
-                return flatten(function(*args))[0]
+                fresh = flatten(function(*args))[0]
+            return [fresh[i] for i in places]
         finally:
             set_rng_state(now)
 
-    params = {"again": again, "count": len(leaves)}
+    params = {"again": again, "count": len(tensors), "arguments": payloads}
     core = Node(_checkpoint, tuple(outside), (), params, ())
-    differentiable = [leaf.node is not None for leaf in leaves]
-    arrays = [leaf.array for leaf in leaves]
-    return unflatten(structure, outputs_of(core, arrays, differentiable))
+    differentiable = [t.node is not None for t in tensors]
+    made = outputs_of(core, [t.array for t in tensors], differentiable)
+    for i, t in zip(places, made, strict=True):
+        leaves[i] = t
+    return unflatten(structure, leaves)
 
 
 def outputs_of(core: Node, arrays: Sequence[Any], differentiable: Sequence[bool]) -> list[Tensor]:
@@ -85,6 +90,11 @@ def _reached_before(roots: Sequence[Node], begin: int) -> list[Node]:
 
 def _pull_again(g: Sequence[Any], saved: Any, node: Node) -> list[Any]:
     assert node.params is not None
+    if any(touched_since(array, node.index) for array in node.params["arguments"]):
+        raise InPlaceError(
+            "backward of checkpoint", "its arguments as they were", "one changed in place since",
+            "change a copy: x = x.clone()",
+        )  # fmt: skip
     outputs = node.params["again"]()
     create = any(type(c) is Tensor for c in g)
     roots = [(y.node, c) for y, c in zip(outputs, g, strict=True) if c is not None]

@@ -104,8 +104,12 @@ def _check(
     step: Step, init: Any, xs: Any, lengths: Any, reverse: bool, truncate: Any, every: Any
 ) -> Problem:
     for name, value in (("truncate", truncate), ("checkpoint_every", every)):
-        if value is not None and (not isinstance(value, int) or value < 1):
+        if value is not None and (type(value) is not int or value < 1):
             raise ArgumentError("scan", f"{name} >= 1 or None", repr(value))
+    if not callable(step):
+        raise DTypeError("scan", "a step(carry, x) to call", type(step).__name__)
+    if isinstance(xs, bool):
+        raise DTypeError("scan", "inputs or a number of steps", repr(xs))
     init, xs = tree_map(as_tensor, init), xs if isinstance(xs, int) else tree_map(as_tensor, xs)
     length = _length(xs)
     if isinstance(xs, int):
@@ -248,6 +252,10 @@ def _stacked(ys: list[Any]) -> Any:
     columns = [flatten(y)[0] for y in ys]
     if any(flatten(y)[1] != structure for y in ys):
         raise CarryError("scan", "outputs of one structure", "a step that changes it")
+    for column, name in zip(zip(*columns, strict=True), paths(ys[0], "outputs"), strict=True):
+        other = [y for y in column if y.shape != column[0].shape]
+        if other:
+            raise ShapeError("scan", f"{name} of one shape, {column[0].shape}", other[0].shape)
     return unflatten(structure, [stack([c[i] for c in columns]) for i in range(len(first))])
 
 
