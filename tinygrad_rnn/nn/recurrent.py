@@ -296,21 +296,22 @@ def _starts(layer: Recurrent, called: str, xs: Tensor, hx: Any, single: bool) ->
         raise CarryError(called, f"hx with the parts {paths(fresh, 'hx')}", str(names))
     expected, structure = flatten(fresh)
     split = [
-        _per_cell(called, name, as_tensor(leaf), like, len(cells), single, xs)
+        _per_cell(layer, called, name, as_tensor(leaf), like, single, xs)
         for leaf, like, name in zip(flatten(hx)[0], expected, names, strict=True)
     ]
     return [unflatten(structure, row) for row in zip(*split, strict=True)]
 
 
 def _per_cell(
-    called: str, name: str, leaf: Tensor, like: Tensor, count: int, single: bool, xs: Tensor
+    layer: Recurrent, called: str, name: str, leaf: Tensor, like: Tensor, single: bool, xs: Tensor
 ) -> list[Any]:
     """One leaf of hx, checked and cut into the part of each cell."""
+    count = layer.num_layers * layer.directions
     shape = (count, *(like.shape[1:] if single and like.ndim else like.shape))
     if leaf.shape != shape:
         wanted = f"{name} of shape {shape}, (layers·directions, B, …)"
         swapped = leaf.ndim > 1 and leaf.shape[1] == xs.shape[0] != xs.shape[1]
-        hint = "is xs batch-first? set batch_first=True" if swapped else None
+        hint = f"was batch_first={not layer.batch_first} meant?" if swapped else None
         raise ShapeError(
             called, wanted.replace(", B", "") if single else wanted, str(leaf.shape), hint
         )
