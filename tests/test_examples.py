@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 LONGEST = 100
-NEEDS = {"time_series": "matplotlib"}
+NEEDS = {"optimisers": "matplotlib", "time_series": "matplotlib"}
 
 # What must be on the screen: the numbers of the lecture, and the baselines beside each network.
 SAYS = {
@@ -20,6 +20,7 @@ SAYS = {
     "char_lm": ["5-gram", "LSTM", "bits per character"],
     "classify": ["guessing", "statistics", "GRU"],
     "custom_cell": ["differ from a loop over the cell by", "minimal gated unit", "always ½"],
+    "optimisers": ["SGD, momentum", "Newton", "runs/optimisers.png"],
     "time_series": ["persistence", "AR(", "GRU", "runs/time_series.png"],
 }
 
