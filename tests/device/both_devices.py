@@ -1,16 +1,51 @@
-"""The same computation on the host and on the fake device, compared, with the crossings counted."""
+"""The same computation on the host and on a device, compared, with the crossings counted.
+
+The device is the fake one, or CuPy's where TINYGRAD_RNN_TEST_DEVICE is "cuda". There nothing counts
+what crosses, and functions and sums are rounded in other ways than NumPy's.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import fake_device
 import numpy as np
-from fake_device import FakeArray, traffic
 
 import tinygrad_rnn as tg
+from tinygrad_rnn.backend import backend_of, get_backend
 from tinygrad_rnn.tree import flatten
+
+TARGET = "cuda" if os.environ.get("TINYGRAD_RNN_TEST_DEVICE") == "cuda" else "fake"
+FAKE = TARGET == "fake"
+LEAST = 1e-14 if FAKE else 1e-11  # differences of rounding between two libraries
+
+
+class Crossings:
+    """How often something crossed between host and device; at most, where it was counted."""
+
+    def __init__(self) -> None:
+        self.counted: dict[str, int] = {}
+
+    def are(self, **expected: int) -> None:
+        """These crossings, and no others, took place."""
+        assert not FAKE or self.counted == expected
+
+    def are_at_most(self, **limits: int) -> None:
+        """Copies to the host and questions to the device took place no more often than this."""
+        for kind in ("to_host", "syncs"):
+            assert not FAKE or self.counted.get(kind, 0) <= limits.get(kind, 0), self.counted
+
+
+@contextmanager
+def traffic() -> Iterator[Crossings]:
+    """Inside, the crossings are counted; the yielded object knows them afterwards."""
+    crossed = Crossings()
+    with fake_device.traffic() as counter:
+        yield crossed
+    crossed.counted = dict(counter)
 
 
 def on_host(value: Any) -> Any:
@@ -32,17 +67,18 @@ def assert_same(found: Any, wanted: Any, rtol: float = 1e-13) -> None:
     assert flatten(found)[1] == flatten(wanted)[1]
     for a, b in zip(ours, theirs, strict=True):
         assert isinstance(a, tg.Tensor) and isinstance(b, tg.Tensor)
-        assert a.device == "fake" and type(a.array) is FakeArray
+        assert a.device == TARGET and backend_of(a.array) is get_backend(TARGET)
         assert a.dtype == b.dtype and a.shape == b.shape and a.requires_grad == b.requires_grad
-        np.testing.assert_allclose(on_host(a), on_host(b), rtol=rtol, atol=1e-14)
+        rounding = max(rtol, LEAST)
+        np.testing.assert_allclose(on_host(a), on_host(b), rtol=rounding, atol=LEAST)
 
 
-def run_on_both(function: Callable[[str], Any], rtol: float = 1e-13) -> Counter[str]:
-    """`function(device)` on both devices gives the same; what crossed on the fake one."""
+def run_on_both(function: Callable[[str], Any], rtol: float = 1e-13) -> Crossings:
+    """`function(device)` on both devices gives the same; what crossed on the device."""
     tg.manual_seed(1)
     wanted = function("cpu")
     tg.manual_seed(1)
     with traffic() as crossed:
-        found = function("fake")
+        found = function(TARGET)
     assert_same(found, wanted, rtol)
     return crossed

@@ -1,4 +1,4 @@
-"""Layers, losses, optimisers, checkpoints and training on the fake device, as on the host."""
+"""Layers, losses, optimisers, checkpoints and training on a device, as on the host."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from both_devices import on_host, run_on_both
-from fake_device import FakeArray, traffic
+from both_devices import FAKE, TARGET, on_host, run_on_both, traffic
 
 import tinygrad_rnn as tg
 from tinygrad_rnn import nn, optim
@@ -68,8 +67,8 @@ def test_layer(name: str) -> None:
     def run(device: str) -> Any:
         return with_gradients(make(), xs, device)
 
-    crossed = run_on_both(run, rtol=2e-5)
-    assert not crossed["to_host"]
+    asked = {"embedding": 3, "activations": 2}.get(name, 0)  # words in range? softmax of finite?
+    run_on_both(run, rtol=2e-5).are_at_most(syncs=asked)
 
 
 @pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU"])
@@ -79,14 +78,14 @@ def test_padded_sequences(name: str, bidirectional: bool) -> None:
         layer = getattr(nn, name)(N, H, bidirectional=bidirectional)
         return with_gradients(layer, XS, device, lengths=[2, 4, 1], return_all_states=True)
 
-    assert not run_on_both(run, rtol=2e-5)["to_host"]
+    run_on_both(run, rtol=2e-5).are_at_most(syncs=1)
 
 
 def test_recurrence_alone_neither_copies_nor_waits() -> None:
     """Only the parameters and the random numbers come over; nothing is asked of the device."""
-    layer = nn.LSTM(N, H, 2).to("fake")
-    x = tg.tensor(XS, device="fake")
-    hx = (tg.zeros(2, B, H, device="fake"), tg.zeros(2, B, H, device="fake"))
+    layer = nn.LSTM(N, H, 2).to(TARGET)
+    x = tg.tensor(XS, device=TARGET)
+    hx = (tg.zeros(2, B, H, device=TARGET), tg.zeros(2, B, H, device=TARGET))
     optimizer = optim.Adam(layer.parameters())
     with traffic() as crossed:
         for _ in range(2):
@@ -94,7 +93,7 @@ def test_recurrence_alone_neither_copies_nor_waits() -> None:
             optimizer.zero_grad()
             (y * y).sum().backward()
             optimizer.step()
-    assert not crossed
+    crossed.are()
 
 
 def test_second_order_through_an_lstm() -> None:
@@ -110,12 +109,12 @@ def test_second_order_through_an_lstm() -> None:
         at = [p.detach() for p in layer.parameters()]
         return tg.hvp(loss, at, [tg.ones_like(p) for p in at])
 
-    assert not run_on_both(run, rtol=1e-10)["to_host"]
+    run_on_both(run, rtol=1e-10).are_at_most(syncs=1)
 
 
 # -------------------------------------------------------------------------------------- losses
 LOGITS = RNG.normal(size=(6, 4))
-TARGET = np.array([0, 3, 1, 2, -100, 3])
+CLASSES = np.array([0, 3, 1, 2, -100, 3])
 SOFT = np.exp(LOGITS[::-1]) / np.exp(LOGITS[::-1]).sum(1, keepdims=True)
 OTHER = RNG.normal(size=(6, 4))
 WEIGHT = np.array([1.0, 2.0, 0.5, 1.0])
@@ -140,14 +139,13 @@ INFINITE = np.where(LOGITS > 1, np.inf, np.where(LOGITS < -1, -np.inf, LOGITS))
 def test_loss(name: str, logits: Any) -> None:
     def run(device: str) -> Any:
         x = tg.tensor(logits, device=device, dtype=tg.float64).requires_grad_()
-        rest = [tg.tensor(a, device=device) for a in (TARGET, SOFT, OTHER, WEIGHT)]
+        rest = [tg.tensor(a, device=device) for a in (CLASSES, SOFT, OTHER, WEIGHT)]
         rest = [a.double() if a.dtype.kind == "f" else a for a in rest]
         loss = LOSSES[name](x, *rest)
         loss.sum().backward()
         return [loss, x.grad]
 
-    crossed = run_on_both(run)
-    assert not crossed["to_host"] and crossed["syncs"] <= 8
+    run_on_both(run).are_at_most(syncs=8)
 
 
 def test_infinite_logits() -> None:
@@ -155,7 +153,7 @@ def test_infinite_logits() -> None:
         x = tg.tensor(INFINITE, device=device)
         return [tg.functional.softmax(x), tg.functional.log_softmax(x), tg.logsumexp(x, 1)]
 
-    assert not run_on_both(run, rtol=2e-6)["to_host"]
+    run_on_both(run, rtol=2e-6).are_at_most(syncs=2)  # is everything finite?
 
 
 # ---------------------------------------------------------------------------------- optimisers
@@ -183,9 +181,7 @@ def test_optimiser(name: str) -> None:
         state = optimizer.state_dict()["state"]
         return [list(layer.parameters()), [list(entry.values())[1:] for entry in state.values()]]
 
-    crossed = run_on_both(run, rtol=1e-4)
-    assert not crossed["to_host"]
-    assert crossed["syncs"] == (3 if name == "checked" else 0)
+    run_on_both(run, rtol=1e-4).are_at_most(syncs=3 if name == "checked" else 0)
 
 
 @pytest.mark.parametrize("p", [1.0, 2.0, 3.0, math.inf])
@@ -201,15 +197,14 @@ def test_clipping(p: float, size: float) -> None:
         again = nn.utils.clip_grad_norm_(xs, 0.001, p)
         return [norm, clipped, [x.grad for x in xs], tg.as_tensor(again, device=device)]
 
-    crossed = run_on_both(run, rtol=1e-5)
-    assert crossed["to_host"] <= 4 and crossed["syncs"] <= 6  # norms, to be compared
+    run_on_both(run, rtol=1e-5).are_at_most(to_host=4, syncs=6)  # norms, to be compared
 
 
 def test_parameters_of_one_model_stay_on_one_device() -> None:
     layer = nn.Linear(N, H)
     optimizer = optim.Adam(layer.parameters())
-    layer.to("fake")
-    (layer(tg.ones(2, N, device="fake")) ** 2).sum().backward()
+    layer.to(TARGET)
+    (layer(tg.ones(2, N, device=TARGET)) ** 2).sum().backward()
     before = on_host(layer.weight).copy()
     with pytest.raises((DeviceError, DTypeError)):
         optimizer.step()
@@ -221,7 +216,7 @@ def test_initialisers_draw_the_same_numbers(fill: str) -> None:
     def run(device: str) -> Any:
         return getattr(nn.init, fill)(tg.zeros(4, 4, device=device))
 
-    assert not run_on_both(run)["to_host"]
+    run_on_both(run).are_at_most(syncs=1)
 
 
 # ------------------------------------------------------------------------------ moving a model
@@ -230,8 +225,8 @@ def test_a_model_moves_with_its_gradients_and_back() -> None:
     (model(tg.tensor(XS))[0] ** 2).sum().backward()
     before = {name: (on_host(p).copy(), on_host(p.grad)) for name, p in model.named_parameters()}
     parameters = list(model.parameters())
-    model.to("fake")
-    assert all(type(p.array) is type(p.grad.array) is FakeArray for p in model.parameters())
+    model.to(TARGET)
+    assert all(p.device == p.grad.device == TARGET for p in model.parameters())
     assert [id(p) for p in model.parameters()] == [id(p) for p in parameters]
     model.cpu()
     for name, p in model.named_parameters():
@@ -240,10 +235,10 @@ def test_a_model_moves_with_its_gradients_and_back() -> None:
 
 
 def test_state_dicts_load_across_devices() -> None:
-    here, there = nn.GRU(N, H), nn.GRU(N, H, device="fake")
+    here, there = nn.GRU(N, H), nn.GRU(N, H, device=TARGET)
     there.load_state_dict(here.state_dict())
     np.testing.assert_array_equal(on_host(there.weight_ih_l0), on_host(here.weight_ih_l0))
-    assert there.weight_ih_l0.device == "fake"
+    assert there.weight_ih_l0.device == TARGET
     here.load_state_dict({name: t * 2 for name, t in there.state_dict().items()})
     assert here.weight_ih_l0.device == "cpu"
     arrays = {name: on_host(t) for name, t in here.state_dict().items()}
@@ -271,26 +266,27 @@ def trained(device: str, steps: int, folder: Path | None = None, resume: bool = 
 def test_training_goes_the_same_way() -> None:
     here = trained("cpu", 8)
     with traffic() as crossed:
-        there = trained("fake", 8)
+        there = trained(TARGET, 8)
     np.testing.assert_allclose(there.history.losses, here.history.losses, rtol=1e-4)
     for ours, theirs in zip(there.model.parameters(), here.model.parameters(), strict=True):
-        assert ours.device == "fake"
+        assert ours.device == TARGET
         np.testing.assert_allclose(on_host(ours), on_host(theirs), rtol=1e-3, atol=1e-5)
-    assert crossed["to_host"] <= 8 and crossed["syncs"] <= 8 * 10  # norms, and questions
+    crossed.are_at_most(to_host=8, syncs=8 * 10)  # norms, and questions
 
 
-def test_a_checkpoint_of_the_device_resumes_bit_for_bit(tmp_path: Path) -> None:
-    whole = trained("fake", 8)
-    trained("fake", 5, tmp_path)
-    rest = trained("fake", 8, tmp_path, resume=True)
-    assert rest.history.losses == whole.history.losses
+def test_a_run_on_the_device_resumes_from_its_checkpoint(tmp_path: Path) -> None:
+    whole = trained(TARGET, 8)
+    trained(TARGET, 5, tmp_path)
+    rest = trained(TARGET, 8, tmp_path, resume=True)
+    same = 0.0 if FAKE else 1e-4  # a GPU adds the rows of an embedding in any order
+    np.testing.assert_allclose(rest.history.losses, whole.history.losses, rtol=same)
     for ours, theirs in zip(rest.model.parameters(), whole.model.parameters(), strict=True):
-        np.testing.assert_array_equal(on_host(ours), on_host(theirs))
+        np.testing.assert_allclose(on_host(ours), on_host(theirs), rtol=same, atol=same / 10)
 
 
 def test_a_checkpoint_of_the_device_goes_on_on_the_host(tmp_path: Path) -> None:
     whole = trained("cpu", 8)
-    trained("fake", 5, tmp_path)
+    trained(TARGET, 5, tmp_path)
     rest = trained("cpu", 8, tmp_path, resume=True)
     assert next(iter(rest.model.parameters())).device == "cpu"
     np.testing.assert_allclose(rest.history.losses, whole.history.losses, rtol=1e-4)
