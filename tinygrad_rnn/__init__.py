@@ -107,7 +107,7 @@ from .ops.shape import (
     transpose,
     unsqueeze,
 )
-from .scan import scan
+from .scan import ENGINES, Problem, register_engine, scan
 from .tensor import Tensor, as_tensor, from_dlpack, from_numpy, tensor
 from .transforms import gnvp, grad, hessian, hvp, jacobian, value_and_grad, vjp
 
@@ -117,12 +117,33 @@ _ROOMS = (
 )  # fmt: skip
 
 
+def _compiler() -> Any:
+    """The loop compiler, imported by the first loop; it registers the engines themselves."""
+    return importlib.import_module(".compiler", __name__)
+
+
+def _on_first_use(name: str) -> None:
+    def run(problem: Problem) -> Any:
+        _compiler()
+        return ENGINES[name](problem)
+
+    register_engine(name, run, lambda problem: _compiler().choose(problem))
+
+
+for _name in ("numpy", "llvm"):
+    _on_first_use(_name)
+
+
 def __getattr__(name: str) -> Any:
     """The rooms upstairs (`tg.nn`, `tg.optim`, …) are imported when they are first named."""
     if name in _ROOMS:
         return importlib.import_module(f".{name}", __name__)
+    if name in ("explain", "show_config"):
+        return getattr(_compiler(), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
+
+_announce_engines(lambda: importlib.import_module(".compiler", __name__))
 
 __all__ = [
     "Tensor", "__version__", "abs", "add", "all", "amax", "amin", "any", "arange", "argmax",

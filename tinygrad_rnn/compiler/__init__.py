@@ -10,7 +10,7 @@ numpy_engine.py                                     NumPy into planned buffers
 core.py        the loop as one node of the graph    run.py     from scan to all of this
 """
 
-from .engines import show_config
+from .engines import choose, show_config
 from .run import fallbacks
 
-__all__ = ["fallbacks", "show_config"]
+__all__ = ["choose", "fallbacks", "show_config"]

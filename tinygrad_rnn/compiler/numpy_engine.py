@@ -254,4 +254,4 @@ def end_row(place: Place, arrays: Sequence[Any], length: int, first: bool) -> An
     memory = arrays[place.buffer.number]
     if place.buffer.rows == "cell":
         return memory
-    return memory[0 if first else length]
+    return memory[0 if first else length, ...]

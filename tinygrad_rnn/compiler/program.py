@@ -69,7 +69,7 @@ class Value:
     level = float("inf")  # the tracer is the innermost interpreter
 
     def __init__(
-        self, graph: Graph, op: Primitive | None, args: tuple[Any, ...], params: dict[str, Any],
+        self, graph: Any, op: Primitive | None, args: tuple[Any, ...], params: dict[str, Any],
         shape: tuple[int, ...], dtype: Any, kind: str = "",
     ) -> None:  # fmt: skip
         self.graph, self.op, self.args, self.params = graph, op, args, params

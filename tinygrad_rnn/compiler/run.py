@@ -125,7 +125,9 @@ def run_once(problem: Problem, engine: Engine, start: int) -> tuple[Any, Any]:
         compiled = _structures.get(key)
         identity = (hash(key), getattr(problem.step, "__code__", type(problem.step)))
         if compiled is None or identity not in _steady:
-            _check_steady(trace, trace_step(step, problem.init, xs)[0])
+            again = trace_step(step, problem.init, xs)[0]
+            _check_steady(trace, again)
+            again.release()
             inputs = [v for v in trace.values if v.op is None]
             compiled = compiled_for(key, Step(inputs, carries, outputs), engine)
             _steady.add(identity)
@@ -135,6 +137,7 @@ def run_once(problem: Problem, engine: Engine, start: int) -> tuple[Any, Any]:
         raise Refused(f"{type(error).__name__} while tracing: {error}") from error
     if isinstance(compiled, str):
         raise Refused(compiled)
+    trace.release()
     final, ys = _execute(problem, compiled, trace, flatten(xs)[0], breaks)
     carry_structure = flatten(problem.init)[1]
     return unflatten(carry_structure, final), unflatten(structure, ys)

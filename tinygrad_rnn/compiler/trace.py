@@ -44,6 +44,11 @@ class Trace(Graph):
             self.tensors.append(tensor)
         return found
 
+    def release(self) -> None:
+        """Let go of the values, which know their graph: nothing waits for the cycle collector."""
+        for value in self.values:
+            value.graph = None
+
     def draw(self, method: Any, shape: tuple[int, ...], dtype: Any) -> Tensor:
         """Random numbers asked for by the step: an input, drawn for all steps before the loop."""
         self.draws.append((method.__name__, shape, dtype))
