@@ -11,8 +11,19 @@ from typing import Any
 from .measure import from_json
 from .parts import PARTS, THREADED
 from .picture import draw
-from .processes import lines_of
-from .report import DATA, Report, heading, line, load, merged, record, save, summary
+from .processes import environment, lines_of
+from .report import (
+    DATA,
+    Report,
+    disturbance,
+    heading,
+    line,
+    load,
+    merged,
+    record,
+    save,
+    summary,
+)
 
 __all__ = ["main"]
 
@@ -48,6 +59,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--torch-compile", action="store_true", help="torch.compile too (half a minute a size)"
     )
+    parser.add_argument(
+        "--own-kernels", action="store_true",
+        help="drop variables such as OPENBLAS_CORETYPE that keep a library from its best kernels",
+    )  # fmt: skip
     parser.add_argument("--json", type=Path, default=RUNS / "benchmarks.json", metavar="FILE")
     parser.add_argument("--picture", type=Path, default=RUNS / "benchmarks.png", metavar="FILE")
     parser.add_argument(
@@ -83,7 +98,7 @@ def _measured(part: str, threads: int, given: argparse.Namespace) -> dict[str, A
         "measures": [],
     }  # fmt: skip
     command = ["-m", "benchmarks.worker", part, str(threads), *flags]
-    for said in lines_of(command, threads):
+    for said in lines_of(command, environment(threads, given.own_kernels)):
         if "measure" in said:
             found["measures"].append(said["measure"])
             print(line(from_json(said["measure"])), flush=True)
@@ -94,6 +109,8 @@ def _measured(part: str, threads: int, given: argparse.Namespace) -> dict[str, A
             found |= said.get("about", said.get("end"))
             if "about" in said:
                 print(heading(part, threads, found["title"]), flush=True)
+    if disturbance(found):
+        print(f"  {disturbance(found)}", flush=True)
     return found
 
 

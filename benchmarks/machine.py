@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from .processes import ROOT
+from .processes import OVERRIDES, ROOT
 
 __all__ = ["Watch", "machine", "versions"]
 
@@ -24,6 +24,7 @@ def machine() -> dict[str, Any]:
     return {
         "processor": _processor(), "cores": os.cpu_count(), "memory": _memory(),
         "system": f"{platform.system()} {platform.machine()}",
+        "overrides": {name: os.environ[name] for name in OVERRIDES if name in os.environ},
     }  # fmt: skip
 
 
@@ -67,7 +68,12 @@ def _blas() -> str:
     import numpy as np
 
     blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
-    return f"{blas['name']} {blas['version']}"
+    try:
+        import threadpoolctl
+    except ImportError:
+        return f"{blas['name']} {blas['version']}"
+    kernels = {pool.get("architecture") for pool in threadpoolctl.threadpool_info()} - {None}
+    return f"{blas['name']} {blas['version']} with {', '.join(sorted(kernels))} kernels"
 
 
 @dataclass(frozen=True)

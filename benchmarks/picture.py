@@ -31,15 +31,22 @@ def draw(report: dict[str, dict[str, Any]], path: Path) -> bool:
     heights = [len(rows) + 2 for rows in panels.values()]
     figure = Figure(figsize=(9, ROW * sum(heights) + MARGIN), layout="constrained")
     axes = figure.subplots(len(panels), 1, squeeze=False, sharex=True, height_ratios=heights)
-    peers = sorted({m.against for rows in panels.values() for ms in rows.values() for m in ms})
-    colors = {peer: COLORS[k % len(COLORS)] for k, peer in enumerate(peers)}
+    drawn = [m for rows in panels.values() for measures in rows.values() for m in measures]
+    colors = dict(zip(sorted({_family(m) for m in drawn}), COLORS, strict=False))
     for axis, (key, rows) in zip(axes[:, 0], panels.items(), strict=True):
         _panel(axis, key, rows, colors)
-    axes[-1, 0].set_xlabel("times faster than the peer (left of 1: slower)")
+    axes[-1, 0].set_xlabel(
+        "times faster than the peer (left of 1: slower); the labels end in T, B, H"
+    )
     _legend(figure, colors)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=130)
     return True
+
+
+def _family(measure: Measure) -> str:
+    """What shares a colour: nn.LSTM, nn.GRU and nn.RNN do."""
+    return "PyTorch's layers" if measure.against.startswith("nn.") else measure.against
 
 
 def _rows(part: dict[str, Any]) -> Rows:
@@ -57,7 +64,7 @@ def _panel(axis: Any, key: str, rows: Rows, colors: dict[str, str]) -> None:
     axis.axvline(1.0, color=GREY, linewidth=1)
     for height, measures in enumerate(rows.values()):
         for m in measures:
-            color = colors[m.against]
+            color = colors[_family(m)]
             axis.plot(m.figure, [height, height], color=color, linewidth=2)
             axis.plot(m.figure.median, height, "o", color=color, markersize=5)
             if m.target is not None:

@@ -33,7 +33,7 @@ MODES = ("inference", "training", "checkpointing")
 def peak_memory(case: str, size: Size, settings: Settings) -> Spread:
     """MB of a training step of "tape", "layer", "PyTorch loop" or "nn.LSTM"."""
     times = 1 if settings.quick else 3
-    return spread_of([_probe("memory", case, *size, **ALLOCATOR) for _ in range(times)])
+    return spread_of([_probe("memory", case, *size, variables=ALLOCATOR) for _ in range(times)])
 
 
 def growth_of_memory(mode: str, B: int, H: int, lengths: list[int]) -> list[float]:
@@ -46,8 +46,8 @@ def first_calls(kind: str, size: Size, settings: Settings) -> Spread:
     return spread_of([_probe("first", kind, *size) for _ in range(1 if settings.quick else 3)])
 
 
-def _probe(name: str, *arguments: Any, **variables: str) -> Any:
-    return fresh(["-m", "benchmarks.probes", name, *map(str, arguments)], **variables)
+def _probe(name: str, *arguments: Any, variables: dict[str, str] | None = None) -> Any:
+    return fresh(["-m", "benchmarks.probes", name, *map(str, arguments)], variables or {})
 
 
 # -------------------------------------------------------------------------- in the fresh process

@@ -15,19 +15,26 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-__all__ = ["environment", "fresh", "hold_to", "lines_of"]
+__all__ = ["OVERRIDES", "ROOT", "environment", "fresh", "hold_to", "lines_of"]
 
 ROOT = Path(__file__).resolve().parents[1]
 VARIABLES = (
     "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",
 )  # fmt: skip
+# Variables that make a library take other kernels than the processor's best, and so favour a peer.
+OVERRIDES = (
+    "ATEN_CPU_CAPABILITY", "DNNL_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS",
+    "NPY_DISABLE_CPU_FEATURES", "ONEDNN_MAX_CPU_ISA", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE",
+    "TINYGRAD_RNN_ENGINE",
+)  # fmt: skip
 
 
-def environment(threads: int) -> dict[str, str]:
-    """The environment of a process that may use so many threads."""
+def environment(threads: int, own_kernels: bool = False) -> dict[str, str]:
+    """The environment of a process that may use so many threads; perhaps without overrides."""
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     limits = dict.fromkeys(VARIABLES, str(threads))
-    return {**os.environ, **limits, "PYTHONPATH": os.pathsep.join(paths)}
+    given = {n: v for n, v in os.environ.items() if not (own_kernels and n in OVERRIDES)}
+    return {**given, **limits, "PYTHONPATH": os.pathsep.join(paths)}
 
 
 def hold_to(threads: int) -> None:
@@ -36,20 +43,20 @@ def hold_to(threads: int) -> None:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-threads:])
 
 
-def fresh(arguments: list[str], threads: int = 1, **variables: str) -> Any:
-    """What a new Python prints, read as JSON; its complaints go where ours go."""
+def fresh(arguments: list[str], variables: dict[str, str]) -> Any:
+    """What a new Python with one thread prints, read as JSON; its complaints go where ours go."""
     done = subprocess.run(
-        [sys.executable, *arguments], env=environment(threads) | variables, cwd=ROOT,
+        [sys.executable, *arguments], env=environment(1) | variables, cwd=ROOT,
         stdout=subprocess.PIPE, text=True, check=True,
     )  # fmt: skip
     return json.loads(done.stdout)
 
 
-def lines_of(arguments: list[str], threads: int) -> Iterator[Any]:
+def lines_of(arguments: list[str], environ: dict[str, str]) -> Iterator[Any]:
     """The lines of JSON that a new Python prints, as they come; the rest is passed on."""
     command = [sys.executable, *arguments]
     with subprocess.Popen(
-        command, env=environment(threads), cwd=ROOT, stdout=subprocess.PIPE, text=True
+        command, env=environ, cwd=ROOT, stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
         for line in process.stdout:

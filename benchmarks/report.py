@@ -16,7 +16,17 @@ from typing import Any
 
 from .measure import Measure, from_json, verdict
 
-__all__ = ["heading", "line", "load", "markdown", "merged", "record", "save", "summary"]
+__all__ = [
+    "disturbance",
+    "heading",
+    "line",
+    "load",
+    "markdown",
+    "merged",
+    "record",
+    "save",
+    "summary",
+]
 
 HERE = Path(__file__).parent
 RESULTS, PICTURE, DATA = (HERE / name for name in ("RESULTS.md", "results.png", "results.json"))
@@ -29,10 +39,10 @@ Report = dict[str, dict[str, Any]]
 
 # ------------------------------------------------------------------------------------ the numbers
 def _pair(spread: Any, unit: str) -> str:
-    """Minimum and median in a unit that suits the minimum."""
+    """Minimum and median in a unit that suits the median."""
     scale = 1.0
     if unit == "s":
-        scale, unit = next((s for s in SCALES if abs(spread[0]) >= s[0]), SCALES[-1])
+        scale, unit = next((s for s in SCALES if abs(spread[1]) >= s[0]), SCALES[-1])
     low, median = (_digits(value / scale) for value in spread)
     return f"{low} / {median} {unit}".rstrip() if low != median else f"{low} {unit}".rstrip()
 
@@ -68,6 +78,13 @@ def line(measure: Measure) -> str:
     *columns, met = _cells(measure)
     text = " ".join(f"{column:<{width}}" for column, width in zip(columns, widths, strict=True))
     return f"  {text} {met}".rstrip()
+
+
+def disturbance(part: Mapping[str, Any]) -> str:
+    """What to say of a part if others kept the machine busy meanwhile."""
+    others = part.get("others")
+    busy = others is not None and others > BUSY
+    return f"Not to be trusted: others kept {others:.1f} cores busy meanwhile." if busy else ""
 
 
 def summary(report: Report) -> str:
@@ -136,6 +153,9 @@ def _about(report: Report) -> Iterator[str]:
             f"Machine: {machine['processor']}, {machine['cores']} cores, {machine['memory']}, "
             f"{machine['system']}.\n"
         )
+        if machine["overrides"]:
+            named = ", ".join(f"{n}={v}" for n, v in machine["overrides"].items())
+            yield f"Set in the environment, and kernels may not be the best here: {named}.\n"
     for versions in _distinct(part["versions"] for part in parts):
         yield "Versions: " + ", ".join(f"{n} {v}" for n, v in versions.items()) + ".\n"
     days = [part["when"] for part in parts]
@@ -160,8 +180,8 @@ def _tables(report: Report) -> Iterator[str]:
     for part in report.values():
         title = heading(part["part"], part["threads"], part["title"]).strip()
         yield f"\n### {title}\n"
-        if part.get("others") is not None and part["others"] > BUSY:
-            yield f"Not to be trusted: others kept {part['others']:.1f} cores busy meanwhile.\n"
+        if disturbance(part):
+            yield f"{disturbance(part)}\n"
         yield "| measure | T, B, H | ours | against | theirs | figure | target | met |"
         yield "|---|---|---|---|---|---|---|---|"
         yield from ("| " + " | ".join(_cells(m)) + " |" for m in _measures(part))

@@ -230,7 +230,7 @@ def imports(settings: Settings) -> Measures:
     for _ in range(1 if settings.quick else 15):
         for name in names:
             code = "import time; s = time.perf_counter(); import {}; print(time.perf_counter() - s)"
-            times[name].append(fresh(["-c", code.format(name)]))
+            times[name].append(fresh(["-c", code.format(name)], {}))
     measure = absolute(
         "imports", "import, NumPy's own included", "", spread_of(times["tinygrad_rnn"]), "s",
         IMPORT_LIMIT,

@@ -68,7 +68,12 @@ class Work(NamedTuple):
         """Random float32 arrays; parameters U(±1/√H) as layers start."""
         rng, (T, B, H) = np.random.default_rng(seed), size
         rows = GATES[kind] * H
-        shapes = {"weight_ih": (rows, H), "weight_hh": (rows, H), "bias_ih": rows, "bias_hh": rows}
+        shapes = {
+            "weight_ih": (rows, H),
+            "weight_hh": (rows, H),
+            "bias_ih": (rows,),
+            "bias_hh": (rows,),
+        }
         bound = H**-0.5
         parameters = {
             name: rng.uniform(-bound, bound, shape).astype(np.float32)
