@@ -107,7 +107,8 @@ from .ops.shape import (
     transpose,
     unsqueeze,
 )
-from .scan import ENGINES, Problem, register_engine, scan
+from .scan import announce_engines as _announce_engines
+from .scan import scan
 from .tensor import Tensor, as_tensor, from_dlpack, from_numpy, tensor
 from .transforms import gnvp, grad, hessian, hvp, jacobian, value_and_grad, vjp
 
@@ -115,23 +116,6 @@ _ROOMS = (
     "baselines", "compiler", "data", "decode", "draw", "functional", "losses", "nn", "optim",
     "testing", "train",
 )  # fmt: skip
-
-
-def _compiler() -> Any:
-    """The loop compiler, imported by the first loop; it registers the engines themselves."""
-    return importlib.import_module(".compiler", __name__)
-
-
-def _on_first_use(name: str) -> None:
-    def run(problem: Problem) -> Any:
-        _compiler()
-        return ENGINES[name](problem)
-
-    register_engine(name, run, lambda problem: _compiler().choose(problem))
-
-
-for _name in ("numpy", "llvm"):
-    _on_first_use(_name)
 
 
 def __getattr__(name: str) -> Any:

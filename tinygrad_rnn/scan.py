@@ -21,7 +21,7 @@ from .ops.shape import reshape, stack
 from .tensor import Tensor, as_tensor
 from .tree import flatten, paths, tree_map, unflatten
 
-__all__ = ["ENGINES", "Problem", "register_engine", "scan"]
+__all__ = ["ENGINES", "Problem", "announce_engines", "register_engine", "scan"]
 
 Step = Callable[[Any, Any], tuple[Any, Any]]
 
@@ -43,6 +43,14 @@ class Problem:
 Engine = Callable[[Problem], tuple[Any, Any]]
 ENGINES: dict[str, Engine] = {}
 _automatic: list[Callable[[Problem], str]] = [lambda problem: "loop"]
+
+
+_announced: list[Callable[[], object]] = []
+
+
+def announce_engines(load: Callable[[], object]) -> None:
+    """Have `load()` register engines when the first scan wants one: importing them takes time."""
+    _announced.append(load)
 
 
 def register_engine(
@@ -89,6 +97,8 @@ def scan(
     (6.0, [0.0, 2.0, 9.0])
     """
     problem = _check(step, init, xs, lengths, reverse, truncate, checkpoint_every)
+    while _announced:
+        _announced.pop()()
     name = engine
     if name == "auto":
         name = os.environ.get("TINYGRAD_RNN_ENGINE", "auto")
