@@ -123,7 +123,7 @@ def __getattr__(name: str) -> Any:
     if name in _ROOMS:
         return importlib.import_module(f".{name}", __name__)
     if name in ("explain", "show_config"):
-        return getattr(_compiler(), name)
+        return getattr(importlib.import_module(".compiler", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
