@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,9 @@ import numpy as np
 from .errors import DTypeError, IndexRangeError, ShapeError
 
 __all__ = [
-    "DTYPES", "bool_", "check_dim", "check_dims", "check_dtype", "check_key", "check_shape",
-    "float16", "float32", "float64", "get_default_dtype", "int16", "int32", "int64", "int8",
-    "require_float", "set_default_dtype", "sizes_of", "uint8",
+    "DTYPES", "bool_", "check_dim", "check_dims", "check_dtype", "check_key", "check_masks",
+    "check_shape", "float16", "float32", "float64", "get_default_dtype", "int16", "int32", "int64",
+    "int8", "require_float", "set_default_dtype", "sizes_of", "uint8",
 ]  # fmt: skip
 
 float16, float32, float64 = (np.dtype(name) for name in ("float16", "float32", "float64"))
@@ -66,7 +67,7 @@ def check_dim(dim: Any, ndim: int, called: str) -> int:
 
 def check_shape(shape: Any, called: str) -> tuple[int, ...]:
     """A shape given as numbers or as one sequence; sizes are not negative and fit memory."""
-    if len(shape) == 1 and not hasattr(shape[0], "__index__"):
+    if len(shape) == 1 and hasattr(shape[0], "__iter__") and not hasattr(shape[0], "__index__"):
         shape = tuple(shape[0])
     count = 1
     for size in shape:
@@ -108,6 +109,17 @@ def check_key(key: tuple[Any, ...], shape: tuple[int, ...], called: str) -> None
         if is_index and bool(((item < -shape[axis]) | (item >= shape[axis])).any()):
             size = shape[axis]
             raise IndexRangeError(called, f"indices in {-size} … {size - 1} on axis {axis}", item)
+        axis += len(shape) - sum(widths) if item is Ellipsis else width
+
+
+def check_masks(key: Sequence[Any], shape: tuple[int, ...], called: str) -> None:
+    """A mask must have the sizes of the axes it stands for: the places where it is true forget."""
+    widths = [_width(item) for item in key]
+    axis = 0
+    for item, width in zip(key, widths, strict=True):
+        sizes = shape[axis : axis + width]
+        if hasattr(item, "dtype") and item.dtype.kind == "b" and item.shape != sizes:
+            raise IndexRangeError(called, f"a mask of shape {sizes}", str(item.shape))
         axis += len(shape) - sum(widths) if item is Ellipsis else width
 
 

@@ -13,7 +13,7 @@ from itertools import accumulate
 from typing import Any, NamedTuple
 
 from ..backend import backend_of, is_array
-from ..checks import check_dim, check_key, int64
+from ..checks import check_dim, check_key, check_masks, int64
 from ..errors import ArgumentError, DeviceError, DTypeError, IndexRangeError, ShapeError
 from ..graph import INTERPRETERS, Node, Primitive, grad_mode
 from ..tensor import Tensor, as_tensor, method
@@ -92,7 +92,9 @@ def _rows(x: Any, axis: int, sizes: tuple[int, ...]) -> tuple[Any, ...]:
 
 def _getitem_general(x: Tensor, index: Any, checked: bool = False) -> Tensor:
     """Sort an index with arrays in it into its fixed form and the arrays, which are inputs."""
-    items = list(index) if isinstance(index, tuple) else [index]
+    given = index if isinstance(index, tuple) else (index,)
+    items = [as_tensor(i) if type(i) is list or is_array(i) else i for i in given]
+    check_masks(items, x.shape, "getitem")
     arrays: list[Any] = []
     template: list[Any] = []
     for item in items:
@@ -183,26 +185,38 @@ _index = _declare_index()
 @method("split")
 def split(x: Any, size_or_sizes: Any, dim: int = 0) -> tuple[Any, ...]:
     """Consecutive pieces along an axis, all of one size (but the last) or of the sizes given."""
-    axis = check_dim(dim, x.ndim, "split")
+    axis = _axis(x, dim, "split")
     total = x.shape[axis]
-    if hasattr(size_or_sizes, "__index__"):
-        size = int(size_or_sizes)
-        if size <= 0:
-            raise ArgumentError("split", "a size > 0", str(size))
+    if not isinstance(size_or_sizes, (tuple, list)):
+        size = _count(size_or_sizes, "split", 1)
         sizes = [min(size, total - start) for start in range(0, total, size)] or [0]
     else:
-        sizes = list(size_or_sizes)
-        if sum(sizes) != total or min(sizes, default=-1) < 0:
-            raise ShapeError("split", f"sizes >= 0 that sum to {total}", str(sizes))
+        sizes = [_count(size, "split") for size in size_or_sizes]
+        if sum(sizes) != total:
+            raise ShapeError("split", f"sizes that sum to {total}", str(sizes))
     return _rows(x, axis, tuple(sizes))
+
+
+def _axis(x: Any, dim: int, called: str) -> int:
+    """An axis that x really has."""
+    if not x.ndim:
+        raise ShapeError(called, "a tensor with at least one axis", "a 0-d tensor")
+    return check_dim(dim, x.ndim, called)
+
+
+def _count(value: Any, called: str, least: int = 0) -> int:
+    """An integer that counts something."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise DTypeError(called, "an integer", repr(value))
+    if value < least:
+        raise ArgumentError(called, f"a number >= {least}", repr(value))
+    return int(value)
 
 
 @method("chunk")
 def chunk(x: Any, chunks: int, dim: int = 0) -> tuple[Any, ...]:
     """`chunks` pieces of equal size along an axis (the last may be smaller)."""
-    if chunks <= 0:
-        raise ArgumentError("chunk", "chunks > 0", str(chunks))
-    axis = check_dim(dim, x.ndim, "chunk")
+    axis, chunks = _axis(x, dim, "chunk"), _count(chunks, "chunk", 1)
     total = x.shape[axis]
     if total % chunks == 0 and total:
         return _rows(x, axis, (total // chunks,) * chunks)
@@ -212,7 +226,7 @@ def chunk(x: Any, chunks: int, dim: int = 0) -> tuple[Any, ...]:
 @method("unbind")
 def unbind(x: Any, dim: int = 0) -> tuple[Any, ...]:
     """The slices along an axis, which they no longer have."""
-    lead = (slice(None),) * check_dim(dim, x.ndim, "unbind")
+    lead = (slice(None),) * _axis(x, dim, "unbind")
     return tuple(x[(*lead, i)] for i in range(x.shape[len(lead)]))
 
 
@@ -231,6 +245,13 @@ def _indices(index: Any, called: str, ndim: int | None = None) -> Tensor:
     if ndim is not None and tensor.ndim != ndim:
         raise ShapeError(called, f"an index with {ndim} axes", f"shape {tensor.shape}")
     return tensor
+
+
+def _check_within(index: Tensor, x: Any, axis: int, called: str) -> None:
+    """But for one axis an index array is no larger than what it points into."""
+    sizes = enumerate(zip(index.shape, x.shape, strict=True))
+    if any(w > n for d, (w, n) in sizes if d != axis):
+        raise ShapeError(called, f"an index within {x.shape} but for dim {axis}", index.shape)
 
 
 def check_range(index: Tensor, size: int, called: str) -> None:
@@ -273,6 +294,7 @@ def gather(x: Any, dim: int, index: Any) -> Any:
         IndexRangeError: an index outside the axis. ShapeError: another number of axes.
     """
     axis, where = check_dim(dim, x.ndim, "gather"), _indices(index, "gather", x.ndim)
+    _check_within(where, x, axis, "gather")
     check_range(where, x.shape[axis], "gather")
     return _take(x, _along(axis, _beside(x, where, "gather")))
 
@@ -308,10 +330,7 @@ def scatter_add(x: Any, dim: int, index: Any, src: Any) -> Any:
     source = src if is_array(src) else as_tensor(src)
     if any(w > s for w, s in zip(where.shape, source.shape, strict=False)) or source.ndim != x.ndim:
         raise ShapeError("scatter_add", f"src at least {where.shape}", f"{source.shape}")
-    if any(w > n for d, (w, n) in enumerate(zip(where.shape, x.shape, strict=True)) if d != axis):
-        raise ShapeError(
-            "scatter_add", f"an index within {x.shape} but for dim {axis}", where.shape
-        )
+    _check_within(where, x, axis, "scatter_add")
     part = source[tuple(slice(0, n) for n in where.shape)]
     key = tuple(_raw(k) for k in _along(axis, _beside(x, where, "scatter_add")))
     return x + bind(assemble, [part], {"keys": (key,), "shape": x.shape})
@@ -323,7 +342,7 @@ def one_hot(index: Any, num_classes: int, dtype: Any = int64) -> Tensor:
     >>> one_hot(as_tensor([0, 2]), 3).tolist()
     [[1, 0, 0], [0, 0, 1]]
     """
-    where = _indices(index, "one_hot")
+    where, num_classes = _indices(index, "one_hot"), _count(num_classes, "one_hot")
     check_range(where, num_classes, "one_hot")
     xp = where.backend.xp
     return Tensor((where.array[..., None] == xp.arange(num_classes)).astype(dtype))
@@ -362,8 +381,8 @@ def sort(x: Any, dim: int = -1, descending: bool = False) -> Sorted:
 @method("topk")
 def topk(x: Any, k: int, dim: int = -1, largest: bool = True) -> Sorted:
     """The k largest (or smallest) elements along an axis, in order, and where each came from."""
-    axis = check_dim(dim, x.ndim, "topk")
-    if not 0 <= k <= x.shape[axis]:
+    axis = _axis(x, dim, "topk")
+    if _count(k, "topk") > x.shape[axis]:
         raise ArgumentError("topk", f"0 <= k <= {x.shape[axis]}", f"k={k}")
     where = argsort(x, axis, descending=largest)[(slice(None),) * axis + (slice(0, k),)]
     return Sorted(take_known(x, axis, where), where)

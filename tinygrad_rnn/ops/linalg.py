@@ -218,6 +218,8 @@ def einsum(equation: str, *operands: Any) -> Any:
 
 
 def _parse(equation: str, operands: Any) -> tuple[list[str], str]:
+    if not isinstance(equation, str):
+        raise DTypeError("einsum", "an equation, then operands", type(equation).__name__)
     text = equation.replace(" ", "")
     left, arrow, right = text.partition("->")
     terms = left.split(",")

@@ -90,8 +90,8 @@ def std(x: Any, dim: Dims = None, correction: int = 1, keepdim: bool = False) ->
 @method("norm")
 def norm(x: Any, p: float = 2.0, dim: Dims = None, keepdim: bool = False) -> Any:
     """(Σ |x|ᵖ)^(1/p); p = inf is the largest magnitude. The derivative at 0 is 0."""
-    if not p > 0:
-        raise ArgumentError("norm", "p > 0", f"p={p}")
+    if not isinstance(p, (int, float)) or not p > 0:
+        raise ArgumentError("norm", "a number p > 0", f"p={p}")
     if p == INF:
         return amax(abs_(x), dim, keepdim)
     if p == 1:

@@ -332,6 +332,8 @@ def pad(x: Any, widths: Sequence[int], value: float = 0.0) -> Any:
     >>> tg.pad(tg.ones(2), (1, 2)).tolist()
     [0.0, 1.0, 1.0, 0.0, 0.0]
     """
+    if not isinstance(widths, (tuple, list)) or any(not hasattr(w, "__index__") for w in widths):
+        raise DTypeError("pad", "a tuple of integers", repr(widths))
     if len(widths) % 2 or len(widths) > 2 * x.ndim:
         raise ShapeError(
             "pad", f"an even number of widths, at most {2 * x.ndim}", str(tuple(widths))
