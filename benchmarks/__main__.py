@@ -36,8 +36,8 @@ def main(arguments: list[str] | None = None) -> int:
     report: Report = {}
     for part, threads in _plan(given):
         report[f"{part}/{threads}"] = _measured(part, threads, given)
+        save(report, given.json)  # at once, so that a run that is cut short has not been in vain
     print("\n" + summary(report))
-    save(report, given.json)
     draw(report, given.picture)
     if given.record:
         record(merged(load(DATA), report))
@@ -109,8 +109,7 @@ def _measured(part: str, threads: int, given: argparse.Namespace) -> dict[str, A
             found |= said.get("about", said.get("end"))
             if "about" in said:
                 print(heading(part, threads, found["title"]), flush=True)
-    if disturbance(found):
-        print(f"  {disturbance(found)}", flush=True)
+    print(f"  {found['seconds']:.0f} s. {disturbance(found)}".rstrip(), flush=True)
     return found
 
 

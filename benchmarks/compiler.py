@@ -40,12 +40,11 @@ PEAK_SHARE, MODEL_TARGET = 0.85, 1.2
 FIRST_LIMIT, CALL_LIMIT = 0.3, 0.15  # s, ms
 
 
-def _ours(make: Callable[..., Contender], settings: Settings) -> list[Contender]:
-    """Ours as `auto` runs it, on the numpy engine, and, where nobody else is, on the loop."""
-    made = [make()]
-    if "numpy" in cells.engines():
-        made.append(make(name=NUMPY, engine="numpy"))
-    return made if settings.peers else [*made, make(name="engine loop", engine="loop")]
+def _ours(make: Callable[..., Contender], settings: Settings, *engines: str) -> list[Contender]:
+    """Ours as `auto` runs it, on further engines, and on the loop where nobody else is."""
+    further = [engine for engine in engines if engine in cells.engines()]
+    further += [] if settings.peers else ["loop"]
+    return [make(), *(make(name=f"{engine} engine", engine=engine) for engine in further)]
 
 
 # ------------------------------------------------------------------------------ against the peers
@@ -59,7 +58,7 @@ def layers(settings: Settings) -> Measures:
 
 
 def _layer(kind: str, work: Work, settings: Settings, xs_too: bool = False) -> Measures:
-    ours = _ours(partial(cells.layer, work, kind, xs_too=xs_too), settings)
+    ours = _ours(partial(cells.layer, work, kind, xs_too=xs_too), settings, "numpy")
     others = peers.build([partial(peers.torch_layer, kind=kind, xs_too=xs_too)], work, settings)
     title = f"{kind} with a gradient for its inputs" if xs_too else kind
     targets = {} if xs_too else LAYER_TARGETS
