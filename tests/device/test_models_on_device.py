@@ -81,6 +81,27 @@ def test_padded_sequences(name: str, bidirectional: bool) -> None:
     run_on_both(run, rtol=2e-5).are_at_most(syncs=1)
 
 
+class Decaying(nn.Cell):
+    """A cell with a carry of its own kind: one number a row, and a count of the steps."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        self.input_size, self.hidden_size = input_size, hidden_size
+        self.weight = nn.Parameter(tg.ones(hidden_size, input_size))
+
+    def initial_state(self, batch: int) -> Any:
+        """A mean that starts at one, and a count."""
+        return {"mean": tg.ones(batch, self.hidden_size), "steps": tg.zeros(batch, dtype=tg.int64)}
+
+    def forward(self, carry: Any, x: Any) -> Any:
+        """One step."""
+        mean = carry["mean"] * 0.5 + tg.functional.linear(x, self.weight)
+        return {"mean": mean, "steps": carry["steps"] + 1}, mean
+
+
+def test_the_start_of_a_users_cell_is_brought_to_the_device() -> None:
+    run_on_both(lambda d: with_gradients(nn.Recurrent(Decaying, N, H, 2), XS, d), rtol=2e-5)
+
+
 def test_recurrence_alone_neither_copies_nor_waits() -> None:
     """Only the parameters and the random numbers come over; nothing is asked of the device."""
     layer = nn.LSTM(N, H, 2).to(TARGET)
@@ -131,7 +152,19 @@ LOSSES: dict[str, Callable[..., Any]] = {
     "huber": lambda x, t, s, o, w: tg.losses.huber_loss(x, o),
     "nmse": lambda x, t, s, o, w: tg.losses.nmse_loss(x, o),
 }
+RNG_LABELS = RNG.normal(size=(8, 2, 5))
 INFINITE = np.where(LOGITS > 1, np.inf, np.where(LOGITS < -1, -np.inf, LOGITS))
+
+
+def test_ctc_loss() -> None:
+    def run(device: str) -> Any:
+        x = tg.tensor(RNG_LABELS, dtype=tg.float64, device=device).requires_grad_()
+        scores = tg.functional.log_softmax(x)
+        loss = tg.losses.ctc_loss(scores, [[1, 2, 2], [3, 1, 0]], [8, 6], [3, 2])
+        loss.backward()
+        return [loss, x.grad]
+
+    run_on_both(run, rtol=1e-11)
 
 
 @pytest.mark.parametrize("name", LOSSES)

@@ -11,8 +11,10 @@ import pytest
 from both_devices import TARGET, moved_to, on_host, run_on_both, traffic
 
 import tinygrad_rnn as tg
+import tinygrad_rnn.compiler
 from tinygrad_rnn.backend import get_backend
 from tinygrad_rnn.errors import AutodiffError, DeviceError, IndexRangeError, TinygradRNNError
+from tinygrad_rnn.scan import ENGINES
 
 DEVICE = get_backend(TARGET)
 A = np.linspace(-1.0, 2.0, 12).reshape(3, 4)
@@ -305,3 +307,42 @@ def test_an_error_of_the_device_is_one_of_ours() -> None:
         on(TARGET, A) + on(TARGET, A.T)
     with pytest.raises(IndexRangeError):
         on(TARGET, A)[5]
+
+
+def test_long_integers_scatter_beyond_32_bits() -> None:
+    def scattered(device: str) -> Any:
+        source = tg.tensor([2**40, -(2**50), 3, -1], device=device)
+        return tg.scatter_add(tg.zeros(2, dtype=tg.int64, device=device), 0, [0, 1, 1, 0], source)
+
+    run_on_both(scattered)
+
+
+ELEMENTWISE = (
+    "sigmoid", "softplus", "erf", "tanh", "exp", "log1p", "rsqrt", "relu", "square", "sqrt", "abs",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "int64"])
+def test_functions_keep_the_dtype(dtype: str) -> None:
+    def computed(device: str) -> Any:
+        x = tg.tensor([1, 2, 3], dtype=dtype, device=device)
+        return [getattr(tg, name)(x) for name in ELEMENTWISE] + [x / 2, x.float().mean(), x**2]
+
+    run_on_both(computed, rtol=2e-3 if dtype == "float16" else 1e-6)
+
+
+def test_gradient_checks_run_on_the_device() -> None:
+    x = on(TARGET, A).detach()
+    tg.testing.check_grads(lambda v: tg.tanh(v) * v, (x,), order=2)
+    with pytest.raises(AssertionError):
+        tg.testing.check_grads(lambda v: tg.tanh(v) * v.detach(), (x,))
+
+
+@pytest.mark.parametrize("engine", ["auto", *sorted(ENGINES)])
+def test_every_engine_of_scan_serves_the_device_or_says_why(engine: str) -> None:
+    def run(device: str) -> Any:
+        w, xs = on(device, A[:, :3], A[None].repeat(4, 0)[..., :3])
+        final, ys = tg.scan(lambda h, x: (tg.tanh(h @ w + x), h), xs[0].detach(), xs, engine=engine)
+        return [final, ys, *tg.gradients((final * final).sum(), [w, xs])]
+
+    run_on_both(run, rtol=1e-12).are_at_most()
