@@ -103,5 +103,15 @@ def test_a_picture_that_cannot_be_written_is_one_clear_error(name: str, tmp_path
         plot_losses(tmp_path / name, [1.0])
 
 
-def test_names_are_pushed_apart_upwards() -> None:
-    assert _push_apart([0.1, 0.12, 0.5], 0.05) == pytest.approx([0.1, 0.15, 0.5])
+@pytest.mark.parametrize(
+    ("places", "expected"),
+    [
+        ([], []),
+        ([0.1, 0.12, 0.5], [0.085, 0.135, 0.5]),
+        ([0.1, 0.2], [0.1, 0.2]),
+        ([0.3, 0.3, 0.3], [0.25, 0.3, 0.35]),
+        ([0.1, 0.14, 0.18], [0.09, 0.14, 0.19]),
+    ],
+)
+def test_names_are_pushed_apart_to_both_sides(places: list[float], expected: list[float]) -> None:
+    assert _push_apart(places, 0.05) == pytest.approx(expected)

@@ -8,16 +8,16 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..baselines import NGram
 from ..data import CharVocabulary
 from ..decode import Sampler, generate
 from ..draw import plot_losses
-from ..errors import ArgumentError
+from ..errors import ArgumentError, DataError
 from ..train import (
     BEST,
     LAST,
-    CharLM,
     Progress,
     TextRun,
     TextSettings,
@@ -32,6 +32,7 @@ from .runs import begin, train_to_the_end
 
 __all__ = ["run_text", "sample", "train"]
 
+IntArray = NDArray[np.int64]
 ORDERS = range(1, 6)
 MOST_FOR_NGRAMS = 20_000_000  # characters; counting more would need too much memory
 SAMPLER = Sampler(temperature=0.7)
@@ -99,29 +100,32 @@ class ValidationLog:
         step, value = trainer.history.validations[-1]
         best = " best" if trainer.history.best == (step, value) else ""
         rate, left = self.progress.rate, clock(self.progress.left(step))
-        trained = bits(self.progress.loss.value)
-        row = f"{step:6,}  {trained:7.3f}  {value:8.3f}  {rate:8,.0f}  {left:>9}{best}"
+        average = bits(self.progress.loss.value)
+        trained, held_out = (f"{v:.3f}" if v < 1e3 else f"{v:.1e}" for v in (average, value))
+        row = f"{step:6,}  {trained:>7}  {held_out:>8}  {rate:8,.0f}  {left:>9}{best}"
         self.progress.print(row)
         if count & (count - 1) == 0:  # the 1st, 2nd, 4th, 8th, …
-            seed = np.random.default_rng([self.run.settings.seed, step])
-            words = written(self.run.model, self.run.vocabulary, "\n", 170, SAMPLER, seed)
-            self.progress.print(quote(" ".join(words.split())))
+            self.progress.print(quote(" ".join(written(self.run, 400, step).split())[:170]))
 
 
-def written(
-    model: CharLM,
-    vocabulary: CharVocabulary,
-    prompt: str,
-    length: int,
-    sampler: Sampler,
-    generator: np.random.Generator,
-) -> str:
-    """``length`` characters that the model writes after the prompt."""
-    known = prompt if all(symbol in vocabulary for symbol in prompt) else vocabulary.symbols[0]
-    device = next(model.parameters()).device
-    model.eval()
-    symbols = generate(model, vocabulary.encode(known), sampler, generator, device)
-    return vocabulary.decode(list(islice(symbols, length)))
+def written(run: TextRun, length: int, number: int) -> str:
+    """What the model writes now, beginning as a line does; ``number`` tells samples apart."""
+    symbols = generate(
+        run.model.eval(),
+        line_start(run.vocabulary),
+        SAMPLER,
+        np.random.default_rng([run.settings.seed, number]),
+        run.settings.device,
+    )
+    try:
+        return run.vocabulary.decode(list(islice(symbols, length)))
+    except DataError as error:  # of a model that explodes; the run itself will notice
+        return f"(no sample: {error.got} among the scores)"
+
+
+def line_start(vocabulary: CharVocabulary) -> IntArray:
+    """What to begin with where nothing is given: the end of a line, if the text has lines."""
+    return vocabulary.encode("\n" if "\n" in vocabulary else vocabulary.symbols[0])
 
 
 def conclude(run: TextRun, folder: Path) -> None:
@@ -140,9 +144,8 @@ def conclude(run: TextRun, folder: Path) -> None:
         rows,
     )
     print(verdict(name_of(run), own, rivals), end="\n\n")
-    generator = np.random.default_rng([run.settings.seed, 0])
     print("A sample, temperature 0.7:")
-    print(quote(written(run.model, run.vocabulary, "\n", 400, SAMPLER, generator).strip()))
+    print(quote(written(run, 600, 0).strip()))
     with optional_picture():
         picture(run, folder, {name_of(run): own, **rivals})
     finish(run, folder)
@@ -166,11 +169,14 @@ def verdict(name: str, own: float, rivals: dict[str, float]) -> str:
     others = [rival for rival in rivals if rival not in beaten]
     if not rivals:
         return "The text is too long to count its n-grams here, so there is nothing to compare."
-    won = f"beats the {', '.join(beaten)}" if beaten else "beats none of them"
-    lost = (
-        f"; the {', '.join(others)} {'is' if len(others) == 1 else 'are'} better" if others else ""
-    )
-    return f"The {name} {won}{lost}."
+    won = f"beats the {listed(beaten)}" if beaten else "beats none of them"
+    verb = "is" if len(others) == 1 else "are"
+    return f"The {name} {won}" + (f"; the {listed(others)} {verb} better." if others else ".")
+
+
+def listed(names: list[str]) -> str:
+    """Words in a row as a sentence has them: "a, b and c"."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def picture(run: TextRun, folder: Path, levels: dict[str, float]) -> None:
@@ -208,8 +214,7 @@ def sample(arguments: argparse.Namespace) -> None:
             raise ArgumentError("sample", f"--{name} >= 0", getattr(arguments, name))
     sampler = Sampler(arguments.temperature, arguments.top_k, arguments.top_p)
     model, vocabulary = load_char_lm(arguments.checkpoint, arguments.device)
-    first = "\n" if "\n" in vocabulary else vocabulary.symbols[0]
-    prompt = vocabulary.encode(arguments.prompt or first)
+    prompt = vocabulary.encode(arguments.prompt) if arguments.prompt else line_start(vocabulary)
     generator = np.random.default_rng(arguments.seed)
     sys.stdout.write(arguments.prompt)
     symbols = generate(model, prompt, sampler, generator, arguments.device)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -66,8 +67,8 @@ def plot_losses(
 ) -> None:
     """Draw the loss of every step, its average, the validations, and levels to compare with.
 
-    ``levels`` are horizontal lines, each named at the right margin. The picture's format is that
-    of the path's extension.
+    ``levels`` are horizontal lines, each named at the right margin, the model's own first. The
+    picture's format is that of the path's extension.
 
     Raises:
         ArgumentError: no losses, or the file cannot be written.
@@ -111,27 +112,34 @@ def _frame(
 
 
 def _draw_levels(axes: Any, levels: Mapping[str, float]) -> None:
-    """Horizontal lines, named beside the axes; names too close to each other are pushed apart."""
+    """Horizontal lines, named beside the axes; the first, the model's own, in its colour."""
+    own = next(iter(levels), None)
     ordered = sorted(levels.items(), key=lambda item: item[1])
     scale = axes.transData.transform
-    heights = [scale((0, value))[1] for _, value in ordered]
     low, high = (scale((0, y))[1] for y in axes.get_ylim())
-    places = _push_apart([(height - low) / (high - low) for height in heights], 0.045)
-    for (name, value), place in zip(ordered, places):
-        axes.axhline(value, color=GREY, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1.5)
+    heights = [(scale((0, value))[1] - low) / (high - low) for _, value in ordered]
+    for (name, value), place in zip(ordered, _push_apart(heights, 0.045)):
+        color, width = (COLORS[2], 1.4) if name == own else (GREY, 0.9)
+        axes.axhline(value, color=color, linewidth=width, linestyle=(0, (4, 3)), zorder=1.5)
         axes.annotate(
             name, (1.0, value), (1.03, place), axes.get_yaxis_transform(), "axes fraction",
-            {"arrowstyle": "-", "color": GREY, "linewidth": 0.9, "shrinkA": 1, "shrinkB": 0},
+            {"arrowstyle": "-", "color": color, "linewidth": width, "shrinkA": 1, "shrinkB": 0},
             annotation_clip=False, va="center", fontsize=9,
         )  # fmt: skip
 
 
-def _push_apart(places: list[float], gap: float) -> list[float]:
-    """Sorted places, moved as little as a single pass upwards needs to be ``gap`` apart."""
-    moved: list[float] = []
-    for place in places:
-        moved.append(max(place, moved[-1] + gap) if moved else place)
-    return moved
+def _push_apart(places: Sequence[float], gap: float) -> list[float]:
+    """Sorted places moved at least ``gap`` apart, by the least sum of squares.
+
+    Less k gaps, the k-th place must not decrease: neighbours that would are given their mean.
+    """
+    blocks: list[list[float]] = []
+    for index, place in enumerate(places):
+        blocks.append([place - index * gap])
+        while len(blocks) > 1 and fmean(blocks[-2]) > fmean(blocks[-1]):
+            blocks[-2:] = [blocks[-2] + blocks[-1]]
+    means = [fmean(block) for block in blocks for _ in block]
+    return [mean + index * gap for index, mean in enumerate(means)]
 
 
 def plot_forecast(
