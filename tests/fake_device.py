@@ -5,7 +5,7 @@ NumPy array by itself, never meets one in an operation, gives 0-d arrays where C
 arrays, wraps index arrays that are out of range, and knows only the names and arguments listed in
 `fake_cupy`. Every crossing between host and device is counted in `TRAFFIC`:
 
-    to_host, to_device   copies that were asked for by `Backend.to_numpy` and `from_numpy`
+    to_host, to_device   copies that were asked for: `Backend.to_numpy`, `from_numpy`, `xp.asarray`
     syncs                numbers read from the device: item(), tolist(), bool(), float(), int()
 
 `install()` registers it as the device "fake", through the adapter that CuPy itself goes through.
@@ -285,7 +285,10 @@ def _function(name: str, known: str, of: Any = np) -> Callable[..., Any]:
     def call(*args: Any, **options: Any) -> Any:
         if known:
             bound(name, known, args, options)
-        return _run(function, _host, args, options)
+        made = _run(function, _host, args, options)
+        if name in ("array", "asarray") and type(args[0]) is not FakeArray:
+            TRAFFIC["to_device"] += 1  # numbers written down in Python
+        return made
 
     return call
 

@@ -62,9 +62,13 @@ def elementwise(
     """
     names = (inputs or ("x" if len(derivatives) == 1 else "x y")).split()
     plan = Names(names, derivatives)
+    kernels: dict[int, Callable[..., Any]] = {}  # by namespace: some keep constants on the device
 
     def forward(xp: Any, *arrays: Any, **params: Any) -> Any:
-        return resolve(xp)(*arrays, **params)
+        kernel = kernels.get(id(xp))
+        if kernel is None:
+            kernel = kernels[id(xp)] = resolve(xp)
+        return kernel(*arrays, **params)
 
     def jvp(tangents: Any, values: Any, out: Any, params: Any) -> Any:
         terms = [
