@@ -202,7 +202,7 @@ class _Fuser:
         """The arguments of a value that is computed where it is needed, and at which index."""
         if self.kind[value] == "view":
             inner = through_view(value, index)
-            return [] if inner is None else [(value.inputs[0], inner)]
+            return [(value.inputs[0], () if inner is None else inner)]  # () is no nest's identity
         return [(a, operand_map(a, value, index)) for a in value.inputs]
 
     def join(self, value: Value, nests: list[Nest], at: dict[Value, int]) -> None:

@@ -1,0 +1,395 @@
+"""What the engines promise beside equal numbers: counts, memory, fallbacks, threads, errors."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+from scan_cells import CELLS, B, H, I, difference, measured
+
+import tinygrad_rnn as tg
+from tinygrad_rnn.compiler import core, fallbacks, llvm_kernels, run
+from tinygrad_rnn.compiler.pool import pool
+from tinygrad_rnn.errors import MissingDependencyError
+from tinygrad_rnn.scan import ENGINES
+
+NAMES = sorted(name for name in ENGINES if name != "loop")
+needs_llvm = pytest.mark.skipif(not llvm_kernels.available(), reason="llvmlite is not installed")
+
+
+def compiled_now(monkeypatch: pytest.MonkeyPatch) -> dict[Any, Any]:
+    """An empty cache of structures for one test."""
+    structures: dict[Any, Any] = {}
+    monkeypatch.setattr(run, "_structures", structures)
+    return structures
+
+
+def lines_of(structures: dict[Any, Any]) -> tuple[list[str], list[str]]:
+    """The lines of the loops, forward and backward, of the one structure compiled."""
+    (compiled,) = structures.values()
+    (way,) = compiled.core.ways.values()
+    ((_, back),) = way.backward.values()
+    return way.runner.source.splitlines()[3:], back.source.splitlines()[3:]
+
+
+# ----------------------------------------------------------------------- instructions per step
+@needs_llvm
+@pytest.mark.parametrize(
+    "name", ["lstm_joined", "lstm_four_weights", "lstm_cat", "lstm_peephole", "rnn"]
+)
+def test_one_product_and_one_kernel_a_step(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    structures = compiled_now(monkeypatch)
+    measured(name, "llvm")
+    for lines in lines_of(structures):
+        words = [line.split("_")[0].strip() for line in lines]
+        assert sorted(words) == ["kernel", "matmul"]
+
+
+@needs_llvm
+def test_layer_norm_fuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    structures = compiled_now(monkeypatch)
+    measured("lstm_layer_norm", "llvm")
+    forward, backward = lines_of(structures)
+    assert [line.split("_")[0].strip() for line in forward] == ["matmul", "kernel"]
+    assert sum("matmul" in line for line in backward) == 1
+    assert len(backward) <= 3
+
+
+def test_numpy_allocates_nothing_in_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    structures = compiled_now(monkeypatch)
+    measured("lstm_joined", "numpy")
+    for lines in lines_of(structures):
+        assert all("out=" in line or "copyto" in line for line in lines)
+        assert sum("matmul" in line for line in lines) == 1
+
+
+def test_a_pass_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = measured("lstm_four_weights", "loop")
+    for name in ("clean", "split", "join"):
+        monkeypatch.setattr(run, "switched_off", {name})
+        structures = compiled_now(monkeypatch)
+        for engine in NAMES:
+            assert difference(measured("lstm_four_weights", engine), expected) < 1e-12
+        history = [label for label, _ in next(iter(structures.values())).history]
+        assert name not in history
+
+
+def test_the_engine_is_in_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    structures = compiled_now(monkeypatch)
+    for engine in NAMES:
+        measured("rnn", engine)
+    assert len(structures) == len(NAMES)
+
+
+# ------------------------------------------------------------------------------ what is captured
+@pytest.mark.parametrize("engine", NAMES)
+def test_a_captured_tensor_is_never_stale(engine: str) -> None:
+    w = tg.ones(H, requires_grad=True)
+    xs = tg.ones(3, B, H)
+
+    def total() -> float:
+        return float(
+            tg.scan(lambda c, x: (c + x * w, c), tg.zeros(B, H), xs, engine=engine)[0].sum()
+        )
+
+    assert total() == 3 * B * H
+    with tg.no_grad():
+        w.mul_(2.0)
+    assert total() == 6 * B * H
+    w = tg.full((H,), 3.0)
+    assert total() == 9 * B * H
+
+
+@pytest.mark.parametrize("engine", NAMES)
+def test_a_python_number_is_part_of_the_structure(engine: str) -> None:
+    for scale in (1.0, 2.0, 1, True, -0.0):
+        final, _ = tg.scan(
+            lambda c, x, s=scale: (c + x * s, c), tg.zeros(2), tg.ones(4, 2), engine=engine
+        )
+        assert final.tolist() == [4.0 * scale] * 2
+
+
+@pytest.mark.parametrize("engine", NAMES)
+def test_parameters_used_outside_as_well(engine: str) -> None:
+    def gradients(engine: str) -> Any:
+        w = tg.tensor(np.eye(H) * 0.5, dtype=tg.float64, requires_grad=True)
+        xs = tg.tensor(np.arange(2.0 * B * H).reshape(2, B, H) / 30, dtype=tg.float64)
+        final, ys = tg.scan(lambda c, x: ((c @ w + x).tanh(),) * 2, xs[0] @ w, xs, engine=engine)
+        return [tg.gradients((final @ w).sum() + (ys * ys).sum(), w).numpy()]
+
+    assert difference(gradients(engine), gradients("loop")) < 1e-12
+
+
+@pytest.mark.parametrize("engine", NAMES)
+def test_shared_parameters_of_two_loops(engine: str) -> None:
+    def gradients(engine: str) -> Any:
+        w = tg.tensor(np.eye(H) * 0.5, dtype=tg.float64, requires_grad=True)
+        xs = tg.tensor(np.arange(3.0 * B * H).reshape(3, B, H) / 30, dtype=tg.float64)
+        step = lambda c, x: ((c @ w + x).tanh(),) * 2  # noqa: E731
+        _, ys = tg.scan(step, xs[0], xs, engine=engine)
+        _, zs = tg.scan(step, xs[1], ys, reverse=True, engine=engine)
+        return [tg.gradients((zs * zs).sum(), w).numpy()]
+
+    assert difference(gradients(engine), gradients("loop")) < 1e-12
+
+
+# ------------------------------------------------------------------------- falling back by itself
+def reason_for(step: Any, init: Any, xs: Any, **options: Any) -> str:
+    fallbacks.clear()
+    for engine in NAMES:
+        found = tg.scan(step, init, xs, engine=engine, **options)
+        expected = tg.scan(step, init, xs, engine="loop", **options)
+        assert repr(found) == repr(expected)
+    assert len(fallbacks) == len(NAMES)
+    return fallbacks[-1]
+
+
+def test_control_flow_on_data_is_run_by_the_loop() -> None:
+    def step(c: Any, x: Any) -> Any:
+        return (c + x if float(c.sum()) < 3 else c - x), c
+
+    assert "item" in reason_for(step, tg.zeros(2), tg.ones(5, 2))
+
+
+def test_numpy_inside_a_step_is_run_by_the_loop() -> None:
+    def step(c: Any, x: Any) -> Any:
+        return c + tg.tensor(x.numpy() * 2), c
+
+    assert "numpy" in reason_for(step, tg.zeros(2), tg.ones(5, 2))
+
+
+def test_new_numbers_at_each_call_are_not_baked_in() -> None:
+    seen: list[int] = []
+
+    def step(c: Any, x: Any) -> Any:
+        seen.append(1)
+        return c + tg.tensor(np.full(2, float(len(seen)))).float(), c
+
+    fallbacks.clear()
+    for engine in NAMES:
+        tg.scan(step, tg.zeros(2), tg.ones(5, 2), engine=engine)
+    assert all("new numbers" in reason for reason in fallbacks)
+    assert len(fallbacks) == len(NAMES)
+
+
+def test_empty_things_are_run_by_the_loop() -> None:
+    step = lambda c, x: (c + x, c)  # noqa: E731
+    assert reason_for(step, tg.zeros(2), tg.ones(0, 2)) == "no steps"
+    assert reason_for(step, tg.zeros(0), tg.ones(3, 0)) == "an empty tensor"
+
+
+def test_forward_mode_replays_the_loop() -> None:
+    def final(w: Any, engine: str) -> Any:
+        return tg.scan(
+            lambda c, x: ((c * w + x).tanh(), c), tg.zeros(2), tg.ones(3, 2), engine=engine
+        )[0]
+
+    w, v = tg.tensor([0.5, 0.3]), tg.tensor([1.0, -1.0])
+    for engine in NAMES:
+        for transform in (tg.jvp, tg.hvp):
+            f = (
+                (lambda w, e=engine: final(w, e))
+                if transform is tg.jvp
+                else (lambda w, e=engine: final(w, e).sum())
+            )
+            g = (
+                (lambda w: final(w, "loop"))
+                if transform is tg.jvp
+                else (lambda w: final(w, "loop").sum())
+            )
+            found, expected = transform(f, (w,), (v,)), transform(g, (w,), (v,))
+            a, b = (found[1], expected[1]) if transform is tg.jvp else (found[0], expected[0])
+            assert np.allclose(a.numpy(), b.numpy(), rtol=1e-6)
+
+
+# ------------------------------------------------------------------------------------ memory
+@pytest.mark.parametrize("engine", NAMES)
+def test_results_are_never_overwritten(engine: str) -> None:
+    w = tg.randn(H, H)
+    step = lambda c, x: ((c @ w + x).tanh(),) * 2  # noqa: E731
+    xs = [tg.randn(6, B, H) for _ in range(3)]
+    first = [tg.scan(step, tg.zeros(B, H), x, engine=engine) for x in xs]
+    copies = [(final.numpy().copy(), ys.numpy().copy()) for final, ys in first]
+    for _ in range(3):
+        tg.scan(step, tg.zeros(B, H), tg.randn(6, B, H), engine=engine)
+    for (final, ys), (a, b) in zip(first, copies, strict=True):
+        assert np.array_equal(final.numpy(), a)
+        assert np.array_equal(ys.numpy(), b)
+
+
+@pytest.mark.parametrize("engine", NAMES)
+def test_memory_is_used_again(engine: str) -> None:
+    for _ in range(3):
+        measured("lstm_joined", engine)
+    held = pool.bytes
+    for _ in range(3):
+        measured("lstm_joined", engine)
+    assert pool.bytes == held
+
+
+@pytest.mark.parametrize("engine", NAMES)
+def test_inference_stores_nothing(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "BLOCK", 1)
+    lengths: list[int] = []
+    original = core.run_core
+
+    def spied(c: Any, call: Any, stacked: Any, constants: Any) -> Any:
+        lengths.append(call.length)
+        assert not any(call.wanted)
+        return original(c, call, stacked, constants)
+
+    monkeypatch.setattr(run, "run_core", spied)
+    w = tg.randn(H, H, requires_grad=True)
+    step = lambda c, x: ((c @ w + x).tanh(), None)  # noqa: E731
+    xs = tg.randn(1000, B, H)
+    with tg.no_grad():
+        found, _ = tg.scan(step, tg.zeros(B, H), xs, engine=engine)
+        expected, _ = tg.scan(step, tg.zeros(B, H), xs, engine="loop")
+    assert max(lengths) <= 64
+    assert np.allclose(found.numpy(), expected.numpy(), atol=1e-5)
+
+
+# --------------------------------------------------------------------- NaN, infinities, denormals
+@pytest.mark.parametrize("engine", NAMES)
+@pytest.mark.parametrize("dtype", [tg.float32, tg.float64])
+def test_special_values_propagate(engine: str, dtype: Any) -> None:
+    tiny = float(np.finfo(dtype).smallest_subnormal)
+    special = [
+        np.nan,
+        np.inf,
+        -np.inf,
+        0.0,
+        -0.0,
+        tiny,
+        -tiny,
+        1e30,
+        -1e30,
+        100.0,
+        -100.0,
+        88.0,
+        -88.0,
+        1.0,
+    ]
+    xs = tg.tensor(np.array([special, special[::-1]]), dtype=dtype)
+
+    def step(c: Any, x: Any) -> Any:
+        y = [
+            x.tanh(),
+            x.sigmoid(),
+            x.exp(),
+            x.relu(),
+            x.abs(),
+            x.sign(),
+            tg.maximum(x, c),
+            x.sqrt(),
+        ]
+        y += [
+            tg.minimum(x, c),
+            x.clip(-2, 2),
+            x.isnan().to(dtype),
+            x / (c + 1),
+            x.square(),
+            x.rsqrt(),
+        ]
+        y += [(x > c).to(dtype), x.isfinite().to(dtype), x.reciprocal(), x.floor(), x.round()]
+        return c + x, tg.stack(y)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = tg.scan(step, tg.zeros(len(special), dtype=dtype), xs, engine=engine)
+        expected = tg.scan(step, tg.zeros(len(special), dtype=dtype), xs, engine="loop")
+    for a, b in zip(found, expected, strict=True):
+        limit = 1e-6 if dtype == tg.float32 else 1e-14
+        np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=limit, atol=1e-37)
+
+
+@needs_llvm
+@pytest.mark.parametrize("name", ["tanh", "sigmoid", "exp"])
+def test_approximations_are_as_good_as_said(name: str) -> None:
+    for dtype, limit in ((tg.float32, 3e-7), (tg.float64, 1e-15)):
+        points = np.linspace(-20, 20, 100_001).astype(dtype)
+        exact = getattr(tg.tensor(points).double(), name)().numpy()
+        step = lambda c, x: (c + x, getattr(x + c, name)())  # noqa: E731
+        xs = tg.tensor(points[None])
+        found = tg.scan(step, tg.zeros(len(points), dtype=dtype), xs, engine="llvm")[1].numpy()[0]
+        error = np.abs(found - exact) / (1.0 if name != "exp" else exact)
+        assert error.max() < limit
+        near_zero = np.abs(points) < 0.1
+        if name == "tanh":
+            relative = np.abs(found - exact)[near_zero] / np.maximum(
+                np.abs(exact[near_zero]), 1e-30
+            )
+            assert relative.max() < limit
+
+
+# ------------------------------------------------------------------------------ threads and errors
+@pytest.mark.parametrize("engine", NAMES)
+def test_two_threads_train_at_once(engine: str) -> None:
+    expected = {name: measured(name, "loop") for name in ("lstm_joined", "gru_torch")}
+    errors: list[float] = []
+
+    def work(name: str) -> None:
+        for _ in range(8):
+            tg.manual_seed(3)
+            errors.append(difference(measured(name, engine), expected[name]))
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in expected for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(errors) == 32
+    assert max(errors) < 1e-12
+
+
+@pytest.mark.parametrize("engine", NAMES)
+def test_a_step_that_raises_leaves_nothing_broken(engine: str) -> None:
+    calls = [0]
+
+    def step(c: Any, x: Any) -> Any:
+        calls[0] += 1
+        if calls[0] >= 1:
+            raise RuntimeError("half-way")
+        return c + tg.rand(2) * x, c
+
+    state = tg.get_rng_state()
+    with pytest.raises(RuntimeError, match="half-way"):
+        tg.scan(step, tg.zeros(2), tg.ones(3, 2), engine=engine)
+    assert tg.get_rng_state() == state  # what was only traced has drawn nothing
+    assert difference(measured("dropped", engine), measured("dropped", "loop")) < 1e-12
+
+
+def test_changed_parameters_are_noticed() -> None:
+    w = tg.randn(H, H, requires_grad=True)
+    for engine in NAMES:
+        _, ys = tg.scan(
+            lambda c, x: ((c @ w + x).tanh(),) * 2, tg.zeros(B, H), tg.ones(3, B, H), engine=engine
+        )
+        with tg.no_grad():
+            w.mul_(0.5)
+        with pytest.raises(tg.errors.InPlaceError):
+            ys.sum().backward()
+
+
+def test_without_llvmlite(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tinygrad_rnn.compiler import engines
+
+    monkeypatch.setattr(engines, "available", lambda: False)
+    assert "auto: numpy" in tg.show_config()
+    with pytest.raises(MissingDependencyError, match="llvmlite"):
+        tg.scan(lambda c, x: (c + x, c), tg.zeros(2), tg.ones(3, 2), engine="llvm")
+    tg.scan(lambda c, x: (c + x, c), tg.zeros(2), tg.ones(3, 2))
+
+
+def test_inputs_may_need_gradients_alone() -> None:
+    assert set(CELLS) >= {"leaky_echo", "lstm_joined"}
+    for engine in NAMES:
+        x = tg.tensor(np.ones((4, B, I)), requires_grad=True)
+        w = tg.ones(I, H, dtype=tg.float64)
+        final, _ = tg.scan(
+            lambda c, v, w=w: (c + v @ w, None), tg.zeros(B, H, dtype=tg.float64), x, engine=engine
+        )
+        assert np.all(tg.gradients(final.sum(), x).numpy() == H)
