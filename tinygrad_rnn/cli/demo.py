@@ -13,7 +13,7 @@ from .text import run_text
 __all__ = ["demo"]
 
 # Chosen by what predicts held-out text best after about a minute on one core.
-SETTINGS = TextSettings(lr=0.01, steps=1300, validate_every=100)
+SETTINGS = TextSettings(lr=0.01, steps=1800, validate_every=150)
 QUICK = replace(SETTINGS, hidden=64, warmup=10, steps=60, validate_every=20)
 
 
