@@ -275,6 +275,7 @@ ELSEWHERE = {
     "checkpoint": "tests/autodiff/test_checkpointing.py",
     "item": "one output of several: tests/autodiff/test_checkpointing.py",
     "alias": "an input of a transform: tests/autodiff/test_transforms.py",
+    "ctc": "tests/losses/test_ctc.py",
     "detach": "tests/autodiff/test_graph_rules.py",
     "move": "between devices: tests/test_devices.py",
 }
