@@ -158,6 +158,11 @@ def test_trees_in_and_out() -> None:
     assert value["y"].tolist() == [3.0, 6.0] and pushed["y"].tolist() == [6.0, 12.0]
 
 
+def test_an_infinite_constant_beside_a_variable_has_tangent_zero() -> None:
+    pushed = tg.jvp(lambda x: tg.cat([t([-np.inf]), x]), (t([1.0]),), (t([2.0]),))[1]
+    assert pushed.tolist() == [0.0, 2.0]
+
+
 def test_argnums_and_aux() -> None:
     def f(a: Any, b: Any, c: Any) -> Any:
         return (a * b).sum() * c, {"a": a}

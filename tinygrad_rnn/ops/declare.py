@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ..create import zeros_like
 from ..errors import NotDifferentiable
 from ..graph import Node, Primitive
 from .call import bind
@@ -132,8 +133,8 @@ def linear(
 
     def jvp(tangents: Any, values: Any, out: Any, params: Any) -> Any:
         if variadic:
-            filled = [v * 0 if t is None else t for t, v in zip(tangents, values, strict=True)]
-            return bind(primitive, filled, params)
+            pairs = zip(tangents, values, strict=True)
+            return bind(primitive, [zeros_like(v) if t is None else t for t, v in pairs], params)
         return _sum(
             [
                 bind(primitive, [*values[:i], t, *values[i + 1 :]], params)
