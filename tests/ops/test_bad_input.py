@@ -154,7 +154,7 @@ OPERATIONS: dict[str, tuple[Any, type[Exception], str]] = {
     "29 text": (lambda: A["a"], DTypeError, "str"),
     "29 bool": (lambda: A[True], DTypeError, "True"),
     "29 none list": (lambda: A[[None]], DTypeError, "object"),
-    "30 mask": (lambda: A[tg.tensor([True, False])], IndexRangeError, r"mask of shape \(3,\) expected, got \(2,\)"),
+    "30 mask": (lambda: A[tg.tensor([True, False])], IndexRangeError, r"mask.*\(3,\).*\(2,\)"),
     "30 mask after": (lambda: C[..., BITS], IndexRangeError, r"\(4,\).*\(3,\)"),
     "30 mask list": (lambda: A[[True, False]], IndexRangeError, r"\(3,\).*\(2,\)"),
     "30 mask rank": (lambda: V[A > 3], IndexRangeError, r"\(4,\).*\(3, 4\)"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-from ..checks import check_dim, check_dims
+from ..checks import check_dim, check_dims, float16, float32, int64
 from ..errors import ArgumentError, ShapeError
 from ..graph import Primitive
 from ..tensor import Tensor, method
@@ -37,9 +37,14 @@ def _keep(value: Any, in_shape: tuple[int, ...], dims: tuple[int, ...]) -> Any:
 
 
 # ------------------------------------------------------------------------------------- sums
+def _total_dtype(x: Any) -> Any:
+    """Integers and bools are summed as int64."""
+    return None if x.dtype.kind in "fc" else int64
+
+
 _sum: Primitive = linear(
     "sum",
-    lambda xp, x, dims, keepdim: x.sum(axis=dims, keepdims=keepdim),
+    lambda xp, x, dims, keepdim: x.sum(axis=dims, keepdims=keepdim, dtype=_total_dtype(x)),
     lambda g, in_shape, dims: expand(_keep(g, in_shape, dims), *in_shape),
 )
 
@@ -66,6 +71,8 @@ def _count(x: Any, dims: tuple[int, ...], called: str) -> int:
 def mean(x: Any, dim: Dims = None, keepdim: bool = False) -> Any:
     """Σ x / n; of no elements it is refused."""
     dims = check_dims(dim, x.ndim, "mean")
+    if x.dtype == float16:  # the sum of many may overflow where their mean does not
+        return cast(mean(cast(x, float32), dims, keepdim), float16)
     total = call(_sum, x, {"dims": dims, "keepdim": keepdim})
     return total / float(_count(x, dims, "mean"))
 
@@ -105,7 +112,7 @@ def norm(x: Any, p: float = 2.0, dim: Dims = None, keepdim: bool = False) -> Any
 
 _cumsum: Primitive = linear(
     "cumsum",
-    lambda xp, x, dim: xp.cumsum(x, axis=dim, dtype=x.dtype if x.dtype.kind == "f" else None),
+    lambda xp, x, dim: xp.cumsum(x, axis=dim, dtype=_total_dtype(x)),
     lambda g, dim: flip(call(_cumsum, flip(g, dim), {"dim": dim}), dim),
 )
 
@@ -123,6 +130,7 @@ def prod(x: Any, dim: Dims = None, keepdim: bool = False) -> Any:
     rest = [i for i in range(x.ndim) if i not in dims]
     shape = tuple(1 if i in dims else n for i, n in enumerate(x.shape))
     count = math.prod(x.shape[i] for i in dims)
+    x = x if x.dtype.kind in "fc" else cast(x, int64)
     line = reshape(permute(x, (*dims, *rest)), (count, *(x.shape[i] for i in rest)))
     if count == 0:
         line = sum(line, 0, keepdim=True) + 1
@@ -230,6 +238,8 @@ def min(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
 
 # ---------------------------------------------------------------------------------- log-domain
 def _logsumexp_forward(xp: Any, x: Any, dims: tuple[int, ...], keepdim: bool) -> Any:
+    if x.dtype == float16:
+        return _logsumexp_forward(xp, x.astype(float32), dims, keepdim).astype(float16)
     top = x.real.max(axis=dims, keepdims=True)
     top = xp.where(xp.isfinite(top), top, xp.zeros((), dtype=top.dtype))
     total = xp.exp(x - top).sum(axis=dims, keepdims=True)
