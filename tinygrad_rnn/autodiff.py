@@ -71,10 +71,11 @@ def pull(
             nodes[index] = node
             heappush(heap, -index)
         if kind in PARTIALS:
-            if index in parts:
-                parts[index].append(cotangent)
-            else:
-                parts[index] = [cotangent]
+            waiting = parts.setdefault(index, [])
+            waiting.append(cotangent)
+            if len(waiting) >= kind.enough:  # type: ignore[attr-defined]
+                totals[index] = settle(parts.pop(index), totals.get(index), node)
+                own.add(index)
         elif index not in totals:
             totals[index] = cotangent
         elif index in own:

@@ -24,6 +24,8 @@ __all__ = [
     "settle",
 ]  # fmt: skip
 
+# so many products are summed at once: more would keep more cotangents alive, and gain little
+ENOUGH = 16
 Span = tuple[int, int, int]  # (axis, start, stop): whole rows start … stop−1 along one axis
 SCATTERED: Span = (-1, 0, 0)
 
@@ -32,6 +34,7 @@ class Part:
     """A cotangent that is `value` at `key`, zero elsewhere; `span` says it for a range of rows."""
 
     __slots__ = ("key", "span", "value")
+    enough = float("inf")
 
     def __init__(self, value: Any, key: Any, span: Span | None = None) -> None:
         self.value, self.key, self.span = value, key, span
@@ -50,6 +53,7 @@ class Product:
     """A cotangent leftᵀ·right; both have the rows that the product sums over."""
 
     __slots__ = ("left", "right")
+    enough: float = ENOUGH
 
     def __init__(self, left: Any, right: Any) -> None:
         self.left, self.right = left, right
@@ -76,6 +80,7 @@ class RowSum:
     """A cotangent that is the sum of the rows of a matrix."""
 
     __slots__ = ("rows",)
+    enough: float = ENOUGH
 
     def __init__(self, rows: Any) -> None:
         self.rows = rows
@@ -93,6 +98,7 @@ class Item:
     """The cotangent of one output of a node that has `count` of them."""
 
     __slots__ = ("count", "position", "value")
+    enough = float("inf")
 
     def __init__(self, value: Any, position: int, count: int) -> None:
         self.value, self.position, self.count = value, position, count
