@@ -26,10 +26,8 @@ test: ## the suite and every doctest
 	@$(ONE_THREAD) $(PYTEST) -n $(WORKERS) --hypothesis-profile=ci $(WITH_DOCTESTS) \
 		tests tinygrad_rnn $(DOC_PAGES)
 
-test-gpu: ## the suite on an NVIDIA GPU through CuPy (CUDA=cuda13 for CUDA 13)
-	@$(SETUP) test
-	@$(SETUP) $(CUDA)
-	@$(ONE_THREAD) TINYGRAD_RNN_TEST_DEVICE=cuda $(PYTEST) --hypothesis-profile=ci tests
+test-gpu: ## the suite on an NVIDIA GPU through CuPy, then times (CUDA=cuda13 for CUDA 13)
+	@CUDA=$(CUDA) ./scripts/gpu_check
 
 fuzz: ## the property tests with many examples and a new seed each time
 	@$(SETUP) test
