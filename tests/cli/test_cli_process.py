@@ -111,7 +111,7 @@ def test_a_reader_that_has_enough_is_no_error(folder: Path) -> None:
     [
         (["--version"], 0, f"tinygrad-rnn {__version__}\n"),
         (["--help"], 0, "exit codes: 0 done"),
-        (["config"], 0, "scan engines"),
+        (["config"], 0, "engine taken"),
         ([], 2, "required: COMMAND"),
         (["train"], 2, "required: KIND"),
         (["train", "text", "--hidden", "many"], 2, "invalid int value: 'many'"),

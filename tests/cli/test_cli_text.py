@@ -148,6 +148,11 @@ def test_a_resumed_run_is_not_another_run(
     assert "hidden = 8, as in the checkpoint, expected, got 9" in said
 
 
+def test_a_run_cannot_be_made_shorter(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = failing(capsys, "train", "text", "--resume", "runs/words/last.ckpt", "--steps", "5")
+    assert "--steps >= 12" in said
+
+
 def test_a_changed_text_is_not_the_same_run(
     trained: Path, words: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,8 +11,8 @@ import numpy as np
 
 from .._version import __version__
 from ..backend import get_backend
+from ..compiler import show_config
 from ..errors import TinygradRNNError
-from ..scan import ENGINES
 from .console import show_pairs
 
 __all__ = ["config"]
@@ -39,7 +39,7 @@ def config(arguments: argparse.Namespace) -> None:
             "NumPy": np.__version__,
             "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
             "device cuda": _cuda(),
-            "scan engines": f"{', '.join(sorted(ENGINES))}; {_engine()}",
+            **_engines(),
         },
     )
     show_pairs("optional packages", {name: _package(name) for name in OPTIONAL})
@@ -53,9 +53,11 @@ def _cuda() -> str:
     return "usable"
 
 
-def _engine() -> str:
-    forced = os.environ.get("TINYGRAD_RNN_ENGINE", "auto")
-    return "chosen for each loop" if forced == "auto" else f"TINYGRAD_RNN_ENGINE={forced}"
+def _engines() -> dict[str, str]:
+    found = dict(line.split(": ", 1) for line in show_config().splitlines())
+    forced = os.environ.get("TINYGRAD_RNN_ENGINE")
+    taken = f"{forced} (TINYGRAD_RNN_ENGINE)" if forced else found["auto"]
+    return {"scan engines": found["engines"], "engine taken": taken}
 
 
 def _package(name: str) -> str:

@@ -14,7 +14,7 @@ from ..errors import ArgumentError
 from ..train import BEST, LAST, Progress, RunSettings, Trainer, load_checkpoint, read_about
 from .console import command
 
-__all__ = ["begin", "made_folder", "train_to_the_end", "use_threads"]
+__all__ = ["begin", "made_folder", "resume", "train_to_the_end", "use_threads"]
 
 S = TypeVar("S", bound=RunSettings)
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -95,6 +95,20 @@ def made_folder(path: str | os.PathLike[str]) -> Path:
     except OSError as error:
         raise ArgumentError("--out", "a folder that can be made", error) from error
     return folder
+
+
+def resume(trainer: Trainer, checkpoint: str | None, settings: RunSettings) -> None:
+    """Go on where a checkpoint stands, if there is one.
+
+    Raises:
+        ArgumentError: it stands behind the last step. CheckpointError, DataError: it does not fit.
+    """
+    if checkpoint is None:
+        return
+    trainer.load(checkpoint)
+    if trainer.step > settings.steps:
+        expected = f"--steps >= {trainer.step}, which the checkpoint has behind it,"
+        raise ArgumentError("resume", expected, settings.steps)
 
 
 def train_to_the_end(

@@ -23,21 +23,19 @@ from ..train import (
 )
 from .console import optional_picture, show_pairs
 from .judging import Contest, judge
-from .runs import begin, made_folder, train_to_the_end
+from .runs import begin, made_folder, resume, train_to_the_end
 
 __all__ = ["forecast", "train"]
 
 
 def train(arguments: argparse.Namespace) -> None:
     """Train a forecaster on a column of a table, or continue such a run."""
-    new = arguments.resume is None
-    if new and not (arguments.file and arguments.target):
+    if arguments.resume is None and not (arguments.file and arguments.target):
         absent = "--target COLUMN" if arguments.file else "FILE.csv"
         raise ArgumentError("train series", f"{absent} in the command", "none")
     settings, folder = begin(arguments, "series", SeriesSettings, lambda s: s.file)
     run = series_run(settings)
-    if not new:
-        run.trainer.load(arguments.resume)
+    resume(run.trainer, arguments.resume, settings)
     introduce(run, folder)
     progress = Progress(
         settings.steps,

@@ -28,7 +28,7 @@ from ..train import (
     text_run,
 )
 from .console import command, optional_picture, quote, show_pairs, show_table
-from .runs import begin, train_to_the_end
+from .runs import begin, resume, train_to_the_end
 
 __all__ = ["run_text", "sample", "train"]
 
@@ -47,11 +47,10 @@ def train(arguments: argparse.Namespace) -> None:
     run_text(settings, folder, arguments.resume)
 
 
-def run_text(settings: TextSettings, folder: Path, resume: str | None = None) -> None:
+def run_text(settings: TextSettings, folder: Path, checkpoint: str | None = None) -> None:
     """Train, show how it goes, and judge the result beside n-grams."""
     run = text_run(settings)
-    if resume is not None:
-        run.trainer.load(resume)
+    resume(run.trainer, checkpoint, settings)
     introduce(run, folder)
     progress = Progress(
         settings.steps,
