@@ -21,7 +21,9 @@ class CUDARuntimeError(RuntimeError):
 @pytest.fixture(autouse=True)
 def _forget_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if nobody had asked for it before, also where a GPU is at hand."""
-    monkeypatch.delitem(backend._by_name, "cuda", raising=False)
+    names = {name: known for name, known in backend._by_name.items() if name != "cuda"}
+    monkeypatch.setattr(backend, "_by_name", names)
+    monkeypatch.setattr(backend, "_by_type", dict(backend._by_type))
 
 
 def pretend(
