@@ -11,6 +11,7 @@ core.py        the loop as one node of the graph    run.py     from scan to all 
 """
 
 from .engines import choose, show_config
+from .explain import explain
 from .run import fallbacks
 
-__all__ = ["choose", "fallbacks", "show_config"]
+__all__ = ["choose", "explain", "fallbacks", "show_config"]

@@ -46,6 +46,7 @@ class Backward:
     carried: list[int | None]
     of_stacked: list[Value | None]
     of_constant: list[Value | None]
+    deltas: dict[Value, Value]  # for each forward value its cotangent
 
 
 def active_inputs(loop: Loop, wanted: Sequence[bool]) -> dict[Value, Node]:
@@ -104,8 +105,7 @@ def differentiate(
     ends += [*zip(loop.exports, outside, strict=True)]
     roots = [(nodes[v], Tensor(g)) for v, g in ends if g is not None and v in nodes]
     before = [b for b, _ in loop.carries]
-    targets = {nodes[v] for v in (*before, *loop.stacked, *loop.constant) if v in nodes}
-    found = pull(roots, targets, True, True)
+    found = pull(roots, set(nodes.values()), True, True)
 
     def result(value: Value) -> Value | None:
         tensor = found.get(nodes[value]) if value in nodes else None
@@ -114,7 +114,8 @@ def differentiate(
     back = [result(b) for b in before]
     of_stacked = [result(v) for v in loop.stacked]
     of_constant = [result(v) for v in loop.constant]
-    return _cut(loop, cotangents, outside, back, of_stacked, of_constant, sinks, kept)
+    deltas = {v: found[node].array for v, node in nodes.items() if node in found}
+    return _cut(loop, cotangents, outside, back, of_stacked, of_constant, deltas, sinks, kept)
 
 
 def _cut(
@@ -124,6 +125,7 @@ def _cut(
     back: list[Value | None],
     of_stacked: list[Value | None],
     of_constant: list[Value | None],
+    deltas: dict[Value, Value],
     sinks: Sinks,
     kept: Sequence[Value] | None,
 ) -> Backward:
@@ -152,7 +154,7 @@ def _cut(
     ).checked()  # fmt: skip
     needs = ancestors([*inner.constant, *inner.stacked], lambda v: v in given)
     known = _in_order(v for v in needs if v.op is not None and v not in given)
-    return Backward(saved, outside, known, inner, carried, of_stacked, of_constant)
+    return Backward(saved, outside, known, inner, carried, of_stacked, of_constant, deltas)
 
 
 def _in_order(values: object) -> list[Value]:
@@ -237,6 +239,6 @@ class _Ends:
         return end
 
     def _made(self, g: Value, end: Value | None) -> Value:
-        made = g.graph.copied(g.graph.zeros_like(g) if end is None else end)
+        made: Value = g.graph.copied(g.graph.zeros_like(g) if end is None else end)
         self.body.add(made)
         return made

@@ -126,6 +126,8 @@ def _loop(
     for value in core:
         args = tuple(new[a] if type(a) is Value else a for a in value.args)
         new[value] = graph.again(value, args)
+    for value, made in new.items():
+        made.label = made.label or value.label
     carries = [_own(graph, new[v]) for v in step.carries]
     for i, value in enumerate(carries):
         if value in carries[:i]:

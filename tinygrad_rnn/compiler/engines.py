@@ -15,7 +15,7 @@ from .numpy_engine import compile_loop
 from .program import Value
 from .run import fallbacks, run_compiled
 
-__all__ = ["NUMPY", "choose", "show_config"]
+__all__ = ["NUMPY", "choose", "engine_named", "show_config"]
 
 LARGE = 4096  # elements from which a cheap operation is better done in the loop, while in cache
 
@@ -49,6 +49,11 @@ def choose(problem: Problem) -> str:
 
 register_engine("numpy", _run_numpy)
 register_engine("llvm", _run_llvm, choose)
+
+
+def engine_named(name: str, problem: Problem) -> Engine:
+    """The engine of a name, or the one "auto" takes."""
+    return {"numpy": NUMPY, "llvm": LLVM}.get(choose(problem) if name == "auto" else name, NUMPY)
 
 
 def show_config() -> str:

@@ -202,7 +202,9 @@ class _Fuser:
         """The arguments of a value that is computed where it is needed, and at which index."""
         if self.kind[value] == "view":
             inner = through_view(value, index)
-            return [(value.inputs[0], () if inner is None else inner)]  # () is no nest's identity
+            if inner is None:  # its source is stored: all of it has to be there
+                return [(self.source(value.inputs[0]), ((None, -1, 0),))]
+            return [(value.inputs[0], inner)]
         return [(a, operand_map(a, value, index)) for a in value.inputs]
 
     def join(self, value: Value, nests: list[Nest], at: dict[Value, int]) -> None:

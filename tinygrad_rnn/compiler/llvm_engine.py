@@ -16,7 +16,7 @@ from .fuse import FUSABLE, Fusion, Nest, fuse, is_row_reduction
 from .index_maps import identity
 from .layout import is_view
 from .llvm_kernels import build, compiled
-from .lowering import Block, lowered, places_of
+from .lowering import lowered, places_of
 from .numpy_engine import NumpyRunner
 from .plan import Action, NoView, Plan, act_one_by_one, make_plan
 from .program import Value
@@ -105,7 +105,7 @@ class KernelRunner(NumpyRunner):
 
     def __init__(self, plan: Plan) -> None:
         self.kernels: list[str] = []
-        self.blocks: list[list[Block]] = []
+        self.listings: list[str] = []  # the kernels, to be read
         super().__init__(plan)
 
     def line(self, number: int, action: Action) -> str:
@@ -114,7 +114,7 @@ class KernelRunner(NumpyRunner):
             return super().line(number, action)
         blocks, entries = lowered(list(action.nests), self.plan)
         text = build(blocks, len(entries))
-        self.blocks.append(blocks)
+        self.listings.append("\n".join(str(block) for block in blocks))
         self.kernels.append(text)
         name, table = f"kernel_{number}", f"table_{number}"
         self.space[name] = compiled(text)

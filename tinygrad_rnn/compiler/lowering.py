@@ -39,6 +39,32 @@ class Block:
     reductions: list[tuple[str, int, Address]]
     rows: int  # the number of axes that are not summed over
 
+    def __str__(self) -> str:
+        indices = "ijklmn"[: len(self.sizes)]
+        lines = ["for " + ", ".join(f"{i} < {n}" for i, n in zip(indices, self.sizes, strict=True))]
+        for number, term in enumerate(self.terms):
+            if term[0] == "load":
+                lines.append(f"  r{number} = {_location(term[1], indices)}")
+            elif term[0] == "number":
+                lines.append(f"  r{number} = {term[1][0]!r}")
+            elif term[0] != "none":
+                lines.append(f"  r{number} = {term[0]} " + " ".join(f"r{a}" for a in term[1]))
+        lines += [f"  {_location(a, indices)} = r{n}" for n, a in self.stores]
+        lines += [f"  {_location(a, indices)} {k}= r{n}" for k, n, a in self.reductions]
+        return "\n".join(lines)
+
+
+def _location(address: Address, indices: str) -> str:
+    """An address as base[step][offset + strides], in elements."""
+    item = address.dtype.itemsize
+    words = [str(address.offset // item)] if address.offset else []
+    words += [
+        i if s == item else f"{s // item}{i}"
+        for i, s in zip(indices, address.strides, strict=False)
+        if s
+    ]
+    return f"m{address.base}{'[t]' if address.row else ''}[{' + '.join(words) or 0}]"
+
 
 def places_of(nest: Nest, plan: Plan) -> list[Place]:
     """All places a nest reads or writes."""

@@ -65,7 +65,7 @@ class _Primal:
 class Value:
     """One result: `op` on `args` with `params`, or an input if `op` is None."""
 
-    __slots__ = ("args", "dtype", "graph", "index", "kind", "op", "params", "shape")
+    __slots__ = ("args", "dtype", "graph", "index", "kind", "label", "op", "params", "shape")
     level = float("inf")  # the tracer is the innermost interpreter
 
     def __init__(
@@ -75,6 +75,7 @@ class Value:
         self.graph, self.op, self.args, self.params = graph, op, args, params
         self.shape, self.dtype, self.kind = shape, dtype, kind
         self.index = len(graph.values)
+        self.label = ""  # what the user calls it, if `explain` has found out
 
     @property
     def primal(self) -> Any:

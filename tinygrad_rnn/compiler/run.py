@@ -30,7 +30,7 @@ from .program import Refused
 from .step import Step
 from .trace import Trace, trace_step
 
-__all__ = ["Compiled", "compiled_for", "fallbacks", "run_compiled", "switched_off"]
+__all__ = ["Compiled", "compile_step", "compiled_for", "fallbacks", "run_compiled", "switched_off"]
 
 BLOCK = 1 << 22  # bytes of one stacked input in a block of steps, where nothing is recorded
 switched_off: set[str] = set()  # names of passes to leave out
@@ -187,7 +187,7 @@ def compiled_for(key: Any, step: Step, engine: Engine) -> Compiled | str:
             if len(_structures) > 512:
                 _structures.clear()
             try:
-                _structures[key] = _compile(step, engine)
+                _structures[key] = compile_step(step, engine)
             except Refused as refusal:
                 _structures[key] = refusal.reason
             except Exception as error:
@@ -197,7 +197,8 @@ def compiled_for(key: Any, step: Step, engine: Engine) -> Compiled | str:
         return _structures[key]
 
 
-def _compile(step: Step, engine: Engine) -> Compiled:
+def compile_step(step: Step, engine: Engine) -> Compiled:
+    """A step through all passes, cut; its loops are compiled when they are first run."""
     history = [("trace", step)]
     for name, change in (*PASSES.items(), ("clean again", clean)):
         if name not in switched_off:

@@ -58,10 +58,13 @@ def rewrite(step: Step, rule: Rewriter) -> Step:
     """The step with each live operation replaced by what `rule(graph, value, new args)` makes."""
     graph = Graph()
     new: dict[Value, Value] = {v: graph.input(v.kind, v.shape, v.dtype) for v in step.inputs}
+    for value, inner in new.items():
+        inner.label = value.label
     for value in step.values:
         if value.op is not None:
             args = tuple(new[a] if type(a) is Value else a for a in value.args)
             new[value] = rule(graph, value, args)
+            new[value].label = new[value].label or value.label
     made = Step(
         [new[v] for v in step.inputs],
         [new[v] for v in step.carries],

@@ -1,0 +1,82 @@
+"""explain speaks the language of the lecture, with the user's own names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import tinygrad_rnn as tg
+from tinygrad_rnn.compiler import llvm_kernels
+
+B, I, H = 2, 3, 4  # noqa: E741 (the names of the legend)
+
+
+def lstm() -> Any:
+    w, u, b = tg.randn(I, 4 * H), tg.randn(H, 4 * H), tg.zeros(4 * H)
+
+    def step(carry: Any, x: Any) -> Any:
+        h, c = carry
+        z = x @ w + h @ u + b
+        i, f, g, o = z.chunk(4, 1)
+        i, f, g, o = i.sigmoid(), f.sigmoid(), g.tanh(), o.sigmoid()
+        c = f * c + i * g
+        h = o * c.tanh()
+        return (h, c), h
+
+    return step, (tg.zeros(B, H), tg.zeros(B, H)), tg.zeros(5, B, I)
+
+
+def test_the_equations_of_the_lecture() -> None:
+    text = tg.explain(*lstm(), engine="numpy")
+    for line in (
+        "z = (x·w)_t + h_t−1 u + b",
+        "c_t = f ⊙ c_t−1 + i ⊙ g",
+        "h_t = o ⊙ tanh(c_t)",
+        "δh_t = δ⁺h_t + ∂L/∂h_t",
+        "δc_t = δ⁺c_t + δh_t ⊙ o ⊙ (1 − tanh(c_t)²)",
+        "δ⁺c_t−1 = δc_t ⊙ f",
+        "δz = [δi ⊙ i ⊙ (1 − i), δf ⊙ f ⊙ (1 − f), δg ⊙ (1 − g²), δo ⊙ o ⊙ (1 − o)]",
+        "δ⁺h_t−1 = δz uᵀ",
+        "∂L/∂u = Σ_t h_t−1ᵀ δz",
+        "∂L/∂b = Σ_t Σ_b δz",
+        r"c_{t} &= f \odot c_{t-1} + i \odot g \\",
+        r"\delta^{+} h_{t-1} &= \delta z u^{\top} \\",
+    ):
+        assert line in text, line
+
+
+def test_programs_passes_and_what_left() -> None:
+    text = tg.explain(*lstm(), engine="numpy")
+    for part in ("after trace", "after clean", "after split", "after join", "before: ", "costs"):
+        assert part in text
+    assert "flop in products" in text
+    assert "matmul_" in text
+
+
+@pytest.mark.skipif(not llvm_kernels.available(), reason="llvmlite is not installed")
+def test_kernels_are_shown() -> None:
+    text = tg.explain(*lstm(), engine="llvm")
+    assert "kernel forward" in text
+    assert "kernel backward" in text
+    assert "= sigmoid r" in text
+
+
+def test_the_reason_for_the_loop() -> None:
+    text = tg.explain(lambda c, x: (c + x if float(x.sum()) else c, c), tg.zeros(2), tg.zeros(3, 2))
+    assert text.startswith("run by the loop: ")
+    assert "item" in text
+
+
+def test_layers_of_modules_are_named() -> None:
+    class Cell:
+        def __init__(self) -> None:
+            self.weight = tg.randn(H, H, requires_grad=True)
+
+        def __call__(self, h: Any, x: Any) -> Any:
+            new = (h @ self.weight.T + x).tanh()
+            return new, new
+
+    text = tg.explain(Cell(), tg.zeros(B, H), tg.zeros(5, B, H), engine="numpy")
+    assert "new_t = tanh(new_t−1 weightᵀ + x_t)" in text
+    assert "δx = δnew_t ⊙ (1 − new_t²)" in text or "(1 − new_t²)" in text

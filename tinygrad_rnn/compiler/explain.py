@@ -1,0 +1,245 @@
+"""explain: everything the compiler does with a step, to be read.
+
+Names are the user's own: the step is watched while it is traced, and a value is called what the
+local variable that held it was called.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+from ..scan import Problem
+from ..tensor import Tensor, as_tensor
+from ..tree import flatten, paths, tree_map
+from .backward import Backward
+from .core import Core, Engine, Way
+from .cut import Cut
+from .engines import engine_named
+from .notation import equations, named_values
+from .program import Refused, Value
+from .run import compile_step
+from .step import Step
+from .trace import Trace, trace_step
+
+__all__ = ["explain"]
+
+
+def explain(step: Callable[..., Any], init: Any, xs: Any, engine: str = "auto") -> str:
+    """What `scan(step, init, xs)` is compiled to, as text.
+
+    The program before and after each pass; what leaves the loop; the equations of the forward and
+    the backward pass, in plain text and in LaTeX; kernels; floating-point operations and bytes. If
+    the loop runs the step instead, the reason.
+
+    >>> import tinygrad_rnn as tg
+    >>> w = tg.eye(3)
+    >>> text = explain(lambda h, x: ((h @ w + x).tanh(),) * 2, tg.zeros(2, 3), tg.zeros(5, 2, 3))
+    >>> "δ" in text
+    True
+    """
+    init, xs = tree_map(as_tensor, init), tree_map(as_tensor, xs)
+    chosen = engine_named(engine, Problem(step, init, xs, 1, None, False, None, None))
+    try:
+        trace, carries, outputs, _ = _watched(step, init, xs)
+        inputs = [v for v in trace.values if v.op is None]
+        compiled = compile_step(Step(inputs, carries, outputs), chosen)
+    except Refused as refusal:
+        return f"run by the loop: {refusal.reason}\n"
+    except Exception as error:
+        return f"run by the loop: {type(error).__name__} while tracing: {error}\n"
+    parts = [f"engine: {chosen.name}"]
+    before = ""
+    for name, program in compiled.history:
+        text = str(program)
+        parts.append(f"--- after {name}\n{'  unchanged' if text == before else text}")
+        before = text
+    parts += _hoisted(compiled.core.cut)
+    parts += _passes(compiled.core)
+    return "\n\n".join(parts) + "\n"
+
+
+# ----------------------------------------------------------------------------------------- names
+def _watched(step: Callable[..., Any], init: Any, xs: Any) -> Any:
+    """Trace a step and label its values with the names of the variables that hold them."""
+    seen: list[dict[str, Any]] = []
+    inner = getattr(step, "__code__", None)
+
+    def watch(frame: FrameType, event: str, _: Any) -> None:
+        if event == "return" and (frame.f_code is inner or _of_a_module(frame)):
+            world = {n: frame.f_globals.get(n) for n in frame.f_code.co_names}
+            seen.append({**world, **frame.f_locals})
+
+    before = sys.getprofile()
+    sys.setprofile(watch)
+    try:
+        result = trace_step(step, init, xs)
+    finally:
+        sys.setprofile(before)
+    trace, carries = result[0], result[1]
+    _label(trace, seen)
+    _label_ends(trace, carries, paths(init, "s"))
+    return result
+
+
+def _of_a_module(frame: FrameType) -> bool:
+    """Whether a method of a user's or of our layers is running, not one of the library below."""
+    name = str(frame.f_globals.get("__name__", ""))
+    house = __name__.partition(".")[0]
+    below = name.startswith(house) and not name.startswith(f"{house}.nn")
+    return "self" in frame.f_locals and not below
+
+
+def _label(trace: Trace, seen: list[dict[str, Any]]) -> None:
+    inputs = [v for v in trace.values if v.kind == "captured"]
+    places = {id(t): v for t, v in zip(trace.tensors, inputs, strict=True)}
+    views = {
+        t.node.parents[0].index: v
+        for t, v in zip(trace.tensors, inputs, strict=True)
+        if t.node is not None and t.node.primitive.name == "permute" and t.node.parents[0]
+    }
+    for variables in seen:
+        found = dict(variables)
+        if "self" in found:
+            found.update(getattr(found["self"], "__dict__", {}))
+        for name, held in found.items():
+            for leaf in flatten(held)[0] if isinstance(held, (tuple, list, Tensor)) else []:
+                _label_one(name if held is leaf else "", leaf, places, views)
+
+
+def _label_one(name: str, held: Any, places: dict[int, Value], views: dict[int, Value]) -> None:
+    if not isinstance(held, Tensor) or name in ("", "self"):
+        return
+    value = held.array if type(held.array) is Value else places.get(id(held))
+    if value is not None:
+        value.label = name
+    elif held.node is not None and held.node.index in views:
+        views[held.node.index].label = name + "ᵀ"
+
+
+def _label_ends(trace: Trace, carries: list[Value], names: list[str]) -> None:
+    """A carry has the name of what replaces it, and t − 1 for what was there before."""
+    before = [v for v in trace.values if v.kind == "carry"]
+    single = len(before) == 1
+    for old, new, path in zip(before, carries, names, strict=True):
+        name = new.label if new.op is not None and new.label else "h" if single else path
+        if new.op is not None:
+            new.label = f"{name}_t"
+        old.label = f"{name}_t−1"
+    for value in trace.values:
+        if value.kind == "x":
+            value.label = (value.label or "x") + "_t"
+
+
+def _names(cut: Cut) -> dict[Value, str]:
+    """The names of the values of a core."""
+    loop = cut.loop
+    names: dict[Value, str] = {}
+    taken: set[str] = set()
+    for i, value in enumerate([*(b for b, _ in loop.carries), *loop.stacked, *loop.constant]):
+        names[value] = value.label or f"p{i}"
+    for value in loop.body:
+        if value.label and value.label not in taken:
+            names[value] = value.label
+    for value, outer in zip(loop.stacked, cut.stacked, strict=True):
+        if not value.label and outer.name == "matmul":
+            named = [a.label.removesuffix("_t") for a in outer.inputs]
+            names[value] = f"({'·'.join(named)})_t" if all(named) else names[value]
+    named_values(loop.body, names, "a")
+    return names
+
+
+# --------------------------------------------------------------------------------------- sections
+def _hoisted(cut: Cut) -> list[str]:
+    lines = ["--- what leaves the loop"]
+    for title, values in (("before", cut.before), ("after", cut.after)):
+        lines += [f"  {title}: {v!r} = {v.name} {v.label}".rstrip() for v in values]
+    lines += [f"  {len(cut.loop.body)} operations stay"]
+    return ["\n".join(lines)]
+
+
+def _passes(core: Core) -> list[str]:
+    loop, engine = core.cut.loop, core.engine
+    inputs = [*(b for b, _ in loop.carries), *loop.stacked, *loop.constant]
+    wanted = tuple(v.dtype.kind == "f" for v in inputs)
+    way = core.way(wanted)
+    names = _names(core.cut)
+    assert way.full is not None
+    back = core.backward(wanted, (True,) * len(loop.exports))[1]
+    parts = _equations(core, way.full, names)
+    parts.append(f"--- the loop forward\n{way.runner.source}")
+    parts.append(f"--- the loop backward\n{back.source}")
+    for title, runner in (("forward", way.runner), ("backward", back)):
+        kernels = getattr(runner, "listings", [])
+        parts += [f"--- kernel {title}\n{text}" for text in kernels]
+    return [*parts, _costs(core, way, way.full, engine)]
+
+
+def _equations(core: Core, back: Backward, names: dict[Value, str]) -> list[str]:
+    loop = core.cut.loop
+    ends = [*(after for _, after in loop.carries), *loop.exports]
+    forward = dict(names)
+    deltas = dict(names)
+    for value in (*loop.body, *(v for v in names if v.op is None)):
+        delta = back.deltas.get(value)
+        if value in names and delta is not None and delta not in deltas:
+            deltas[delta] = f"δ{names[value]}"
+    for (before, after), place in zip(loop.carries, back.carried, strict=True):
+        if place is not None:
+            coming, going = back.loop.carries[place]
+            deltas[coming] = f"δ⁺{names.get(after, names[before])}"
+            deltas[going] = f"δ⁺{names[before]}"
+    for value, arriving in zip(loop.exports, back.arriving, strict=True):
+        if arriving is not None:
+            deltas[arriving] = f"∂L/∂{names.get(value, 'y')}"
+    steps = [v for v in (*(a for _, a in back.loop.carries), *back.of_stacked) if v is not None]
+    sums = [
+        (f"∂L/∂{names[v]}", delta)
+        for v, delta in zip(loop.constant, back.of_constant, strict=True)
+        if delta is not None
+    ]
+    given = set(loop.body) & names.keys()
+    parts = []
+    for latex in (False, True):
+        lines = equations(ends, forward, latex)
+        parts.append("--- equations, forward" + _set(lines, latex))
+        lines = equations(steps, deltas, latex, given)
+        lines += _sums(sums, deltas, latex, given)
+        note = (
+            "" if latex else "\n  (δ⁺: what has come from step t + 1, and what goes to step t − 1)"
+        )
+        parts.append("--- equations, backward" + _set(lines, latex) + note)
+    return parts
+
+
+def _sums(
+    sums: list[tuple[str, Value]], names: dict[Value, str], latex: bool, given: set[Value]
+) -> list[str]:
+    lines = []
+    for name, value in sums:
+        inner = {**names, value: name}
+        text = equations([value], inner, latex, given)[-1]
+        sign = r"= \sum_t " if latex else "= Σ_t "
+        lines.append(text.replace("= ", sign, 1))
+    return lines
+
+
+def _set(lines: list[str], latex: bool) -> str:
+    if not latex:
+        return "\n" + "\n".join(f"  {line}" for line in lines)
+    body = " \\\\\n".join(f"  {line}" for line in lines)
+    return f" (LaTeX)\n\\begin{{align}}\n{body}\n\\end{{align}}"
+
+
+# ------------------------------------------------------------------------------------------ costs
+def _costs(core: Core, way: Way, back: Backward, engine: Engine) -> str:
+    lines = ["--- costs of a step"]
+    for title, values in (("forward", core.cut.loop.body), ("backward", back.loop.body)):
+        products = sum(2 * v.size * v.args[0].shape[-1] for v in values if v.name == "matmul")
+        other = sum(v.size for v in values if v.name != "matmul")
+        lines.append(f"  {title}: {products} flop in products, {other} elements in the rest")
+    kept = sum(v.size * v.dtype.itemsize for v in way.kept)
+    lines.append(f"  kept for backward: {kept} bytes in {len(way.kept)} arrays")
+    return "\n".join(lines)
