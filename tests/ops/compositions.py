@@ -15,7 +15,7 @@ def _extreme_values(x: Array, largest: bool, k: int, axis: int) -> Array:
     return np.take(np.flip(ordered, axis) if largest else ordered, np.arange(k), axis)
 
 
-def _convolved(
+def convolved(
     x: Array, w: Array, b: Any = 0.0, stride: int = 1, pad: tuple[int, int] = (0, 0),
     dilation: int = 1, groups: int = 1,
 ) -> Array:  # fmt: skip
@@ -38,7 +38,7 @@ def _conv(name: str, options: dict[str, Any], **reference: Any) -> Sample:
     kernel = numbers(6, 4 // groups, 3, seed=4)
     return Sample(
         name, lambda x, w, b: tg.conv1d(x, w, b, **options), (XT, kernel, numbers(6)),
-        lambda x, w, b: _convolved(x, w, b, groups=groups, **reference),
+        lambda x, w, b: convolved(x, w, b, groups=groups, **reference),
     )  # fmt: skip
 
 

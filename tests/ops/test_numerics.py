@@ -268,6 +268,14 @@ def test_11_sizes_of_zero_and_no_axes() -> None:
         assert s.grad.shape == () and float(s.grad) == 1.0
 
 
+def test_10_a_part_and_a_whole_arrive_at_a_number() -> None:
+    """The total of what arrived was a NumPy scalar, which cannot be written to."""
+    x = leaf(2.0)
+    y = x + x
+    (y[None] + y).sum().backward()
+    assert float(x.grad) == 4.0
+
+
 def test_12_numbers_do_not_change_the_dtype() -> None:
     for dtype in (tg.float16, tg.float32, tg.float64):
         x = tg.ones(3, dtype=dtype, requires_grad=True)

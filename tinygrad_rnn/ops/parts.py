@@ -133,7 +133,7 @@ def put_together(parts: Sequence[Part], shape: tuple[int, ...], total: Any = Non
     spans = sorted([part.span or _span(part.key, shape) for part in parts])
     disjoint, covering = _tiling(spans, shape)
     if total is not None:
-        whole, disjoint = total.copy(), False
+        whole, disjoint = backend.xp.array(total), False  # NumPy gives scalars of no axes
     elif covering:
         whole = backend.xp.empty(shape, first.dtype)
     else:

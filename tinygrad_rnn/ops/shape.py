@@ -314,7 +314,7 @@ def stack(tensors: Sequence[Any], dim: int = 0) -> Any:
 
 
 def _pad_forward(xp: Any, x: Any, widths: tuple[tuple[int, int], ...], value: float) -> Any:
-    return xp.pad(x, widths, constant_values=value)
+    return xp.pad(x, widths, constant_values=value) if widths else x.copy()
 
 
 def _pad_transpose(g: Any, widths: tuple[tuple[int, int], ...]) -> Any:
