@@ -187,7 +187,7 @@ def not_numpy(house: House) -> list[str]:
 
 
 def late(house: House) -> list[str]:
-    """Imports inside functions of anything but an optional package; the façade names its rooms late."""
+    """Late imports of anything but an optional package; the façade may name its rooms late."""
     inside = (i for i in house.imports if i.in_function and i.source != PACKAGE)
     return [f"{i} inside a function" for i in inside if top(i.target) not in OPTIONAL]
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Sequence
+from math import inf
 from typing import Any
 
 import numpy as np
 
-from .errors import DTypeError, IndexRangeError, ShapeError
+from .errors import ArgumentError, DTypeError, IndexRangeError, ShapeError
 
 __all__ = [
     "DTYPES", "bool_", "check_dim", "check_dims", "check_dtype", "check_key", "check_masks",
     "check_shape", "float16", "float32", "float64", "get_default_dtype", "int16", "int32", "int64",
-    "int8", "require_float", "set_default_dtype", "sizes_of", "uint8",
+    "int8", "positive", "real", "require_float", "set_default_dtype", "sizes_of", "uint8",
 ]  # fmt: skip
 
 float16, float32, float64 = (np.dtype(name) for name in ("float16", "float32", "float64"))
@@ -128,3 +130,23 @@ def _width(item: Any) -> int:
     if item is None or item is Ellipsis:
         return 0
     return item.ndim if hasattr(item, "dtype") and item.dtype.kind == "b" else 1
+
+
+def real(called: str, name: str, value: object, least: float = -inf, bound: float = inf) -> float:
+    """`value` as a Python number with least <= value < bound; neither NaN nor a bool."""
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not is_number or not least <= value < bound:  # type: ignore[operator]
+        raise ArgumentError(called, f"{name}, a number {_interval(least, bound)},", repr(value))
+    return value if type(value) is int else float(value)  # type: ignore[arg-type]
+
+
+def _interval(least: float, bound: float) -> str:
+    below = "and finite" if bound == inf else f"and < {bound:g}"
+    return f">= {least:g} {below}" if least > -inf else below.removeprefix("and ")
+
+
+def positive(called: str, name: str, value: object, bound: float = inf) -> float:
+    """`value` as a Python number with 0 < value < bound."""
+    if value == 0:
+        raise ArgumentError(called, f"{name} > 0", repr(value))
+    return real(called, name, value, 0, bound)

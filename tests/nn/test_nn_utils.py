@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -10,10 +9,8 @@ import pytest
 
 import tinygrad_rnn as tg
 from tinygrad_rnn import nn
-from tinygrad_rnn.errors import ArgumentError, ShapeError, StateDictError
+from tinygrad_rnn.errors import ShapeError, StateDictError
 from tinygrad_rnn.nn.utils import (
-    clip_grad_norm_,
-    clip_grad_value_,
     functional_call,
     parameters_to_vector,
     vector_to_parameters,
@@ -33,67 +30,9 @@ def gradients(parameters: list[tg.Tensor]) -> list[float]:
     return [g for p in parameters if p.grad is not None for g in p.grad.tolist()]
 
 
-# ------------------------------------------------------------------------------------- clipping
-@pytest.mark.parametrize("limit", [0.1, 5.0, 13.0, 50.0])
-def test_norm_afterwards_is_the_smaller_of_norm_and_limit(limit: float) -> None:
-    ps = [*with_gradients([3.0, -4.0], [12.0]), tg.zeros(2, requires_grad=True)]
-    before = gradients(ps)
-    assert clip_grad_norm_(ps, limit) == pytest.approx(13.0)
-    after = np.array(gradients(ps))
-    assert np.linalg.norm(after) == pytest.approx(min(13.0, limit), rel=1e-6)
-    np.testing.assert_allclose(after, np.array(before) * min(1, limit / 13), rtol=1e-6)
-    if limit >= 13:
-        assert gradients(ps) == before
-
-
-@pytest.mark.parametrize(
-    ("p", "norm"), [(1.0, 19.0), (3.0, (27 + 64 + 1728) ** (1 / 3)), (INF, 12)]
-)
-def test_other_norms(p: float, norm: float) -> None:
-    ps = with_gradients([3.0, -4.0], [12.0])
-    assert clip_grad_norm_(iter(ps), 1.0, p) == pytest.approx(norm, rel=1e-6)
-    assert np.linalg.norm(gradients(ps), p) == pytest.approx(1.0, rel=1e-6)
-
-
-def test_one_tensor_none_and_zero_gradients() -> None:
-    (one,) = with_gradients([3.0, 4.0])
-    assert clip_grad_norm_(one, 1.0) == pytest.approx(5.0)
-    assert clip_grad_norm_([], 1.0) == 0.0
-    assert clip_grad_norm_([tg.zeros(2, requires_grad=True)], 1.0) == 0.0
-    zero = with_gradients([0.0, 0.0])
-    assert clip_grad_norm_(zero, 1.0) == 0.0 and gradients(zero) == [0.0, 0.0]
-
-
-def test_norm_that_float32_cannot_square() -> None:
-    ps = with_gradients([3e30, 4e30])
-    assert clip_grad_norm_(ps, 1.0) == pytest.approx(5e30, rel=1e-6)
-    assert gradients(ps) == pytest.approx([0.6, 0.8], rel=1e-6)
-
-
-def test_gradients_that_are_not_finite_are_reported_and_left() -> None:
-    for bad in (INF, NAN):
-        ps = with_gradients([bad, 1.0])
-        with pytest.raises(ArgumentError, match="finite"):
-            clip_grad_norm_(ps, 1.0, error_if_nonfinite=True)
-        assert not math.isfinite(clip_grad_norm_(ps, 1.0))
-        assert str(gradients(ps)) == str([bad, 1.0])
-
-
-def test_clipping_by_value() -> None:
-    ps = with_gradients([3.0, -4.0], [0.5])
-    clip_grad_value_(ps, 1.0)
-    assert gradients(ps) == [1.0, -1.0, 0.5]
-
-
-@pytest.mark.parametrize("limit", [0.0, -1.0, NAN])
-def test_limits_must_be_positive(limit: float) -> None:
-    ps = with_gradients([3.0])
-    for clip in (clip_grad_norm_, clip_grad_value_):
-        with pytest.raises(ArgumentError, match="> 0"):
-            clip(ps, limit)
-    with pytest.raises(ArgumentError, match="norm_type"):
-        clip_grad_norm_(ps, 1.0, limit)
-    assert gradients(ps) == [3.0]
+def test_clipping_is_that_of_optim() -> None:
+    assert nn.utils.clip_grad_norm_ is tg.optim.clip_grad_norm_
+    assert nn.utils.clip_grad_value_ is tg.optim.clip_grad_value_
 
 
 # ------------------------------------------------------------------------------------ one vector

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..backend import quiet
-from ..errors import ArgumentError, ShapeError, StateDictError
+from ..clipping import clip_grad_norm_, clip_grad_value_
+from ..errors import ShapeError, StateDictError
 from ..graph import no_grad
 from ..ops.shape import cat, reshape
 from ..tensor import Tensor
@@ -17,70 +16,6 @@ __all__ = [
     "clip_grad_norm_", "clip_grad_value_", "functional_call", "parameters_to_vector",
     "vector_to_parameters",
 ]  # fmt: skip
-
-
-def _gradients(parameters: Any) -> list[Tensor]:
-    given = [parameters] if isinstance(parameters, Tensor) else list(parameters)
-    return [p.grad.detach() for p in given if p.grad is not None]
-
-
-def clip_grad_norm_(
-    parameters: Any, max_norm: float, norm_type: float = 2.0, error_if_nonfinite: bool = False
-) -> float:
-    """Scale all gradients together so that their global norm is at most `max_norm`.
-
-    g ← g · min(1, max_norm/‖g‖), ‖g‖ over all parameters as one vector (Pascanu et al. 2013). A
-    norm that is not finite changes nothing: look at what is returned.
-
-    Returns:
-        The norm before clipping.
-
-    Raises:
-        ArgumentError: max_norm or norm_type not positive; with `error_if_nonfinite`, a norm that
-        is not finite.
-    """
-    for name, value in (("max_norm", max_norm), ("norm_type", norm_type)):
-        if not value > 0:
-            raise ArgumentError("clip_grad_norm_", f"{name} > 0", value)
-    grads = _gradients(parameters)
-    norm = _norm([_norm_of(grad, norm_type) for grad in grads], norm_type)
-    if error_if_nonfinite and not math.isfinite(norm):
-        raise ArgumentError("clip_grad_norm_", "gradients with a finite norm", norm)
-    if max_norm < norm < math.inf:
-        for grad in grads:
-            grad.mul_(max_norm / norm)
-    return norm
-
-
-def _norm_of(grad: Tensor, p: float) -> float:
-    """‖grad‖ₚ; what overflows in its own dtype is computed again in float64."""
-    flat = grad.array.ravel()
-    norm = grad.backend.xp.linalg.norm
-    with quiet():
-        found = float(norm(flat, p))
-        if math.isfinite(found) or flat.dtype == "float64":
-            return found
-        return float(norm(flat.astype("float64"), p))
-
-
-def _norm(norms: list[float], p: float) -> float:
-    if not norms or any(math.isnan(norm) for norm in norms):
-        return math.nan if norms else 0.0
-    if p == math.inf or max(norms) in (0, math.inf):
-        return max(norms)
-    return max(norms) * sum((norm / max(norms)) ** p for norm in norms) ** (1 / p)
-
-
-def clip_grad_value_(parameters: Any, clip_value: float) -> None:
-    """Limit every element of every gradient to [−clip_value, clip_value].
-
-    Raises:
-        ArgumentError: clip_value not positive.
-    """
-    if not clip_value > 0:
-        raise ArgumentError("clip_grad_value_", "clip_value > 0", clip_value)
-    for grad in _gradients(parameters):
-        grad.copy_(grad.clip(-clip_value, clip_value))
 
 
 def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:

@@ -37,12 +37,12 @@ left alone), and `state_dict`, from which a run continues bit for bit.
 
 from __future__ import annotations
 
+from ..clipping import clip_grad_norm_, clip_grad_value_
 from . import lr_scheduler
 from .adadelta import Adadelta
 from .adagrad import Adagrad
 from .adam import Adam
 from .adamw import AdamW
-from .clip import clip_grad_norm_, clip_grad_value_
 from .lr_scheduler import (
     ConstantLR,
     CosineAnnealingLR,

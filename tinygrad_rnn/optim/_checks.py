@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import numbers
 import operator
 from collections.abc import Mapping
 from math import inf
 from typing import Any
 
+from ..checks import real
 from ..errors import ArgumentError
 
 # Every number an optimiser takes, and the half-open interval [least, bound) it must lie in.
@@ -24,26 +24,6 @@ RANGES: dict[str, tuple[float, float]] = {
     "weight_decay": (0, inf),
 }
 FLAGS = frozenset(("amsgrad", "centered", "maximize", "nesterov"))
-
-
-def real(called: str, name: str, value: object, least: float = -inf, bound: float = inf) -> float:
-    """`value` as a Python number with least <= value < bound; neither NaN nor a bool."""
-    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not is_number or not least <= value < bound:  # type: ignore[operator]
-        raise ArgumentError(called, f"{name}, a number {_interval(least, bound)},", repr(value))
-    return value if type(value) is int else float(value)  # type: ignore[arg-type]
-
-
-def _interval(least: float, bound: float) -> str:
-    below = "and finite" if bound == inf else f"and < {bound:g}"
-    return f">= {least:g} {below}" if least > -inf else below.removeprefix("and ")
-
-
-def positive(called: str, name: str, value: object, bound: float = inf) -> float:
-    """`value` as a Python number with 0 < value < bound."""
-    if value == 0:
-        raise ArgumentError(called, f"{name} > 0", repr(value))
-    return real(called, name, value, 0, bound)
 
 
 def whole(called: str, name: str, value: object, least: int = 0) -> int:

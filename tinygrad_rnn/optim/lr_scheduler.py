@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import cos, pi
 from typing import Any
 
+from ..checks import real
 from ..errors import ArgumentError, DTypeError, StateDictError
-from ._checks import real, whole
+from ._checks import whole
 from .groups import Group
 from .optimizer import Optimizer
 

@@ -6,8 +6,9 @@ from itertools import pairwise
 from math import cos, pi
 from typing import Any
 
+from ..checks import positive, real
 from ..errors import ArgumentError
-from ._checks import positive, real, whole
+from ._checks import whole
 from .groups import Group
 from .lr_scheduler import LRScheduler, check_optimizer
 from .optimizer import Optimizer

@@ -6,9 +6,10 @@ import numbers
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..checks import positive, real
 from ..errors import ArgumentError, StateDictError
 from ..tensor import Tensor
-from ._checks import positive, real, whole
+from ._checks import whole
 from .lr_scheduler import check_optimizer
 from .optimizer import Optimizer
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import backend_of, quiet
-from ..errors import ArgumentError, DTypeError, TrainingError
-from ..graph import touch
-from ..tensor import Tensor, tensor
-from ._checks import positive
+from .backend import backend_of, quiet
+from .checks import positive
+from .errors import ArgumentError, DTypeError, TrainingError
+from .graph import touch
+from .tensor import Tensor, tensor
 
 __all__ = ["clip_grad_norm_", "clip_grad_value_"]
 
