@@ -94,6 +94,9 @@ def test_the_numbers_are_those_of_the_table(
     for name, error in ahead.items():
         assert error == pytest.approx(nmse(truth, np.array(columns[name], float)), rel=6e-3)
     np.testing.assert_array_equal(np.array(columns["persistence"], float), series[169:199])
+    for name in ahead.keys() - {"LSTM 6"}:
+        line = next(line for line in said.splitlines() if line.startswith(f"  {name} "))
+        assert line.endswith("not beaten") != (ahead["LSTM 6"] < ahead[name])
 
 
 def test_baselines_are_those_of_the_package(

@@ -12,7 +12,8 @@ import pytest
 from tinygrad_rnn import cuda_is_available
 from tinygrad_rnn.baselines import NGram
 from tinygrad_rnn.cli import main
-from tinygrad_rnn.train import load_char_lm, load_checkpoint, text_run
+from tinygrad_rnn.cli.runs import train_to_the_end
+from tinygrad_rnn.train import Progress, load_char_lm, load_checkpoint, text_run
 from tinygrad_rnn.train.settings import TextSettings
 
 LINE = "the quick brown fox jumps over the lazy dog; pack my box with five dozen jugs.\n"
@@ -315,3 +316,20 @@ def test_a_device_that_is_not_there_is_one_clear_error(
     said = failing(capsys, "train", "text", "words.txt", *SMALL, "--device", "cuda")
     assert 'use "cpu"' in said
     assert not Path("runs").exists()
+
+
+def test_the_best_model_is_judged_and_not_the_last(words: Path) -> None:
+    small = {"hidden": 8, "embedding": 4, "batch": 4, "window": 16, "held_out": 0.1}
+    settings = TextSettings(files=("words.txt",), steps=4, validate_every=2, **small)
+    run = text_run(settings)
+    values = iter([1.0, 2.0])
+    run.trainer.validate = lambda: next(values)
+    progress = Progress(4, lambda batch: 1, "char", str)
+    train_to_the_end(run.trainer, settings, Path("run"), "text", progress, lambda trainer: None)
+    found = run.model.output.weight.detach().numpy()
+    best, last = (
+        load_checkpoint(f"run/{name}.ckpt").tensors["model.output.weight"]
+        for name in ("best", "last")
+    )
+    assert (found == best).all()
+    assert (found != last).any()

@@ -78,6 +78,20 @@ def test_impossible_symbols_stay_impossible(rng: np.random.Generator) -> None:
     assert Sampler(5.0).probabilities(logits).tolist() == [0, 1, 0]
 
 
+class Least(np.random.Generator):
+    """Draws the least number there is."""
+
+    def __init__(self) -> None:
+        super().__init__(np.random.PCG64(0))
+
+    def random(self, *args: Any, **kwargs: Any) -> Any:
+        return 0.0
+
+
+def test_the_least_random_number_chooses_nothing_impossible() -> None:
+    assert Sampler().choose([-math.inf, 0.0, 0.0], Least()) == 1
+
+
 @pytest.mark.parametrize(
     "options",
     [

@@ -11,12 +11,14 @@ from runs_in_tests import assert_same_run, small_text_settings, write_series, wr
 
 import tinygrad_rnn as tg
 from tinygrad_rnn.baselines import LinearAR
-from tinygrad_rnn.data import windows
+from tinygrad_rnn.data import LengthBatches, windows
 from tinygrad_rnn.errors import CheckpointError, DataError
+from tinygrad_rnn.optim import Adam
 from tinygrad_rnn.train import (
     LAST,
     Forecaster,
     SeriesSettings,
+    Trainer,
     forecasts,
     load_forecaster,
     series_run,
@@ -159,3 +161,18 @@ def test_a_language_model_is_no_forecaster(tmp_path: Path) -> None:
 def test_a_series_too_short_is_refused_with_what_to_do(others: Any, file: Path) -> None:
     with pytest.raises(DataError, match="lower --window or --horizon"):
         series_run(settings(file, **others))
+
+
+def test_everything_stays_on_the_device(device: str, rng: np.random.Generator) -> None:
+    series, inputs = rng.standard_normal(60), rng.standard_normal((60, 1))
+    cut = windows(series, 8, 3, inputs)
+    batches = LengthBatches(list(cut.history.swapaxes(0, 1)), batch_size=7, pool=1)
+    model = Forecaster(inputs=1, hidden_size=4).to(device)
+    optimizer = Adam(model.parameters(), lr=0.01)
+    trainer = Trainer(
+        model, optimizer, batches, forecast_loss(model, cut, device),
+        validate=lambda: float(np.square(forecasts(model, cut, 3) - cut.targets[..., 0]).mean()),
+    )  # fmt: skip
+    history = trainer.run(20, validate_every=10)
+    assert model.output.weight.device == device
+    assert history.validations[1][1] < history.validations[0][1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,18 @@ from hypothesis import strategies as st
 from runs_in_tests import TEXT, small_text_settings, write_series, write_text
 
 import tinygrad_rnn as tg
+from tinygrad_rnn.data import ContinuousBatches
+from tinygrad_rnn.decode import Sampler, generate
 from tinygrad_rnn.errors import ArgumentError, CheckpointError, DataError
+from tinygrad_rnn.optim import Adam
 from tinygrad_rnn.train import (
     LAST,
     CharLM,
     SeriesSettings,
     TextSettings,
+    Trainer,
     bits_per_char,
+    language_loss,
     load_char_lm,
     series_run,
     text_run,
@@ -137,6 +143,7 @@ def test_a_loaded_model_says_the_same(tmp_path: Path) -> None:
     assert vocabulary == run.vocabulary
     assert not model.training
     context = np.concatenate([run.train, run.validation])
+    run.model.train()  # the judgement is without dropout all the same
     assert bits_per_char(model, run.test, context) == run.test_bits()
 
 
@@ -173,3 +180,34 @@ def test_settings_of_another_version_are_refused() -> None:
     stored = {**TextSettings().to_dict(), "colour": "blue"}
     with pytest.raises(CheckpointError, match="colour"):
         TextSettings.from_dict(stored)
+
+
+def test_everything_stays_on_the_device(device: str, tmp_path: Path) -> None:
+    """Train, judge, save, resume, sample: a copy to the host that nobody asked for would raise."""
+    text = np.tile(np.arange(9), 30)
+    folder = tmp_path / "run"
+
+    def fresh() -> Trainer:
+        tg.manual_seed(3)
+        model = CharLM(9, 5, 2, embedding_size=4, dropout=0.1).to(device)
+        return Trainer(
+            model,
+            Adam(model.parameters(), lr=0.01),
+            ContinuousBatches(text, batch_size=2, steps=8),
+            language_loss(model, device),
+            validate=lambda: bits_per_char(model, text[:50], text[:9]),
+            max_norm=1.0,
+        )
+
+    whole = fresh()
+    whole.run(6, validate_every=3)
+    first = fresh()
+    first.run(3, folder=folder, validate_every=3)
+    second = fresh()
+    second.load(folder / LAST)
+    second.run(6, validate_every=3)
+    assert second.model.output.weight.device == device
+    assert second.history == whole.history
+    model = second.model.eval()
+    symbols = generate(model, [1, 2], Sampler(), np.random.default_rng(0), device)
+    assert len(list(islice(symbols, 5))) == 5
