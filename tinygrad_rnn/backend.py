@@ -197,6 +197,20 @@ def adapt_cupy(name: str, cupy: Any, scatter_add: Any, erf: Any) -> Backend:
 _ATOMIC = frozenset(("float16", "float32", "float64", "int32", "uint32", "uint64"))
 
 
+def _add_at(whole: Array, key: Any, value: Array) -> None:
+    """whole[key] += value, repeated indices adding up: by groups of rows, not one by one."""
+    single = key[0] if type(key) is tuple and len(key) == 1 else key
+    if type(single) is not np.ndarray or single.dtype.kind not in "iu" or not single.size:
+        np.add.at(whole, key, value)
+        return
+    index = single.ravel() % whole.shape[0]
+    order = np.argsort(index, kind="stable")
+    ordered = index[order]
+    starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
+    rows = value.reshape(index.size, *whole.shape[1:])[order]
+    whole[ordered[starts]] += np.add.reduceat(rows, starts, axis=0)
+
+
 def quiet() -> Any:
     """Context manager: floating-point exceptions make inf and NaN without a warning."""
     return np.errstate(all="ignore")
@@ -209,7 +223,7 @@ numpy_backend = register_backend(
         "cpu",
         np,
         np.ndarray,
-        np.add.at,
+        _add_at,
         lambda array: array,
         lambda array: array,
         lambda array: np.asarray(_erf_of_elements(array), dtype=array.dtype),
