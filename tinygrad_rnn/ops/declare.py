@@ -86,14 +86,16 @@ def elementwise(
         inputs=names, kernel=kernel, domain=domain, kinks=kinks, promote=promote,
         derivatives=derivatives, **extra,
     )  # fmt: skip
+    home = resolve.__module__  # where it is declared, and pickle finds it
     if extra.get("params"):
-        return _finish(lambda *args, **params: bind(primitive, args, params), primitive, doc)
+        return _finish(lambda *args, **params: bind(primitive, args, params), primitive, doc, home)
     makers = {1: fast_unary, 2: fast_binary}
     make = makers.get(len(names), slow)
-    return _finish(make(primitive, plan, resolve), primitive, doc)
+    return _finish(make(primitive, plan, resolve), primitive, doc, home)
 
 
-def _finish(function: Any, primitive: Primitive, doc: str) -> Callable[..., Any]:
+def _finish(function: Any, primitive: Primitive, doc: str, home: str) -> Callable[..., Any]:
+    function.__module__ = home
     function.__name__ = function.__qualname__ = primitive.name
     function.__doc__ = doc
     function.primitive = primitive
