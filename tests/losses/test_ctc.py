@@ -159,8 +159,8 @@ def test_hundreds_of_steps_lose_nothing() -> None:
     assert exact.max() > 750  # p is below the smallest float64
     single, rough = loss_and_gradient(log_probs.astype(np.float32), *args)
     assert single.dtype == rough.dtype == np.float32
-    np.testing.assert_allclose(single, exact, rtol=1e-6)
-    np.testing.assert_allclose(rough, gradient, atol=1e-4)
+    np.testing.assert_allclose(single, exact, rtol=3e-7)
+    np.testing.assert_allclose(rough, gradient, atol=3e-5)  # unshifted it is 1e-4
     np.testing.assert_allclose(-gradient.sum((0, 2)), args[1], rtol=1e-12)
 
 
