@@ -185,7 +185,8 @@ class Recurrent(Module):
                 xs = tree_map(lambda y: dropout(y, self.dropout, self.training), xs)
             outputs = []
             for direction, cell in enumerate(cells):
-                step = _keeping_states(cell) if keep else cell.forward
+                step = _step_of(cell, xs)
+                step = _keeping_states(step) if keep else step
                 final, ys = scan(
                     step, next(start), xs, lengths=lengths, reverse=bool(direction), **options
                 )
@@ -205,9 +206,15 @@ def _side_by_side(*ys: Any) -> Any:
     return cat(ys, -1)
 
 
-def _keeping_states(cell: Module) -> Callable[[Any, Any], Any]:
+def _step_of(cell: Module, xs: Any) -> Callable[[Any, Any], Any]:
+    """The step of a cell for one sequence: masks that hold for all of it are drawn here."""
+    begin = getattr(cell, "for_sequence", None)
+    return cell.forward if begin is None else begin(flatten(xs)[0][0].shape[1])
+
+
+def _keeping_states(run: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     def step(carry: Any, x: Any) -> Any:
-        carry, y = cell.forward(carry, x)
+        carry, y = run(carry, x)
         return carry, (y, carry)
 
     return step

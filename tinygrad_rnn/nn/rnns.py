@@ -36,7 +36,9 @@ class RNN(Recurrent):
 class LSTM(Recurrent):
     """LSTM layers, `nn.LSTMCell` in `nn.Recurrent`: carry (h, c), each (L·D, B, H).
 
-    With `proj_size` P, h is (L·D, B, P) and the output (T, B, D·P).
+    With `proj_size` P, h is (L·D, B, P) and the output (T, B, D·P). `options` are those of
+    `nn.LSTMCell`: peephole, layer_norm, recurrent_dropout, zoneout, coupled_gates, forget_gate,
+    output_tanh, activation.
 
     >>> import tinygrad_rnn as tg
     >>> output, (h, c) = LSTM(3, 5)(tg.ones(7, 4, 3))
@@ -56,16 +58,17 @@ class LSTM(Recurrent):
         proj_size: int = 0,
         device: Any = None,
         dtype: Any = None,
+        **options: Any,
     ) -> None:
         super().__init__(
             LSTMCell, input_size, hidden_size, num_layers, bias, batch_first, dropout,
-            bidirectional, device=device, dtype=dtype, proj_size=proj_size,
+            bidirectional, device=device, dtype=dtype, proj_size=proj_size, **options,
         )  # fmt: skip
         self.proj_size = proj_size
 
 
 class GRU(Recurrent):
-    """GRU layers, `nn.GRUCell` in `nn.Recurrent`: carry h (L·D, B, H)."""
+    """GRU layers, `nn.GRUCell` in `nn.Recurrent`: carry h (L·D, B, H); reset_after as there."""
 
     def __init__(
         self,
@@ -78,8 +81,10 @@ class GRU(Recurrent):
         bidirectional: bool = False,
         device: Any = None,
         dtype: Any = None,
+        *,
+        reset_after: bool = True,
     ) -> None:
         super().__init__(
             GRUCell, input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
-            device=device, dtype=dtype,
+            device=device, dtype=dtype, reset_after=reset_after,
         )  # fmt: skip

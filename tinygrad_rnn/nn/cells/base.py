@@ -6,15 +6,32 @@ Legend: B batch, I input size, H hidden size, G gates.
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from collections.abc import Callable
+from typing import Any
 
 from ...create import zeros
-from ...errors import ShapeError
+from ...errors import ArgumentError, ShapeError
+from ...functional import elu, hardtanh, relu, sigmoid, silu, softplus, softsign, tanh
 from .. import init
 from ..layers import check_sizes, new_parameter
 from ..module import Module
 
-__all__ = ["Cell", "GatedCell"]
+__all__ = ["ACTIVATIONS", "Cell", "GatedCell", "activation_named"]
+
+ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
+    "elu": elu, "hardtanh": hardtanh, "relu": relu, "sigmoid": sigmoid, "silu": silu,
+    "softplus": softplus, "softsign": softsign, "tanh": tanh,
+}  # fmt: skip
+
+
+def activation_named(called: str, name: Any) -> Callable[[Any], Any]:
+    """The function of a name; a function is itself."""
+    if callable(name):
+        return name
+    if name not in ACTIVATIONS:
+        known = ", ".join(ACTIVATIONS)
+        raise ArgumentError(called, f"an activation out of {known}, or a function", repr(name))
+    return ACTIVATIONS[name]
 
 
 class Cell(Module):
@@ -37,6 +54,10 @@ class Cell(Module):
         """The carry before the first step."""
         return zeros(batch, self.hidden_size)
 
+    def for_sequence(self, batch: int) -> Callable[[Any, Any], Any]:
+        """The step to run over one sequence; a cell whose masks hold for all of it draws them."""
+        return self.forward
+
     def extra_repr(self) -> str:
         """The sizes."""
         return f"{self.input_size}, {self.hidden_size}"
@@ -48,7 +69,7 @@ class GatedCell(Cell):
     Shapes: weight_ih (G·H, I), weight_hh (G·H, H), bias_ih and bias_hh (G·H,); all U(±1/√H).
     """
 
-    gates: ClassVar[int] = 1
+    gates: int = 1
 
     def __init__(self, input_size: int, hidden_size: int, bias: bool = True) -> None:
         check_sizes(type(self).__name__, input_size=input_size, hidden_size=hidden_size)
