@@ -110,7 +110,7 @@ from .ops.shape import (
 from .scan import announce_engines as _announce_engines
 from .scan import scan
 from .tensor import Tensor, as_tensor, from_dlpack, from_numpy, tensor
-from .transforms import gnvp, grad, hessian, hvp, jacobian, value_and_grad, vjp
+from .transforms import gauss_newton, gnvp, grad, hessian, hvp, jacobian, value_and_grad, vjp
 
 _ROOMS = (
     "baselines", "compiler", "data", "decode", "draw", "functional", "losses", "nn", "optim",
@@ -135,10 +135,10 @@ __all__ = [
     "checkpoint", "chunk", "clip", "clone", "conv1d", "cos", "cosh", "cuda_is_available",
     "cumsum", "detect_anomaly", "div", "dot", "einsum", "empty", "enable_grad", "eq", "erf",
     "errors", "exp", "expand", "expm1", "eye", "flatten", "flip", "float16", "float32",
-    "float64", "floor", "from_dlpack", "from_numpy", "full", "full_like", "gather", "ge",
-    "get_default_dtype", "get_rng_state", "gnvp", "grad", "gradients", "gt", "hessian", "hvp",
-    "index_select", "inplace", "int16", "int32", "int64", "int8", "is_grad_enabled", "isfinite",
-    "isinf", "isnan", "jacobian", "jvp", "le", "linear", "linspace", "log", "log1p",
+    "float64", "floor", "from_dlpack", "from_numpy", "full", "full_like", "gather",
+    "gauss_newton", "ge", "get_default_dtype", "get_rng_state", "gnvp", "grad", "gradients",
+    "gt", "hessian", "hvp", "index_select", "inplace", "int16", "int32", "int64", "int8", "is_grad_enabled",
+    "isfinite", "isinf", "isnan", "jacobian", "jvp", "le", "linear", "linspace", "log", "log1p",
     "logaddexp", "logical_and", "logical_not", "logical_or", "logsumexp", "lt", "manual_seed",
     "matmul", "max", "maximum", "mean", "min", "minimum", "movedim", "mul", "ne", "neg",
     "no_grad", "norm", "one_hot", "ones", "ones_like", "ops", "outer", "pad", "permute", "pow",

@@ -323,7 +323,8 @@ def gradients_of(
             )  # fmt: skip
     targets = {x.node for x in xs}
     if create is None:
-        create = others_may_ask([y.node for y in ys if isinstance(y, Tensor) and y.node], targets)
+        given = [t.node for t in (*ys, *cs) if isinstance(t, Tensor) and t.node]
+        create = others_may_ask(given, targets)
     roots = [_root(y, c, create, "gradients") for y, c in zip(ys, cs, strict=True)]
     found = pull(roots, targets, retain, create)
     clean = dict(_unshared(found, [_memory(c) for c in cs if c is not None]))

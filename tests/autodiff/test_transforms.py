@@ -117,6 +117,9 @@ def test_gauss_newton_product() -> None:
     found = tg.gnvp(model, loss, (w,), (v,))[0]
     close(found, expected.reshape(3, 4), 1e-12)
     assert float((found * v).sum()) > 0
+    product = tg.gauss_newton(model, loss, w)
+    for scale in (1.0, -3.0):  # the graphs that stand serve for any number of products
+        close(product(scale * v)[0], scale * expected.reshape(3, 4), 1e-12)
 
 
 @pytest.mark.parametrize("mode", ["forward", "reverse"])
@@ -190,6 +193,13 @@ def test_vjp_can_be_pulled_many_times() -> None:
     first, second = pullback(t(U))[0], pullback(t(U))[0]
     np.testing.assert_array_equal(first.numpy(), second.numpy())
     assert not np.shares_memory(first.numpy(), second.numpy())
+
+
+def test_the_pullback_of_a_pullback_is_the_pushforward() -> None:
+    y, pullback = tg.vjp(lambda x: tg.tanh(x) * x, t(X))
+    _, push = tg.vjp(pullback, tg.zeros_like(y))
+    pushed = push((t(U),))[0]
+    close(pushed, tg.jvp(lambda x: tg.tanh(x) * x, (t(X),), (t(U),))[1].numpy())
 
 
 def test_gradients_are_those_of_torch_autograd_grad() -> None:
