@@ -143,6 +143,37 @@ def test_a_wider_beam_finds_what_greed_misses() -> None:
     assert beam.symbols == (2, 1) and math.exp(beam.log_prob) == pytest.approx(0.4)
 
 
+def chain(*chances: Any) -> Any:
+    """A model whose chances depend on the number of symbols read."""
+
+    def step(state: np.ndarray, symbols: np.ndarray) -> Any:
+        with np.errstate(divide="ignore"):
+            return state + 1, np.log([chances[n] for n in state])
+
+    return step
+
+
+def test_the_search_goes_on_while_the_penalty_may_turn_the_order() -> None:
+    """The first to end leads by probability, .55 to .45, but loses by score at length 4."""
+    step = chain([0.45, 0.55], [1, 0], [1, 0], [0, 1])
+    options: Any = {"beam_width": 1, "max_length": 4, "end": 1}
+    [[short]] = beam_search(step, np.zeros(1, int), [0], **options)
+    assert short.symbols == () and short.log_prob == pytest.approx(math.log(0.55))
+    options["beam_width"] = 2
+    [[long]] = beam_search(step, np.zeros(1, int), [0], length_penalty=2.0, **options)
+    assert long.symbols == (0, 0, 0)
+    assert long.score == pytest.approx(math.log(0.45) / (9 / 6) ** 2)
+
+
+def test_what_ends_takes_no_place_from_what_goes_on() -> None:
+    step = chain([0.5, 0.5, 0], [0.4, 0, 0.6], [0, 0, 1])
+    [[found]] = beam_search(
+        step, np.zeros(1, int), [0], beam_width=2, max_length=3, end=2, length_penalty=3.0
+    )
+    assert found.symbols in {(0, 0), (1, 0)}  # though (0,) and (1,) fill the beam of 2
+    assert found.log_prob == pytest.approx(math.log(0.5 * 0.4))
+
+
 def test_states_follow_their_beams_in_any_axis_and_kind() -> None:
     """The state holds all that was read, so each row can check that it is its own."""
 
