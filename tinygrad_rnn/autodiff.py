@@ -73,7 +73,7 @@ def pull(
         if kind in PARTIALS:
             waiting = parts.setdefault(index, [])
             waiting.append(cotangent)
-            if len(waiting) >= kind.enough:  # type: ignore[attr-defined]
+            if len(waiting) >= kind.enough:
                 totals[index] = settle(parts.pop(index), totals.get(index), node)
                 own.add(index)
         elif index not in totals:

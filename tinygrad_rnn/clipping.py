@@ -121,14 +121,15 @@ def _write(gradient: Tensor, function: Any, *numbers: float) -> None:
 def _norm(arrays: Sequence[Array], p: float) -> float:
     """The p-norm of all elements together; scaled first where powers would not be accurate."""
     if p != inf:
-        norm = float(_host([_power_sum(a, p) for a in arrays]).sum()) ** (1 / p)
+        norm: float = float(_host([_power_sum(a, p) for a in arrays]).sum()) ** (1 / p)
         if SAFE[0] < norm < SAFE[1] and p <= 2:
             return norm
     largest = float(_host([backend_of(a).xp.abs(a).max() for a in arrays]).max(initial=0.0))
     if p == inf or largest == 0 or not isfinite(largest):
         return largest
     sums = _host([_power_sum(_wide(a) / largest, p) for a in arrays])
-    return largest * float(sums.sum()) ** (1 / p)
+    scaled: float = float(sums.sum()) ** (1 / p)
+    return largest * scaled
 
 
 def _host(scalars: Sequence[Array]) -> np.ndarray[Any, Any]:
