@@ -125,7 +125,9 @@ def outcome(program: Any, carries: int, form: str, engine: str, dtype: Any, opti
     weights = [tg.tensor(rng.normal(size=o.shape), dtype=dtype) for o in outputs]
     loss = sum((o * w).sum() for o, w in zip(outputs, weights, strict=True))
     leaves = [*init, xs, *parameters]
-    found = tg.gradients(loss, leaves, allow_unused=True)
+    found: list[Any] = [None] * len(leaves)  # the loop may know that nothing has a gradient
+    if loss.requires_grad:
+        found = tg.gradients(loss, leaves, allow_unused=True)
     return [o.detach().numpy() for o in outputs] + [None if g is None else g.numpy() for g in found]
 
 

@@ -16,12 +16,12 @@ from .fuse import FUSABLE, Fusion, Nest, fuse, is_row_reduction
 from .index_maps import identity
 from .layout import is_view
 from .llvm_kernels import build, compiled
-from .lowering import lowered, places_of
+from .lowering import Bases, lowered, places_of
 from .numpy_engine import NumpyRunner
 from .plan import Action, NoView, Plan, act_one_by_one, make_plan
 from .program import Value
 
-__all__ = ["KernelRunner", "compile_loop", "sinks"]
+__all__ = ["KernelRunner", "address_of", "compile_loop", "plan_with_kernels", "sinks"]
 
 
 def sinks(value: Value) -> bool:
@@ -34,6 +34,11 @@ def sinks(value: Value) -> bool:
 
 def compile_loop(loop: Loop, stacked_carries: bool) -> KernelRunner:
     """A function that runs the loop; see `NumpyRunner`."""
+    return KernelRunner(plan_with_kernels(loop, stacked_carries))
+
+
+def plan_with_kernels(loop: Loop, stacked_carries: bool) -> Plan:
+    """A plan in which everything between two products is a kernel."""
     loop = _with_copies(loop)
     forced: set[Value] = set()
     while True:
@@ -46,7 +51,7 @@ def compile_loop(loop: Loop, stacked_carries: bool) -> KernelRunner:
             return _may_overwrite(after, before, fusion, loop.body)
 
         try:
-            return KernelRunner(make_plan(loop, stacked_carries, fusion.made, act, may_overwrite))
+            return make_plan(loop, stacked_carries, fusion.made, act, may_overwrite)
         except NoView as found:
             forced.add(found.value)
 
@@ -112,13 +117,14 @@ class KernelRunner(NumpyRunner):
         """One action as a line of Python."""
         if action.kind != "kernel":
             return super().line(number, action)
-        blocks, entries = lowered(list(action.nests), self.plan)
-        text = build(blocks, len(entries))
+        bases = Bases()
+        blocks = lowered(list(action.nests), self.plan, bases)
+        text = build(blocks, len(bases.entries))
         self.listings.append("\n".join(str(block) for block in blocks))
         self.kernels.append(text)
         name, table = f"kernel_{number}", f"table_{number}"
         self.space[name] = compiled(text)
-        self.tables[table] = entries
+        self.tables[table] = bases.entries
         self.counters = ["t"]
         return f"{name}(t, {table})"
 
@@ -135,13 +141,14 @@ class KernelRunner(NumpyRunner):
             each.append(range(length)[:: -1 if reverse else 1])
         tables = []
         for entries in self.tables.values():
-            addresses = [_address(self.plan, n, ahead, arrays, reverse) for n, ahead in entries]
+            addresses = [address_of(self.plan, n, ahead, arrays, reverse) for n, ahead in entries]
             tables.append(np.array(addresses, np.int64))
             fixed.append(tables[-1].__array_interface__["data"][0])
         return tables
 
 
-def _address(plan: Plan, number: int, ahead: bool, arrays: Sequence[Any], reverse: bool) -> int:
+def address_of(plan: Plan, number: int, ahead: bool, arrays: Sequence[Any], reverse: bool) -> int:
+    """The address of an entry of a table: of the first row, of the carry at the right end."""
     buffer = plan.buffers[number]
     shift = buffer.bytes if buffer.rows == "carry" and ahead != reverse else 0
     address: int = arrays[number].__array_interface__["data"][0]

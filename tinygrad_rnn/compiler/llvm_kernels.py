@@ -19,7 +19,7 @@ from typing import Any
 from .llvm_math import OPERATIONS, Lanes
 from .lowering import Address, Block
 
-__all__ = ["available", "build", "compiled", "machine"]
+__all__ = ["Writer", "available", "build", "compiled", "machine"]
 
 Loop = Callable[[Any], None]
 SIGNATURE = CFUNCTYPE(None, c_int64, c_void_p)
@@ -52,24 +52,25 @@ def machine() -> tuple[str, str, int]:
     return binding.get_host_cpu_name(), features.flatten(), width
 
 
-class _Writer:
-    """Writes the function of one kernel."""
+class Writer:
+    """Writes a function of `numbers` integers, the first of them the step, and a table."""
 
-    def __init__(self, blocks: Sequence[Block], bases: int) -> None:
+    def __init__(self, bases: int, numbers: int = 1) -> None:
         self.ir, _ = _llvm()
         ir = self.ir
         self.int = ir.IntType(64)
         self.pointer = ir.PointerType()
         self.module = ir.Module("kernel")
-        kinds = ir.FunctionType(ir.VoidType(), [self.int, self.pointer])
+        kinds = ir.FunctionType(ir.VoidType(), [self.int] * numbers + [self.pointer])
         self.function = ir.Function(self.module, kinds, "kernel")
         self.builder = ir.IRBuilder(self.function.append_basic_block("entry"))
-        self.step, self.table = self.function.args
+        self.step, self.table = self.function.args[0], self.function.args[-1]
         self.bases = [self.base(i) for i in range(bases)]
-        self.rows: dict[tuple[int, int], Any] = {}
-        for block in blocks:
-            self.block(block)
+
+    def text(self) -> str:
+        """The finished module."""
         self.builder.ret_void()
+        return str(self.module)
 
     # --------------------------------------------------------------------- addresses
     def number(self, value: int) -> Any:
@@ -101,6 +102,11 @@ class _Writer:
         if dtype.kind == "b":
             return self.ir.IntType(8)
         return self.ir.FloatType() if dtype.itemsize == 4 else self.ir.DoubleType()
+
+    def slot(self, kind: Any) -> Any:
+        """A variable on the stack, made once, where the function begins."""
+        with self.builder.goto_entry_block():
+            return self.builder.alloca(kind)
 
     # ------------------------------------------------------------------------- loops
     def loop(self, start: int, stop: int, step: int, body: Loop) -> None:
@@ -173,7 +179,7 @@ class _Writer:
         """The results of one row, in accumulators until the row is done."""
         inner = block.sizes[block.rows :]
         elements = [self.element(a.dtype) for _, _, a in block.reductions]
-        totals = [self.builder.alloca(e) for e in elements]
+        totals = [self.slot(e) for e in elements]
         for total, element, (kind, _, _) in zip(totals, elements, block.reductions, strict=True):
             first = {"sum": 0.0, "amax": -float("inf"), "amin": float("inf")}[kind]
             self.builder.store(self.ir.Constant(element, first), total)
@@ -197,7 +203,7 @@ class _Writer:
         for kind, _, address in block.reductions:
             element = self.element(address.dtype)
             first = {"sum": 0.0, "amax": -float("inf"), "amin": float("inf")}[kind]
-            sums.append(self.builder.alloca(lanes.vector(element)))
+            sums.append(self.slot(lanes.vector(element)))
             self.builder.store(lanes.filled(element, first), sums[-1])
 
         def body(j: Any) -> None:
@@ -305,18 +311,21 @@ class _Writer:
 
 def build(blocks: Sequence[Block], bases: int) -> str:
     """The LLVM text of a kernel."""
-    return str(_Writer(blocks, bases).module)
+    writer = Writer(bases)
+    for block in blocks:
+        writer.block(block)
+    return writer.text()
 
 
-def compiled(text: str) -> Any:
+def compiled(text: str, signature: Any = SIGNATURE) -> Any:
     """A kernel ready to be called; the same text is compiled once."""
     with _lock:
         if text not in _kernels:
-            _kernels[text] = _compile(text)
+            _kernels[text] = _compile(text, signature)
         return _kernels[text][0]
 
 
-def _compile(text: str) -> tuple[Any, Any]:
+def _compile(text: str, signature: Any) -> tuple[Any, Any]:
     _, binding = _llvm()
     cpu, features, _ = machine()
     target = binding.Target.from_default_triple().create_target_machine(
@@ -330,4 +339,4 @@ def _compile(text: str) -> tuple[Any, Any]:
     builder.getModulePassManager().run(module, builder)
     engine = binding.create_mcjit_compiler(module, target)
     engine.finalize_object()
-    return SIGNATURE(engine.get_function_address("kernel")), engine
+    return signature(engine.get_function_address("kernel")), engine

@@ -15,7 +15,7 @@ from .index_maps import Map, identity
 from .layout import Place, part_of
 from .plan import Plan
 
-__all__ = ["Address", "Block", "lowered", "places_of"]
+__all__ = ["Address", "Bases", "Block", "copying", "lowered", "places_of"]
 
 
 @dataclass(frozen=True)
@@ -74,13 +74,14 @@ def places_of(nest: Nest, plan: Plan) -> list[Place]:
     return found
 
 
-class _Bases:
+class Bases:
     """The table of addresses: one entry for each buffer and row that is used."""
 
     def __init__(self) -> None:
         self.entries: list[tuple[int, bool]] = []
 
     def number(self, place: Place) -> int:
+        """The entry of a place, added if it is new."""
         entry = (place.buffer.number, place.ahead)
         if entry not in self.entries:
             self.entries.append(entry)
@@ -97,14 +98,20 @@ class _Bases:
         return Address(self.number(place), offset, tuple(strides), place.dtype, row)
 
 
-def lowered(nests: list[Nest], plan: Plan) -> tuple[list[Block], list[tuple[int, bool]]]:
-    """The blocks of a kernel and its table of addresses."""
-    bases = _Bases()
+def lowered(nests: list[Nest], plan: Plan, bases: Bases) -> list[Block]:
+    """The blocks of a kernel, which add what they read and write to the table of addresses."""
     blocks = [_block(nest, plan, bases) for nest in nests]
-    return [b for b in blocks if b.stores or b.reductions], bases.entries
+    return [b for b in blocks if b.stores or b.reductions]
 
 
-def _block(nest: Nest, plan: Plan, bases: _Bases) -> Block:
+def copying(source: Place, target: Place, bases: Bases) -> Block:
+    """The block that copies one place to another."""
+    same, rank = identity(target.shape), len(target.shape)
+    read, written = (bases.address(p, same, rank) for p in (source, target))
+    return _merged(Block(target.shape, [("load", read)], [(0, written)], [], rank))
+
+
+def _block(nest: Nest, plan: Plan, bases: Bases) -> Block:
     rank = len(nest.shape)
     stores: list[tuple[int, Address]] = []
     reductions: list[tuple[str, int, Address]] = []

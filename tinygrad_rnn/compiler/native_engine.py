@@ -1,0 +1,159 @@
+"""The engine without a Python loop: products, kernels and the loop over the steps in one function.
+
+Where every action of a step is a product of matrices, a kernel or a copy, the whole loop is one
+call. Any other loop is run like the llvm engine's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ctypes import CFUNCTYPE, c_int64, c_void_p
+from typing import Any
+
+import numpy as np
+
+from .cut import Loop
+from .llvm_engine import KernelRunner, address_of, plan_with_kernels
+from .llvm_kernels import Writer, compiled
+from .llvm_products import Product, packed, panel, write_product
+from .lowering import Bases, Block, copying, lowered
+from .numpy_engine import NumpyRunner
+from .plan import Action, Plan
+
+__all__ = ["NativeRunner", "compile_loop"]
+
+SIGNATURE = CFUNCTYPE(None, c_int64, c_int64, c_int64, c_void_p)
+
+
+def compile_loop(loop: Loop, stacked_carries: bool) -> NumpyRunner:
+    """A function that runs the loop; see `NumpyRunner`."""
+    plan = plan_with_kernels(loop, stacked_carries)
+    if all(_is_native(action) for action in plan.actions):
+        return NativeRunner(plan)
+    return KernelRunner(plan)
+
+
+def _is_native(action: Action) -> bool:
+    if action.kind in ("kernel", "copy"):
+        return all(p.dtype.kind in "fb" for p in action.operands)
+    if action.values[0].name != "matmul":
+        return False
+    places = (*action.operands, action.target)
+    return all(
+        p is not None
+        and len(p.shape) == 2
+        and p.dtype.char in "fd"
+        and p.strides[1] == p.dtype.itemsize
+        for p in places
+    )
+
+
+class NativeRunner(NumpyRunner):
+    """A planned loop as one compiled function."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.listings: list[str] = []
+        self.packed: set[int] = set()  # constants that are handed over as panels
+        self.bases = Bases()
+        super().__init__(plan)
+        self.native = compiled(self.written(), SIGNATURE)
+
+    def line(self, number: int, action: Action) -> str:
+        """One action, to be read."""
+        name = action.kind if action.kind != "op" else action.values[0].name
+        return f"{name}_{number}"
+
+    def written(self) -> str:
+        """The LLVM text: for i in range(count): the step first + i · direction."""
+        parts = [self.lowered(action) for action in self.plan.actions]
+        writer = Writer(len(self.bases.entries), 3)
+        first, count, direction = writer.function.args[:3]
+        b = writer.builder
+        entry = b.block
+        inside = writer.function.append_basic_block("steps")
+        after = writer.function.append_basic_block("end")
+        b.branch(inside)
+        b.position_at_end(inside)
+        i = b.phi(writer.int)
+        i.add_incoming(writer.number(0), entry)
+        writer.step = b.add(first, b.mul(i, direction))
+        for part in parts:
+            if type(part) is Product:
+                write_product(writer, part)
+            else:
+                for block in part:
+                    writer.block(block)
+        following = b.add(i, writer.number(1))
+        i.add_incoming(following, b.block)
+        b.cbranch(b.icmp_signed("<", following, count), inside, after)
+        b.position_at_end(after)
+        return writer.text()
+
+    def lowered(self, action: Action) -> Any:
+        """A product, or the blocks of a kernel or a copy."""
+        if action.kind == "kernel":
+            blocks = lowered(list(action.nests), self.plan, self.bases)
+            self.listings.append("\n".join(str(block) for block in blocks))
+            return blocks
+        assert action.target is not None
+        if action.kind == "copy":
+            blocks_of_copy: list[Block] = [copying(action.operands[0], action.target, self.bases)]
+            return blocks_of_copy
+        return self.product(action)
+
+    def product(self, action: Action) -> Product:
+        """A matrix product, with a constant right side as panels."""
+        left, right = action.operands
+        assert action.target is not None
+        index = ((0, 0, 1), (1, 0, 1))
+        a, b, c = (self.bases.address(p, index, 2) for p in (left, right, action.target))
+        whole = right.buffer.rows == "constant" and right.contiguous and not right.offset
+        panels = whole and right.shape[1] % panel(right.dtype) == 0 and self.alone(action)
+        if panels:
+            self.packed.add(right.buffer.number)
+        return Product(a, b, c, left.shape[0], left.shape[1], right.shape[1], panels)
+
+    def alone(self, action: Action) -> bool:
+        """Whether nothing but this product reads its right side."""
+        buffer = action.operands[1].buffer
+        readers = [
+            a for a in self.plan.actions for p in a.operands if getattr(p, "buffer", None) is buffer
+        ]
+        return readers == [action]
+
+    def further(
+        self,
+        each: list[Any],
+        fixed: list[Any],
+        arrays: Sequence[Any],
+        length: int,
+        reverse: bool,
+    ) -> Any:
+        """The address of the table, and where and in which direction to go."""
+        memory = [
+            packed(a) if i in self.packed else a for i, a in enumerate(arrays)
+        ]  # what is packed here lives as long as the table
+        entries = self.bases.entries
+        addresses = [address_of(self.plan, n, ahead, memory, reverse) for n, ahead in entries]
+        table = np.array(addresses, np.int64)
+        fixed.append((table.__array_interface__["data"][0], reverse))
+        return memory, table
+
+    def run(
+        self,
+        length: int,
+        each: list[Any],
+        fixed: list[Any],
+        arrays: list[Any],
+        breaks: Sequence[int],
+    ) -> None:
+        """All steps, with the carries cut where they have to be."""
+        table, reverse = fixed[-1]
+        start = 0
+        for stop in (*breaks, length):
+            first = length - 1 - start if reverse else start
+            self.native(first, stop - start, -1 if reverse else 1, table)
+            if stop < length:
+                for place in self.plan.carries:
+                    arrays[place.buffer.number].fill(0)
+            start = stop
