@@ -1,13 +1,13 @@
 """The loop compiler: any step, written in tensor operations, at the speed of a fused kernel.
 
-trace.py       run the step without numbers: what it does is the program
-program.py     the intermediate representation      step.py    a step as a program
-passes.py      clean, split, join                   cut.py     what leaves the loop
-backward.py    the ordinary rules, run on the program: one more program, cut again
-batch.py       what has left the loop, run for all steps together
-plan.py        where values live                    pool.py    memory that is used again
-numpy_engine.py                                     NumPy into planned buffers
-core.py        the loop as one node of the graph    run.py     from scan to all of this
+- `trace` runs the step without numbers; what it does is the program (`program`, `step`, `passes`)
+- `cut` decides what leaves the loop, and `batch` runs that for all steps together
+- `backward` runs the ordinary rules on the program: one more program, cut again (`sums`)
+- `plan`, `layout` and `pool` decide where values live
+- `numpy_engine` runs a plan with NumPy; `fuse`, `lowering` and `llvm_*` make kernels of it;
+  `native_engine` makes one function of the whole loop
+- `core` is the loop as one node of the graph, `run` the way there from `scan`
+- `explain` and `notation` show all of it, with the equations of a textbook
 """
 
 from .engines import choose, show_config

@@ -76,7 +76,7 @@ def engine_named(name: str, problem: Problem) -> Engine:
 
 
 def show_config() -> str:
-    """Engines, the one "auto" takes, the kernels of NumPy's BLAS, and why the last calls fell back."""
+    """Engines, the one "auto" takes, the kernels of the BLAS, why the last calls fell back."""
     lines = [f"engines: {', '.join(sorted(ENGINES))}"]
     lines += [f"auto: {'native' if available() else 'numpy'}", f"BLAS kernels: {_blas_kernels()}"]
     if available() and machine()[2] == 64 and _blas_kernels() in ("Haswell", "Zen"):

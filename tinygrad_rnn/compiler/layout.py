@@ -10,6 +10,7 @@ overwritten), temporaries.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ class Buffer:
     shape: tuple[int, ...]
     dtype: Any
 
-    @property
+    @cached_property
     def bytes(self) -> int:
         """The size of one row."""
         count = int(np.dtype(self.dtype).itemsize)

@@ -21,7 +21,15 @@ from .numpy_engine import NumpyRunner
 from .plan import Action, NoView, Plan, act_one_by_one, make_plan
 from .program import Value
 
-__all__ = ["KernelRunner", "address_of", "compile_loop", "plan_with_kernels", "sinks"]
+__all__ = [
+    "KernelRunner",
+    "address_of",
+    "compile_loop",
+    "locate",
+    "plan_with_kernels",
+    "sinks",
+    "table_of",
+]
 
 
 def sinks(value: Value) -> bool:
@@ -133,23 +141,44 @@ class KernelRunner(NumpyRunner):
         each: list[Any],
         fixed: list[Any],
         arrays: Sequence[Any],
+        addresses: list[int],
         length: int,
         reverse: bool,
     ) -> Any:
         """The numbers of the steps, and for each kernel the address of its table."""
         if self.counters:
             each.append(range(length)[:: -1 if reverse else 1])
+        locate(addresses, arrays)
         tables = []
         for entries in self.tables.values():
-            addresses = [address_of(self.plan, n, ahead, arrays, reverse) for n, ahead in entries]
-            tables.append(np.array(addresses, np.int64))
-            fixed.append(tables[-1].__array_interface__["data"][0])
+            table = np.array(table_of(self.plan, entries, addresses, reverse), np.int64)
+            tables.append(table)
+            fixed.append(address_of(table))
         return tables
 
 
-def address_of(plan: Plan, number: int, ahead: bool, arrays: Sequence[Any], reverse: bool) -> int:
-    """The address of an entry of a table: of the first row, of the carry at the right end."""
-    buffer = plan.buffers[number]
-    shift = buffer.bytes if buffer.rows == "carry" and ahead != reverse else 0
-    address: int = arrays[number].__array_interface__["data"][0]
-    return address + shift
+def address_of(array: Any) -> int:
+    """Where the first element is."""
+    found: int = array.__array_interface__["data"][0]
+    return found
+
+
+def locate(addresses: list[int], arrays: Sequence[Any]) -> None:
+    """Fill in the addresses of the arrays that were given, which are not from the pool."""
+    for i, address in enumerate(addresses):
+        if address:
+            return
+        addresses[i] = address_of(arrays[i])
+
+
+def table_of(
+    plan: Plan, entries: list[tuple[int, bool]], addresses: list[int], reverse: bool
+) -> list[int]:
+    """The addresses of the entries: of the first row, of a carry the one at the right end."""
+    buffers = plan.buffers
+    return [
+        addresses[n] + buffers[n].bytes
+        if ahead != reverse and buffers[n].rows == "carry"
+        else addresses[n]
+        for n, ahead in entries
+    ]

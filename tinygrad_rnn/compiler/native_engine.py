@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .cut import Loop
-from .llvm_engine import KernelRunner, address_of, plan_with_kernels
+from .llvm_engine import KernelRunner, address_of, locate, plan_with_kernels, table_of
 from .llvm_kernels import Writer, compiled
 from .llvm_products import Product, packed, panel, write_product
 from .lowering import Bases, Block, copying, lowered
@@ -126,18 +126,18 @@ class NativeRunner(NumpyRunner):
         each: list[Any],
         fixed: list[Any],
         arrays: Sequence[Any],
+        addresses: list[int],
         length: int,
         reverse: bool,
     ) -> Any:
         """The address of the table, and where and in which direction to go."""
-        memory = [
-            packed(a) if i in self.packed else a for i, a in enumerate(arrays)
-        ]  # what is packed here lives as long as the table
-        entries = self.bases.entries
-        addresses = [address_of(self.plan, n, ahead, memory, reverse) for n, ahead in entries]
-        table = np.array(addresses, np.int64)
-        fixed.append((table.__array_interface__["data"][0], reverse))
-        return memory, table
+        panels = [(i, packed(arrays[i])) for i in self.packed]
+        locate(addresses, arrays)
+        for i, array in panels:
+            addresses[i] = address_of(array)
+        table = np.array(table_of(self.plan, self.bases.entries, addresses, reverse), np.int64)
+        fixed.append((address_of(table), reverse))
+        return panels, table
 
     def run(
         self,

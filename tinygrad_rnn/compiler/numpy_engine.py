@@ -125,6 +125,14 @@ class NumpyRunner:
         self.fixed: list[Place] = []
         self.counters: list[str] = []  # further names that change with the step
         self.tables: dict[str, Any] = {}  # further names that do not
+        shared, extra = plan.shared, {"stack": 0, "carry": 1}
+        self.wanted = [
+            (shared[n] if shared.get(n, n) != n else None, extra.get(b.rows, -1), b.shape, b.dtype)
+            for n, b in enumerate(plan.buffers)
+        ]
+        self.borrowed = [
+            (n, other) for n, (other, *_) in enumerate(self.wanted) if other is not None
+        ]
         self.space: dict[str, Any] = {"copyto": np.copyto}
         self.source = self.write()
         exec(self.source, self.space)
@@ -177,11 +185,11 @@ class NumpyRunner:
         breaks: Sequence[int] = (),
     ) -> tuple[list[Any], list[Any]]:
         plan = self.plan
-        arrays = self.memory(length, [*constants, *stacked])
+        arrays, addresses = self.memory(length, [*constants, *stacked])
         views = [seen(p, arrays, length, reverse) for p in (*self.each, *plan.exports)]
         each = [v[::-1] if reverse else v for v in views[: len(self.each)]]
         fixed = [self.row(p, arrays) for p in self.fixed]
-        kept = self.further(each, fixed, arrays, length, reverse)
+        kept = self.further(each, fixed, arrays, addresses, length, reverse)
         for place, init in zip(plan.carries, inits, strict=True):
             np.copyto(end_row(place, arrays, length, not reverse), init)
         with quiet():
@@ -195,26 +203,24 @@ class NumpyRunner:
         each: list[Any],
         fixed: list[Any],
         arrays: Sequence[Any],
+        addresses: list[int],
         length: int,
         reverse: bool,
     ) -> Any:
         """Add what `counters` and `tables` name; the result is kept alive while the loop runs."""
         return None
 
-    def memory(self, length: int, given: Sequence[Any]) -> list[Any]:
-        """The array of each buffer: those given first, the rest from the pool."""
-        arrays: list[Any] = []
-        for buffer in self.plan.buffers:
-            if len(arrays) < len(given):
-                arrays.append(given[len(arrays)])
-            elif self.plan.shared.get(buffer.number, buffer.number) != buffer.number:
-                arrays.append(None)
-            else:
-                rows = {"stack": (length,), "carry": (length + 1,)}.get(buffer.rows, ())
-                arrays.append(pool.array((*rows, *buffer.shape), buffer.dtype))
-        for number, other in self.plan.shared.items():
-            arrays[number] = arrays[other]
-        return arrays
+    def memory(self, length: int, given: Sequence[Any]) -> tuple[list[Any], list[int]]:
+        """The array of each buffer, those given first, the rest from the pool; and addresses."""
+        arrays, addresses = list(given), [0] * len(given)
+        for other, rows, shape, dtype in self.wanted[len(given) :]:
+            full = shape if rows < 0 else (length + rows, *shape)
+            array, address = (None, -1) if other is not None else pool.taken(full, dtype)
+            arrays.append(array)
+            addresses.append(address)
+        for number, other in self.borrowed:
+            arrays[number], addresses[number] = arrays[other], addresses[other]
+        return arrays, addresses
 
     def row(self, place: Place, arrays: Sequence[Any]) -> Any:
         """The view at a place that is the same in every step."""

@@ -23,28 +23,34 @@ class Pool(threading.local):
     """Memory by size, one pool for each thread."""
 
     def __init__(self) -> None:
-        self.shelves: dict[int, list[tuple[Any, int]]] = {}
+        self.shelves: dict[int, list[tuple[Any, int, int]]] = {}
         self.bytes = 0
 
     def array(self, shape: tuple[int, ...], dtype: Any) -> Any:
         """An array with undefined contents in memory that nobody else has."""
-        size = int(dtype.itemsize)
+        return self.taken(shape, dtype)[0]
+
+    def taken(self, shape: tuple[int, ...], dtype: Any) -> tuple[Any, int]:
+        """Such an array and its address."""
+        size: int = dtype.itemsize
         for n in shape:
             size *= n
-        for memory, offset in self.shelves.get(size, ()):
+        for memory, offset, address in self.shelves.get(size, ()):
             if sys.getrefcount(memory) <= FREE:
-                return np.ndarray(shape, dtype, memory, offset)
-        memory, offset = self._more(size)
-        return np.ndarray(shape, dtype, memory, offset)
+                return np.ndarray(shape, dtype, memory, offset), address
+        memory, offset, address = self._more(size)
+        return np.ndarray(shape, dtype, memory, offset), address
 
-    def _more(self, size: int) -> tuple[Any, int]:
+    def _more(self, size: int) -> tuple[Any, int, int]:
         memory = np.empty(size + ALIGNMENT, np.uint8)
-        offset = -memory.ctypes.data % ALIGNMENT
+        start = memory.ctypes.data
+        offset = -start % ALIGNMENT
         if self.bytes + size > LARGEST:
             self.clear()
-        self.shelves.setdefault(size, []).append((memory, offset))
+        found = (memory, offset, start + offset)
+        self.shelves.setdefault(size, []).append(found)
         self.bytes += size
-        return memory, offset
+        return found
 
     def clear(self) -> None:
         """Forget everything; what is still held elsewhere stays alive there."""

@@ -126,14 +126,11 @@ class Graph:
 
     def record(self, op: Primitive, args: tuple[Any, ...], params: dict[str, Any]) -> Value:
         """The value of `op` on these arguments: the one there is, or a new one."""
-        key = (
-            op,
-            tuple([a.index if type(a) is Value else repr(a) for a in args]),
-            freeze(params) if params else None,
-        )
+        frozen = freeze(params) if params else None
+        key = (op, tuple([a.index if type(a) is Value else repr(a) for a in args]), frozen)
         found = self.memo.get(key)
         if found is None:
-            shape, dtype = infer(op, args, params, key[2])
+            shape, dtype = infer(op, args, params, frozen)
             found = Value(self, op, args, params, shape, dtype)
             self.values.append(found)
             self.keys.append(key)
@@ -186,6 +183,10 @@ _known: dict[Key, tuple[tuple[int, ...], Any]] = {}
 
 def infer(op: Primitive, args: tuple[Any, ...], params: dict[str, Any], frozen: Key = None) -> Any:
     """Shape and dtype of a result, learnt by running the operation on ones and remembered."""
+    if op.form == "elementwise" and frozen is None:
+        like = args[-1]  # of `where` the first is the condition
+        if type(like) is Value and all(type(a) is not Value or a.shape == like.shape for a in args):
+            return like.shape, like.dtype
     signature = tuple([(a.shape, a.dtype) if type(a) is Value else repr(a) for a in args])
     key = (op, signature, frozen)
     found = _known.get(key)
