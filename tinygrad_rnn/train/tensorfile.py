@@ -40,7 +40,7 @@ FORMAT_VERSION = 1
 MARK = "tinygrad_rnn"
 UNSEALED = "0" * 64
 MAX_HEADER = 8 << 20  # bytes; a run header is small, and a hostile one must stay harmless
-MAX_VALUES = 500_000  # of JSON, each of which costs far more memory than its text
+MAX_VALUES = 400_000  # of JSON, each of which costs far more memory than its text
 MAX_NAME = 512
 MAX_RANK = 64  # NumPy's
 
