@@ -1,9 +1,14 @@
-"""What a network has to beat: n-gram models of text, linear forecasts of series, and the score."""
+"""What a network has to beat: n-grams of text, linear forecasts, hidden Markov models, scores."""
 
 from __future__ import annotations
 
 from .autoregressive import LinearAR, persistence
+from .emissions import DiscreteEmissions, GaussianEmissions
+from .hmm import HMM, Posteriors
 from .metrics import nmse, nrmse84
 from .ngram import NGram
 
-__all__ = ["LinearAR", "NGram", "nmse", "nrmse84", "persistence"]
+__all__ = [
+    "HMM", "DiscreteEmissions", "GaussianEmissions", "LinearAR", "NGram", "Posteriors", "nmse",
+    "nrmse84", "persistence",
+]  # fmt: skip
