@@ -200,7 +200,8 @@ _ATOMIC = frozenset(("float16", "float32", "float64", "int32", "uint32", "uint64
 def _add_at(whole: Array, key: Any, value: Array) -> None:
     """whole[key] += value, repeated indices adding up: by groups of rows, not one by one."""
     single = key[0] if type(key) is tuple and len(key) == 1 else key
-    if type(single) is not np.ndarray or single.dtype.kind not in "iu" or not single.size:
+    by_rows = type(single) is np.ndarray and single.dtype.kind in "iu" and single.size
+    if not by_rows or whole.ndim == 1:  # of single elements, NumPy's own loop is the faster
         np.add.at(whole, key, value)
         return
     index = single.ravel() % whole.shape[0]
