@@ -277,6 +277,7 @@ ELSEWHERE = {
     "alias": "an input of a transform: tests/autodiff/test_transforms.py",
     "ctc": "tests/losses/test_ctc.py",
     "detach": "tests/autodiff/test_graph_rules.py",
+    "loop": "a compiled loop: tests/compiler",
     "move": "between devices: tests/test_devices.py",
 }
 
