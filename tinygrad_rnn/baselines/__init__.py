@@ -9,6 +9,6 @@ from .metrics import nmse, nrmse84
 from .ngram import NGram
 
 __all__ = [
-    "HMM", "DiscreteEmissions", "GaussianEmissions", "LinearAR", "NGram", "Posteriors", "nmse",
+    "DiscreteEmissions", "GaussianEmissions", "HMM", "LinearAR", "NGram", "Posteriors", "nmse",
     "nrmse84", "persistence",
 ]  # fmt: skip

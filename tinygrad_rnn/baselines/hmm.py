@@ -8,7 +8,7 @@ paths are in the log domain, as in Rabiner (1989):
     β_T(i) = 0                               β_t(i) = log Σ_j exp(a_ij + e_{t+1}(j) + β_{t+1}(j))
 
 with a = log transition and e_t(i) the log-probability of observation t in state i. Beyond the
-length of a sequence e is taken to be 0, and the posteriors are not counted.
+length of a sequence e is taken to be 0, as if nothing were observed; so β is 0 there by itself.
 
 Legend: T steps, B sequences, N hidden states, V symbols, D dimensions of an observation.
 """
@@ -134,7 +134,7 @@ class HMM:
     def posteriors(self, observations: Any, lengths: ArrayLike | None = None) -> Posteriors:
         """The hidden states and transitions, by forward and backward recursion."""
         emitted, ends = self._emitted("HMM.posteriors", observations, lengths)
-        alpha, beta = self._alphas(emitted), self._betas(emitted, ends)
+        alpha, beta = self._alphas(emitted), self._betas(emitted)
         total = _log_sum(alpha[ends - 1, np.arange(len(ends))], 1)
         if not np.isfinite(total).all():
             row = int(np.flatnonzero(~np.isfinite(total))[0])
@@ -244,12 +244,11 @@ class HMM:
             alpha[t] = emitted[t] + _log_sum(alpha[t - 1][:, :, None] + log_transition, 1)
         return alpha
 
-    def _betas(self, emitted: FloatArray, ends: IntArray) -> FloatArray:
+    def _betas(self, emitted: FloatArray) -> FloatArray:
         beta, log_transition = np.zeros_like(emitted), _log(self.transition)
         for t in range(len(emitted) - 2, -1, -1):
             ahead = (emitted[t + 1] + beta[t + 1])[:, None, :]
-            here = _log_sum(log_transition + ahead, 2)
-            beta[t] = np.where((t + 1 < ends)[:, None], here, 0)
+            beta[t] = _log_sum(log_transition + ahead, 2)
         return beta
 
 
