@@ -222,6 +222,15 @@ def test_padded_concatenated_and_single_rows_agree() -> None:
     assert mean == pytest.approx((padded[0] / 2 + padded[1] / 1) / 2)
 
 
+def test_as_a_module() -> None:
+    x = tg.tensor(log_softmax(np.random.default_rng(8).standard_normal((6, 2, 3))))
+    module = tg.nn.CTCLoss(blank=2, reduction="none", zero_infinity=True)
+    args = ([[0, 0], [1, 9]], [2, 5], [2, 1])
+    wanted = ctc_loss(x, *args, blank=2, reduction="none", zero_infinity=True)
+    assert module(x, *args).tolist() == wanted.tolist()
+    assert repr(module) == "CTCLoss(blank=2, reduction='none', zero_infinity=True, strict=False)"
+
+
 def test_no_rows_have_a_sum_but_no_mean() -> None:
     x = tg.zeros(4, 0, 3)
     assert float(ctc_loss(x, [], [], [], reduction="sum")) == 0

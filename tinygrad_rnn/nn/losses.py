@@ -11,8 +11,8 @@ from ..tensor import as_tensor
 from .module import Module
 
 __all__ = [
-    "BCEWithLogitsLoss", "CrossEntropyLoss", "HuberLoss", "KLDivLoss", "L1Loss", "MSELoss",
-    "NLLLoss", "NMSELoss",
+    "BCEWithLogitsLoss", "CTCLoss", "CrossEntropyLoss", "HuberLoss", "KLDivLoss", "L1Loss",
+    "MSELoss", "NLLLoss", "NMSELoss",
 ]  # fmt: skip
 
 
@@ -46,6 +46,31 @@ class BCEWithLogitsLoss(_Loss):
     """`losses.binary_cross_entropy_with_logits` (weight, reduction, pos_weight)."""
 
     function = staticmethod(losses.binary_cross_entropy_with_logits)
+
+
+class CTCLoss(Module):
+    """`losses.ctc_loss` (blank, reduction, zero_infinity, strict)."""
+
+    def __init__(
+        self,
+        blank: int = 0,
+        reduction: str = "mean",
+        zero_infinity: bool = False,
+        *,
+        strict: bool = False,
+    ) -> None:
+        self.options: dict[str, Any] = {
+            "blank": blank, "reduction": reduction, "zero_infinity": zero_infinity,
+            "strict": strict,
+        }  # fmt: skip
+
+    def forward(self, log_probs: Any, targets: Any, input_lengths: Any, target_lengths: Any) -> Any:
+        """The loss of log-probabilities (T, N, C) against labels (N, L)."""
+        return losses.ctc_loss(log_probs, targets, input_lengths, target_lengths, **self.options)
+
+    def extra_repr(self) -> str:
+        """The options."""
+        return ", ".join(f"{name}={value!r}" for name, value in self.options.items())
 
 
 class CrossEntropyLoss(_Loss):
