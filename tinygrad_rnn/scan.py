@@ -124,9 +124,10 @@ def _check(
     length = _length(xs)
     if isinstance(xs, int):
         xs = _step_numbers(xs, init)
-    return Problem(
-        step, init, xs, length, _check_lengths(lengths, length, init, xs), reverse, truncate, every
-    )
+    sizes = _check_lengths(lengths, length, init, xs)
+    if sizes is not None:
+        xs = tree_map(lambda leaf: _without_padding(leaf, sizes), xs)
+    return Problem(step, init, xs, length, sizes, reverse, truncate, every)
 
 
 def _length(xs: Any) -> int:
@@ -175,6 +176,16 @@ def _check_lengths(lengths: Any, length: int, init: Any, xs: Any) -> Tensor | No
     for tensor, _, _ in axes:
         return given.to(tensor.device)
     return given
+
+
+def _without_padding(x: Tensor, lengths: Tensor) -> Tensor:
+    """Zeros beyond the lengths: a NaN there would reach the gradients, since 0·NaN is NaN."""
+    if x.ndim < 2 or x.dtype.kind != "f":
+        return x
+    times = Tensor(x.backend.xp.arange(x.shape[0])[:, None])
+    active = reshape(lengths > times, (*x.shape[:2], *(1,) * (x.ndim - 2)))
+    padded: Tensor = where(active, x, 0.0)
+    return padded
 
 
 def check_carry(before: Any, after: Any, step: int) -> None:

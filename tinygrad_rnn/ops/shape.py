@@ -21,7 +21,7 @@ from ..checks import (
     sizes_of,
 )
 from ..errors import ArgumentError, DTypeError, ShapeError
-from ..graph import Node, Primitive
+from ..graph import Node, Primitive, grad_mode
 from ..tensor import Tensor, as_tensor, method
 from .call import bind, call
 from .declare import linear
@@ -220,7 +220,7 @@ def to(x: Tensor, target: Any = None, *, device: Any = None, dtype: Any = None) 
 def _moved(x: Tensor, params: dict[str, Any]) -> Tensor:
     """A move makes an array of another backend, which `execute` does not expect of a primitive."""
     out = Tensor(_move.forward(None, x.array, **params))
-    if x.node is not None:
+    if x.node is not None and grad_mode():
         from_node = Node(_move, (x.node,), (), params, out.shape)
         out.node = from_node
     return out
