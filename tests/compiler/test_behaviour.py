@@ -393,3 +393,46 @@ def test_inputs_may_need_gradients_alone() -> None:
             lambda c, v, w=w: (c + v @ w, None), tg.zeros(B, H, dtype=tg.float64), x, engine=engine
         )
         assert np.all(tg.gradients(final.sum(), x).numpy() == H)
+
+
+# --------------------------------------------------------------------------- unusual programs
+TABLE = tg.tensor(np.random.default_rng(0).normal(size=(7, 4)))
+UNUSUAL: dict[str, Any] = {
+    "integer carry": (lambda c, t: (c + t, c * 2), tg.tensor(0), 5),
+    "numbers of steps": (lambda c, t: (c * 0.5 + t, c), tg.tensor([1.0, 2.0]), 5),
+    "mixed carries": (
+        lambda c, x: ((c[0] + 1, c[1] * x + c[0]), c[0]),
+        (tg.tensor(0), tg.tensor(1.0)),
+        tg.tensor([1.0, 2.0, 3.0]),
+    ),
+    "truth as output": (lambda c, x: (c + x, (c > 0).any()), tg.tensor([1.0, -2.0]), tg.ones(3, 2)),
+    "index as output": (lambda c, x: (c + x, c.argmax(0)), tg.tensor([1.0, -2.0]), tg.ones(3, 2)),
+    "embedding": (
+        lambda c, x: (c * 0.5 + TABLE[x], c),
+        tg.zeros(3, 4, dtype=tg.float64),
+        tg.tensor([[1, 2, 3], [0, 6, 1]]),
+    ),
+    "index by the carry": (
+        lambda c, x: (c + TABLE[c.argmax(1)], c),
+        tg.zeros(3, 4, dtype=tg.float64),
+        tg.ones(4, 3),
+    ),
+    "half precision": (lambda c, x: (c.half().float() + x, c), tg.zeros(3, 4), tg.ones(4, 3, 4)),
+    "two precisions": (lambda c, x: (c.double().float() + x, c), tg.zeros(3, 4), tg.ones(4, 3, 4)),
+    "no output": (lambda c, x: (c + x, None), tg.zeros(3, 4), tg.ones(4, 3, 4)),
+    "a loop in the step": (
+        lambda c, x: (tg.scan(lambda a, b: (a * 0.5 + b, a), c, x)[0], c),
+        tg.zeros(4),
+        tg.ones(5, 3, 4),
+    ),
+}
+
+
+@pytest.mark.parametrize("engine", NAMES)
+@pytest.mark.parametrize("name", UNUSUAL)
+def test_unusual_programs(name: str, engine: str) -> None:
+    step, init, xs = UNUSUAL[name]
+    fallbacks.clear()
+    found = tg.scan(step, init, xs, engine=engine)
+    assert not fallbacks
+    assert repr(found) == repr(tg.scan(step, init, xs, engine="loop"))

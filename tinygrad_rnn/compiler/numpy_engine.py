@@ -187,7 +187,7 @@ class NumpyRunner:
         plan = self.plan
         arrays, addresses = self.memory(length, [*constants, *stacked])
         views = [seen(p, arrays, length, reverse) for p in (*self.each, *plan.exports)]
-        each = [v[::-1] if reverse else v for v in views[: len(self.each)]]
+        each = [_rows(v, reverse) for v in views[: len(self.each)]]
         fixed = [self.row(p, arrays) for p in self.fixed]
         kept = self.further(each, fixed, arrays, addresses, length, reverse)
         for place, init in zip(plan.carries, inits, strict=True):
@@ -244,6 +244,12 @@ class NumpyRunner:
                 for place in self.plan.carries:
                     arrays[place.buffer.number].fill(0)
             start = stop
+
+
+def _rows(view: Any, reverse: bool) -> Any:
+    """What gives a view of each step when iterated; rows of one number would not be arrays."""
+    ordered = view[::-1] if reverse else view
+    return ordered if ordered.ndim > 1 else [ordered[t, ...] for t in range(len(ordered))]
 
 
 def seen(place: Place, arrays: Sequence[Any], length: int, reverse: bool) -> Any:

@@ -26,7 +26,7 @@ from .batch import Environment, run_values, spread
 from .core import Call, Core, Engine, run_core
 from .cut import cut
 from .passes import PASSES, clean
-from .program import Refused
+from .program import Refused, Value
 from .step import Step
 from .trace import Trace, trace_step
 
@@ -53,7 +53,8 @@ def run_compiled(problem: Problem, engine: Engine) -> tuple[Any, Any]:
     try:
         return _run(problem, engine)
     except Refused as refusal:
-        fallbacks.append(refusal.reason)
+        if refusal.reason:
+            fallbacks.append(refusal.reason)
         del fallbacks[:-32]
     return run_loop(problem)  # outside of the handler: its errors are its own
 
@@ -82,8 +83,10 @@ def _check_possible(problem: Problem) -> None:
     if not flatten(problem.init)[0]:
         raise Refused("no carry")
     for leaf in leaves:
+        if type(leaf.array) is Value:
+            raise Refused("")  # inside of another loop's step, which takes this one in, unrolled
         if type(leaf.array) in INTERPRETERS:
-            raise Refused("forward mode, or a loop inside a traced loop")
+            raise Refused("forward mode")
         if type(leaf.array) is not np.ndarray:
             raise Refused(f"tensors on device {leaf.device!r}")
         if 0 in leaf.array.shape:
