@@ -28,6 +28,12 @@ it comes from, and the same as a few vector operations. They differ in how they 
     Adam       mean of recent g / √(mean of recent g²)        RMSprop with momentum, unbiased
     AdamW      Adam, weight decay beside the gradient         the usual choice for large models
 
+Three more see all parameters as one vector, and its curvature; a step costs more and goes further:
+
+    LBFGS        curvature from the last changes of g         whole data; step(closure)
+    HessianFree  Gauss–Newton products, CG, damping           large batches; step(model, loss)
+    EKF          a covariance of the weights, sample by sample   few weights; step(model, target)
+
 `flat.py` is why a step takes about as long for sixty small parameters as for one large one: they
 are views of one array. Parameters keep their identity and their values; an *array* taken from one
 before the optimiser was made (`p.array`, `p.numpy()`) is no longer its memory afterwards.
@@ -43,6 +49,10 @@ from .adadelta import Adadelta
 from .adagrad import Adagrad
 from .adam import Adam
 from .adamw import AdamW
+from .conjugate_gradient import conjugate_gradient
+from .ekf import EKF
+from .hessian_free import HessianFree
+from .lbfgs import LBFGS
 from .lr_scheduler import (
     ConstantLR,
     CosineAnnealingLR,
@@ -71,7 +81,10 @@ __all__ = [
     "ConstantLR",
     "CosineAnnealingLR",
     "CosineAnnealingWarmRestarts",
+    "EKF",
     "ExponentialLR",
+    "HessianFree",
+    "LBFGS",
     "LRScheduler",
     "LambdaLR",
     "LinearLR",
@@ -87,5 +100,6 @@ __all__ = [
     "StepLR",
     "clip_grad_norm_",
     "clip_grad_value_",
+    "conjugate_gradient",
     "lr_scheduler",
 ]
