@@ -8,7 +8,7 @@ from typing import Any
 
 from .._version import __version__
 from ..train import RunSettings, SeriesSettings, TextSettings
-from . import demo, inform, series, text
+from . import cells, demo, inform, series, text
 
 __all__ = ["build_parser"]
 
@@ -35,6 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_train_series(kinds)
     _add_sample(commands)
     _add_forecast(commands)
+    _add_explain(commands)
     config = _add(commands, "config", inform.config, "show what is installed and used")
     config.set_defaults(run=inform.config)
     return parser
@@ -53,6 +54,25 @@ def _add_demo(commands: Any) -> None:
     parser = _add(commands, "demo", demo.demo, summary, more)
     _out(parser, "runs/demo, which is replaced")
     parser.add_argument("--quick", action="store_true", help="a run of seconds, to try it out")
+
+
+def _add_explain(commands: Any) -> None:
+    more = "Programs before and after each pass, derived equations, kernels, operations and bytes."
+    summary = "show what a cell is compiled to, and its BPTT equations"
+    parser = _add(commands, "explain", cells.explain, summary, more)
+    built_in = ", ".join(cells.CELLS)
+    what = f"{built_in}, or FILE.py:CELL, called as CELL(input_size, hidden_size)"
+    parser.add_argument("cell", metavar="CELL", help=what)
+    for name, default in (("inputs", 32), ("hidden", 32), ("batch", 16)):
+        parser.add_argument(f"--{name}", type=_size, default=default, help=f"size, {default}")
+    parser.add_argument("--engine", default="auto", help="auto, numpy, llvm, …")
+
+
+def _size(text: str) -> int:
+    size = int(text)
+    if size < 1:
+        raise argparse.ArgumentTypeError(f"a size of at least 1 expected, got {size}")
+    return size
 
 
 def _add_train_text(kinds: Any) -> None:
