@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from . import compiler, spine
+from . import compiler, sequences, spine
 
 __all__ = ["PARTS", "THREADED"]
 
-PARTS = {**spine.PARTS, **compiler.PARTS}
+PARTS = {**spine.PARTS, **compiler.PARTS, **sequences.PARTS}
 THREADED = ("layers", "cell", "character_model")
