@@ -264,7 +264,11 @@ def interpreter_for(
     values: Sequence[Any],
 ) -> Callable[[Primitive, tuple[Any, ...], dict[str, Any]], Any] | None:
     """The interpreter of the innermost transformation among the payloads, if there is any."""
-    payloads = [value.array for value in values if type(getattr(value, "array", 0)) in INTERPRETERS]
-    if not payloads:
-        return None
-    return INTERPRETERS[type(max(payloads, key=lambda payload: payload.level))]
+    innermost: Any = None
+    for value in values:
+        payload: Any = getattr(value, "array", None)
+        if type(payload) in INTERPRETERS and (
+            innermost is None or payload.level > innermost.level
+        ):
+            innermost = payload
+    return None if innermost is None else INTERPRETERS[type(innermost)]

@@ -151,7 +151,7 @@ _RULES: dict[str, Rule] = {
     "expand": _expand,
     "reshape": _with_params(lambda v, x: {"shape": (x.shape[0], *v.shape)}),
     "permute": _with_params(lambda v, x: {"dims": (0, *(d + 1 for d in v.params["dims"]))}),
-    "slice": _with_params(lambda v, x: {"key": _key(v.params["key"])}),
+    "slice": _with_params(lambda v, x: {"key": _key(v.params["key"]), "span": None}),
     "pad": _with_params(lambda v, x: {"widths": ((0, 0), *v.params["widths"])}),
     **{n: _with_params(_dims) for n in ("sum", "amax", "amin", "logsumexp", "flip", "any", "all")},
     "cumsum": _with_params(_dim),

@@ -6,6 +6,7 @@ Values with a name stand on a line of their own, the others inside the expressio
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable
 from typing import Any
 
@@ -14,6 +15,11 @@ from .program import Value, ancestors
 __all__ = ["Notation", "equations", "named_values"]
 
 SUM, PRODUCT, UNARY, ATOM = 1, 2, 3, 4
+_SYMBOLS = {
+    "δ⁺": r"\delta^{+} ", "δ": r"\delta ", "∂": r"\partial ", "ᵀ": r"^{\top}", "−": "-", "·": r" \cdot ",
+}  # fmt: skip
+_SUBSCRIPT = r"_([A-Za-z0-9]+(?:-[0-9]+)?)"  # h_t−1, weight_hh
+_WORD = r"(?<![A-Za-z_\\{])[A-Za-z]{2,}"  # names of several letters stand upright
 FUNCTIONS = {"sigmoid": "σ"}
 LATEX = {"sigmoid": r"\sigma", "tanh": r"\tanh", "exp": r"\exp", "log": r"\log", "amax": r"\max"}
 
@@ -31,15 +37,9 @@ class Notation:
         name = self.names[value]
         if not self.latex:
             return name
-        name = (
-            name.replace("δ⁺", r"\delta^{+} ")
-            .replace("δ", r"\delta ")
-            .replace("∂", r"\partial ")
-            .replace("ᵀ", r"^{\top}")
-            .replace("−", "-")
-        )
-        head, mark, rest = name.partition("_")
-        return f"{head}_{{{rest}}}" if mark else head
+        for plain, latex in _SYMBOLS.items():
+            name = name.replace(plain, latex)
+        return re.sub(_SUBSCRIPT, r"_{\1}", re.sub(_WORD, r"\\mathrm{\g<0>}", name))
 
     def line(self, value: Value) -> str:
         """name = expression."""
@@ -125,7 +125,8 @@ def _matmul(n: Notation, v: Value, a: Any, b: Any) -> tuple[str, int]:
 
 
 def _permute(n: Notation, v: Value, a: Value) -> tuple[str, int]:
-    return n.term(a, ATOM) + (r"^{\top}" if n.latex else "ᵀ"), ATOM
+    text, mark = n.term(a, ATOM), r"^{\top}" if n.latex else "ᵀ"
+    return text.removesuffix(mark) if text.endswith(mark) else text + mark, ATOM
 
 
 def _power(n: Notation, v: Value, a: Value) -> tuple[str, int]:

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from .. import create
-from ..backend import is_array
 from ..graph import INTERPRETERS, Primitive
 from ..ops.call import SCALARS, agree
 from ..tensor import Tensor, as_tensor
@@ -21,6 +20,9 @@ from ..tree import flatten, unflatten
 from .program import Graph, Refused, Value
 
 __all__ = ["Trace", "trace_step"]
+
+
+new = object.__new__
 
 
 class Trace(Graph):
@@ -58,8 +60,8 @@ class Trace(Graph):
 def _record(primitive: Primitive, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
     """The interpreter: an operation on traced tensors is a value of their graph."""
     graph: Any = None
-    dtype = None
-    plain = True
+    dtype: Any = None
+    plain = True  # floats of one dtype, and numbers: nothing to be converted
     for arg in args:
         if type(arg) is Tensor:
             array = arg.array
@@ -70,16 +72,17 @@ def _record(primitive: Primitive, args: tuple[Any, ...], params: dict[str, Any])
                     raise Refused("a value of an outer traced loop")
             if dtype is None:
                 dtype = array.dtype
-            elif array.dtype != dtype:
+            elif array.dtype is not dtype and array.dtype != dtype:
                 plain = False
         elif type(arg) not in SCALARS:
             plain = False
-    if dtype is None or dtype.kind != "f":
-        plain = False
-    if not plain and any(is_array(a) or type(a) is Tensor for a in args):
+    if not plain or dtype.kind != "f":
         args = tuple(agree(primitive, args))
     values = tuple([_value(graph, arg) if type(arg) is Tensor else arg for arg in args])
-    return Tensor(graph.record(primitive, values, params))
+    result = new(Tensor)
+    result.array = graph.record(primitive, values, params)
+    result.node = None
+    return result
 
 
 def _value(graph: Any, tensor: Tensor) -> Value:
