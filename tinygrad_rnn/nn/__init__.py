@@ -1,21 +1,27 @@
-"""Modules: layers, cells, recurrent layers, losses, and where their parameters start."""
+"""Modules: layers, cells, recurrent layers, whole networks, losses, and starting values."""
 
 from . import init, utils
 from .activations import *
-from .cells import Cell, GatedCell, GRUCell, LSTMCell, RNNCell
+from .cells import *
 from .containers import ModuleDict, ModuleList, Sequential
 from .layers import Conv1d, Dropout, Embedding, Flatten, Identity, LayerNorm, Linear
 from .losses import *
 from .module import Module
+from .nets import *
 from .parameter import Parameter
 from .recurrent import Recurrent
 from .rnns import GRU, LSTM, RNN
 
 __all__ = [
-    "BCEWithLogitsLoss", "Cell", "Conv1d", "CrossEntropyLoss", "Dropout", "ELU", "Embedding",
-    "Flatten", "GELU", "GRU", "GRUCell", "GatedCell", "Hardtanh", "HuberLoss", "Identity",
+    "Attention", "Autoencoder", "BCEWithLogitsLoss", "BRNN", "CTCLoss", "Cell", "Conv1d",
+    "CoupledOscillatorCell", "CrossEntropyLoss", "DLNN", "DMLP", "Dropout", "ELU",
+    "EchoStateCell", "Elman", "Embedding", "EncoderDecoder", "Flatten", "Frames", "GELU", "GRU",
+    "GRUCell", "GatedCell", "Hardtanh", "HuberLoss", "Identity", "IndRNNCell", "JordanCell",
     "KLDivLoss", "L1Loss", "LSTM", "LSTMCell", "LayerNorm", "LeakyReLU", "Linear", "LogSigmoid",
-    "LogSoftmax", "MSELoss", "Module", "ModuleDict", "ModuleList", "NLLLoss", "NMSELoss",
-    "Parameter", "RNN", "RNNCell", "ReLU", "Recurrent", "Sequential", "SiLU", "Sigmoid", "Softmax",
-    "Softplus", "Softsign", "Tanh", "init", "utils",
+    "LogSoftmax", "MGUCell", "MLP", "MSELoss", "McCullochPitts", "Module", "ModuleDict",
+    "ModuleList", "MultiplicativeLSTMCell", "NARX", "NLLLoss", "NMSELoss", "ParallelRecurrent",
+    "Parameter", "Perceptron", "RBM", "RHNCell", "RMLP", "RNN", "RNNCell", "ReLU", "Recurrent",
+    "ResidualRecurrent", "Sequential", "SiLU", "Sigmoid", "SimpleRNN", "SkipRNNCell", "Softmax",
+    "Softplus", "Softsign", "StateSpaceCell", "TDNN", "Tanh", "WaveNet", "WaveNetCache", "init",
+    "least_squares_", "tapped_delay_line", "utils",
 ]  # fmt: skip

@@ -1,0 +1,448 @@
+"""Whole networks, each held against what it is said to be."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+from module_checks import check_module
+
+import tinygrad_rnn as tg
+from tinygrad_rnn import nn
+from tinygrad_rnn.errors import ArgumentError, ShapeError
+from tinygrad_rnn.nn.nets.recurrent import NOTATIONS
+
+T, B, I, H, O = 7, 3, 2, 4, 2  # noqa: E741
+PAIRS = np.array(list(itertools.product([0.0, 1.0], repeat=2)))
+
+
+def random(*shape: int) -> Any:
+    return tg.randn(*shape, dtype=tg.float64)
+
+
+def close(a: Any, b: Any, tolerance: float = 1e-12) -> None:
+    a, b = (v.detach().numpy() if isinstance(v, tg.Tensor) else v for v in (a, b))
+    np.testing.assert_allclose(a, b, rtol=0, atol=tolerance)
+
+
+def gradients_of(run: Any, module: nn.Module) -> list[Any]:
+    return [g.numpy() for g in tg.gradients(run().square().sum(), list(module.parameters()))]
+
+
+# --------------------------------------------------------------------------------- threshold units
+@pytest.mark.parametrize(
+    ("weights", "threshold", "table"),
+    [([1, 1], 2, [0, 0, 0, 1]), ([1, 1], 1, [0, 1, 1, 1]), ([-1, 0], 0, [1, 1, 0, 0])],
+    ids=["and", "or", "not"],
+)
+def test_truth_tables(weights: list[float], threshold: float, table: list[float]) -> None:
+    assert nn.McCullochPitts(weights, threshold)(tg.tensor(PAIRS)).tolist() == table
+
+
+def test_one_unit_cannot_be_xor_and_three_can() -> None:
+    x = tg.tensor(PAIRS)
+    grid = [-2.0, -1.0, -0.5, 0.5, 1.0, 2.0]
+    for a, b, threshold in itertools.product(grid, grid, [-1.5, -0.7, 0.0, 0.7, 1.5]):
+        assert nn.McCullochPitts([a, b], threshold)(x).tolist() != [0, 1, 1, 0]
+    either, both = nn.McCullochPitts([1, 1], 1)(x), nn.McCullochPitts([1, 1], 2)(x)
+    xor = nn.McCullochPitts([1, -1], 1)(tg.stack([either, both], -1))
+    assert xor.tolist() == [0, 1, 1, 0]
+    mistakes = nn.Perceptron(2).fit(PAIRS, [-1, 1, 1, -1], epochs=50)
+    assert len(mistakes) == 50 and all(mistakes)
+
+
+@pytest.mark.parametrize("rate", [0.1, 1.0])
+def test_perceptron_converges_within_novikoffs_bound(rng: Any, rate: float) -> None:
+    direction = np.array([0.6, -0.8, 0.0])
+    x = rng.normal(size=(200, 3))
+    x = x[np.abs(x @ direction + 0.2) > 0.15]
+    t = np.sign(x @ direction + 0.2)
+    unit = nn.Perceptron(3).double()
+    mistakes = unit.fit(tg.tensor(x, dtype=tg.float64), t, epochs=1000, learning_rate=rate)
+    wide = np.column_stack([x, np.ones(len(x))])
+    separator = np.append(direction, 0.2) / np.linalg.norm(np.append(direction, 0.2))
+    bound = (np.linalg.norm(wide, axis=1).max() / (t * (wide @ separator)).min()) ** 2
+    assert mistakes[-1] == 0 < sum(mistakes) <= bound
+    assert unit(tg.tensor(x, dtype=tg.float64)).tolist() == t.tolist()
+
+
+def test_perceptron_refuses_other_targets() -> None:
+    with pytest.raises(ArgumentError, match="targets −1 or \\+1"):
+        nn.Perceptron(2).fit(PAIRS, [0, 1, 1, 0])
+    with pytest.raises(ShapeError, match=r"x \(N, I\) and t \(N,\)"):
+        nn.Perceptron(2).fit(PAIRS, [1, 1])
+
+
+# --------------------------------------------------------------------------------------- the MLP
+def test_mlp_derivatives_and_sizes() -> None:
+    check_module(nn.MLP([I, H, H, O], "sigmoid", "softplus"), random(B, I), directions=2)
+    net = nn.MLP([3, 5, 6, 2])
+    assert [net.hidden(tg.ones(1, 3), depth).shape[1] for depth in range(3)] == [3, 5, 6]
+    with pytest.raises(ShapeError, match="an input and an output"):
+        nn.MLP([3])
+
+
+def test_shallow_mlp_learns_xor() -> None:
+    net = nn.MLP([2, 4, 1]).double()
+    x, t = tg.tensor(PAIRS, dtype=tg.float64), tg.tensor([0, 1, 1, 0], dtype=tg.float64)
+    for _ in range(500):
+        net.zero_grad()
+        (net(x)[:, 0] - t).square().mean().backward()
+        with tg.no_grad():
+            for p in net.parameters():
+                p.add_(-0.5 * p.grad)
+    close(net(x)[:, 0], t, 0.05)
+
+
+# ---------------------------------------------------------------------------------- delay lines
+def test_tapped_delay_line_by_hand(rng: Any) -> None:
+    xs = rng.normal(size=(5, 2, 3))
+    lines = nn.tapped_delay_line(tg.tensor(xs, dtype=tg.float64), 3).numpy()
+    for t, k in itertools.product(range(5), range(3)):
+        expected = xs[t - k] if t >= k else np.zeros((2, 3))
+        assert (lines[t, :, 3 * k : 3 * k + 3] == expected).all()
+
+
+def test_dlnn_is_least_squares(rng: Any) -> None:
+    series = np.cumsum(rng.normal(size=(80, 2)), 0)
+    xs, ys = series[:-1, :, None], series[1:, :, None]
+    net = nn.DLNN(1, taps=4).double()
+    net.fit(tg.tensor(xs, dtype=tg.float64), tg.tensor(ys, dtype=tg.float64))
+    rows = [[*series[t - 3 : t + 1, b][::-1], 1.0] for t in range(3, 79) for b in range(2)]
+    goal = [series[t + 1, b] for t in range(3, 79) for b in range(2)]
+    expected = np.linalg.lstsq(np.array(rows), np.array(goal), rcond=None)[0]
+    close(net.linear.weight[0], expected[:4], 1e-9)
+    close(net.linear.bias, expected[4:], 1e-9)
+    errors = net(tg.tensor(xs, dtype=tg.float64))[3:] - tg.tensor(ys, dtype=tg.float64)[3:]
+    slopes = tg.gradients(errors.square().sum(), list(net.parameters()))
+    assert all(np.abs(g.numpy()).max() < 1e-6 for g in slopes)
+
+
+def test_ridge_and_the_wrong_shapes(rng: Any) -> None:
+    x, y = rng.normal(size=(9, 3)), rng.normal(size=(9, 2))
+    layer = nn.least_squares_(nn.Linear(3, 2, bias=False, dtype=tg.float64), x, y, ridge=0.5)
+    expected = np.linalg.solve(x.T @ x + 0.5 * np.eye(3), x.T @ y)
+    close(layer.weight, expected.T)
+    with pytest.raises(ArgumentError, match="ridge >= 0 expected, got -1"):
+        nn.least_squares_(layer, x, y, ridge=-1)
+    with pytest.raises(ShapeError, match="rows of 3 inputs and 2 targets"):
+        nn.least_squares_(layer, y, x)
+
+
+def test_dmlp_is_an_mlp_on_each_window() -> None:
+    net, xs = nn.DMLP(I, taps=3, hidden=[5], output_size=O).double(), random(T, B, I)
+    ys = net(xs)
+    for t in range(2, T):
+        close(ys[t], net.mlp(tg.cat([xs[t], xs[t - 1], xs[t - 2]], -1)))
+
+
+# ------------------------------------------------------------------------------------------ TDNN
+PEDDINTI = [range(-2, 3), (-1, 2), (-3, 3), (-7, 2)]
+
+
+def test_tdnn_is_a_window_mlp_with_shared_weights() -> None:
+    net = nn.TDNN([(-1, 0, 1), (0, 2)], [I, 5, O], activation="tanh").double()
+    xs = random(T, B, I)
+    first, second = net.layers
+    ys = net(xs)
+    assert ys.shape == (T - 4, B, O) and net.receptive_field == 5
+    for u in range(T - 4):
+        window = xs[u : u + 5]
+        z = [first(tg.cat([window[c], window[c + 1], window[c + 2]], -1)).tanh() for c in (0, 2)]
+        close(ys[u], second(tg.cat(z, -1)))
+
+
+def test_tdnn_layer_is_a_convolution_in_time() -> None:
+    net, xs = nn.TDNN([range(-2, 3)], [I, O]).double(), random(12, B, I)
+    weight = net.layers[0].weight.reshape(O, 5, I).permute(0, 2, 1)
+    conv = tg.conv1d(xs.permute(1, 2, 0), weight, net.layers[0].bias)
+    close(net(xs), conv.permute(2, 0, 1))
+
+
+@pytest.mark.parametrize("every", [1, 2, 3, 30])
+def test_subsampled_tdnn_gives_the_kept_frames_of_the_dense_one(every: int) -> None:
+    net, xs = nn.TDNN(PEDDINTI, [I, H, H, H, O]).double(), random(50, B, I)
+    assert net.receptive_field == 23
+    dense, kept = net(xs), net(xs, every=every)
+    assert dense.shape[0] == 50 - 22
+    close(kept, dense[::every])
+    for a, b in zip(*(gradients_of(lambda y=y: y, net) for y in (kept, dense[::every]))):
+        close(a, b, 1e-10)
+
+
+def test_subsampling_evaluates_fewer_frames() -> None:
+    net = nn.TDNN(PEDDINTI, [I, H, H, H, O])
+    counts = [sum(net.frames(322, every).evaluated) for every in (1, 3)]
+    assert counts == [1242, 414]
+    assert net.frames(23).evaluated == [7, 4, 2, 1]  # of 19, 18, 10 and 1 in between
+
+
+def test_tdnn_that_cannot_be() -> None:
+    with pytest.raises(ArgumentError, match="offsets that rise"):
+        nn.TDNN([(1, -1)], [I, O])
+    with pytest.raises(ShapeError, match="one size more"):
+        nn.TDNN([(0, 1)], [I, H, O])
+    with pytest.raises(ArgumentError, match="5 frames and every >= 1 expected, got 4"):
+        nn.TDNN([range(5)], [I, O])(tg.ones(4, B, I))
+
+
+# --------------------------------------------------------------------------------------- WaveNet
+def wavenet(**options: Any) -> nn.WaveNet:
+    return nn.WaveNet(I, 4, O, skip=5, **{"dilations": [1, 2, 4, 1, 2], **options}).double()
+
+
+def test_wavenet_is_causal_and_sees_its_receptive_field() -> None:
+    net, xs = wavenet(), random(20, 1, I).requires_grad_()
+    assert net.receptive_field == 11
+    for t in (4, 14, 19):
+        (slope,) = tg.gradients(net(xs)[t].sum(), [xs])
+        seen = np.flatnonzero(np.abs(slope.numpy()).sum((1, 2)))
+        assert seen.tolist() == list(range(max(0, t - 10), t + 1))
+
+
+def test_wavenet_derivatives() -> None:
+    net = wavenet(dilations=[1, 2])
+    with tg.no_grad():  # away from the kinks of relu
+        net.head.bias.add_(9.0)  # type: ignore[union-attr]
+        for block in net.blocks:
+            block.mix.bias[4:] = 9.0
+    check_module(net, random(4, 1, I), directions=1)
+
+
+@pytest.mark.parametrize("kernel", [1, 2, 3])
+def test_wavenet_one_sample_at_a_time_equals_the_whole_pass(kernel: int) -> None:
+    net, xs = wavenet(kernel_size=kernel), random(30, B, I)
+    cache = net.start(B)
+    close(tg.stack([net.step(cache, x) for x in xs]), net(xs))
+
+
+def test_generating_costs_one_product_a_block_whatever_the_dilation(monkeypatch: Any) -> None:
+    calls: list[Any] = []
+
+    def counted(*args: Any) -> Any:
+        calls.append(args[0].shape)
+        return tg.linear(*args)
+
+    monkeypatch.setattr("tinygrad_rnn.nn.nets.wavenet.linear", counted)
+    for dilations in ([1] * 6, [2**k for k in range(6)]):
+        net = wavenet(dilations=dilations)
+        cache, x = net.start(B), random(B, I)
+        for _ in range(70):
+            net.step(cache, x)
+        assert [len(ring) for ring in cache.rings] == dilations
+    assert calls == [(B, 8)] * 6 * 70 * 2
+
+
+# ------------------------------------------------------------------------------------------ NARX
+def narx() -> nn.NARX:
+    return nn.NARX(I, O, hidden=[5], output_lags=3, input_lags=1).double()
+
+
+def by_hand(net: nn.NARX, xs: Any, ys: Any, start: Any) -> Any:
+    """Both modes: what comes back is ys, or the outputs themselves."""
+    past, found, before = [start[:, k * O : k * O + O] for k in range(3)], [], xs[0] * 0
+    for t, x in enumerate(xs):
+        found.append(net.mlp(tg.cat([*past, x, before], -1)))
+        past, before = [found[-1] if ys is None else ys[t], *past[:2]], x
+    return tg.stack(found)
+
+
+@pytest.mark.parametrize("taught", [True, False])
+def test_narx_in_both_modes(taught: bool) -> None:
+    net, xs, start = narx(), random(T, B, I), random(B, 3 * O)
+    ys = random(T, B, O) if taught else None
+    found, expected = net(xs, ys, start=start), by_hand(net, xs, ys, start)
+    close(found, expected)
+    for a, b in zip(*(gradients_of(lambda y=y: y, net) for y in (found, expected)), strict=True):
+        close(a, b, 1e-10)
+
+
+def test_gradients_of_narx_go_through_its_own_outputs_only_when_it_runs_freely() -> None:
+    net, xs = narx(), random(T, B, I).requires_grad_()
+    (free,) = tg.gradients(net(xs)[-1].sum(), [xs])
+    (taught,) = tg.gradients(net(xs, random(T, B, O))[-1].sum(), [xs])
+    assert np.abs(free.numpy()[0]).max() > 0
+    assert not taught.numpy()[: T - 2].any() and taught.numpy()[T - 2 :].any()
+
+
+def test_narx_taught_with_its_own_run_repeats_it() -> None:
+    net, xs = narx(), random(T, B, I)
+    free = net(xs)
+    close(net(xs, free.detach()), free)
+    check_module(net, xs[:3], directions=1)
+
+
+# ----------------------------------------------------------------------------- simple recurrences
+def test_three_notations_of_one_network(rng: Any) -> None:
+    v, w, u = rng.normal(size=(H, I)), rng.normal(size=(H, H)), rng.normal(size=(O, H))
+    b, c, xs = rng.normal(size=H), rng.normal(size=O), rng.normal(size=(T, B, I))
+    nets = []
+    for notation, names in NOTATIONS.items():
+        nets.append(nn.SimpleRNN(I, H, O, "sigmoid", "tanh").double())
+        nets[-1].load_notation(notation, **dict(zip(names, (v, w, u, b, c), strict=True)))
+    h, expected = np.zeros((B, H)), []
+    for x in xs:
+        h = 1 / (1 + np.exp(-(x @ v.T + h @ w.T + b)))
+        expected.append(np.tanh(h @ u.T + c))
+    for net in nets:
+        close(net(tg.tensor(xs, dtype=tg.float64))[0], np.array(expected), 1e-6)
+    with pytest.raises(ArgumentError, match="the names"):
+        nets[0].load_notation("s=f(Ux+Ws)", V=v, W=w)
+    with pytest.raises(ShapeError, match="U"):
+        nets[0].load_notation("s=f(Ux+Ws)", U=v.T, W=w, V=u)
+
+
+def test_elmans_rule_is_truncation_to_one_step() -> None:
+    net, xs = nn.Elman(I, H, O).double(), random(T, B, I)
+    cell = next(net.rnn.children())
+    h, ys = tg.zeros(B, H, dtype=tg.float64), []
+    for x in xs:
+        h, y = cell(h.detach(), x)  # the context is an input like any other
+        ys.append(net.output(y))
+    by_rule = gradients_of(lambda: tg.stack(ys), net)
+    full = gradients_of(lambda: net(xs, truncate=None)[0], net)
+    for a, b in zip(gradients_of(lambda: net(xs)[0], net), by_rule, strict=True):
+        close(a, b, 1e-11)
+    whole = nn.SimpleRNN(I, H, O).double()
+    whole.load_state_dict(net.state_dict())
+    for a, b in zip(full, gradients_of(lambda: whole(xs)[0], whole), strict=True):
+        close(a, b, 1e-11)
+    assert max(np.abs(a - b).max() for a, b in zip(full, by_rule, strict=True)) > 1e-2
+
+
+def test_rmlp_by_hand_and_in_pieces() -> None:
+    net, xs = nn.RMLP([I, H, 5, O]).double(), random(T, B, I)
+    states, ys = [np.zeros((B, H)), np.zeros((B, 5))], []
+    for x in xs.numpy():
+        for k, layer in enumerate(net.layers):
+            p = {name: p.detach().numpy() for name, p in layer.named_parameters()}
+            inner = x @ p["weight_ih_l0"].T + states[k] @ p["weight_hh_l0"].T
+            x = states[k] = np.tanh(inner + p["bias_ih_l0"] + p["bias_hh_l0"])
+        ys.append(x @ net.output.weight.detach().numpy().T + net.output.bias.detach().numpy())
+    whole, _ = net(xs)
+    close(whole, np.array(ys))
+    first, state = net(xs[:4])
+    close(tg.cat([first, net(xs[4:], state)[0]]), whole)
+
+
+def test_parallel_recursion_is_its_layers_side_by_side() -> None:
+    layers, xs = [nn.RNN(I, 3), nn.GRU(I, 4), nn.LSTM(I, 2)], tg.randn(T, B, I)
+    output, finals = nn.ParallelRecurrent(layers)(xs, lengths=[7, 5, 2])
+    expected = [layer(xs, lengths=[7, 5, 2]) for layer in layers]
+    close(output, tg.cat([y for y, _ in expected], -1))
+    close(finals[2][1], expected[2][1][1])
+    again = nn.ParallelRecurrent(layers)(xs, finals)[0]
+    close(again[:, :, :3], layers[0](xs, expected[0][1])[0])
+
+
+@pytest.mark.parametrize("layer", [nn.RNN, nn.LSTM])
+def test_brnn_reversed_in_time_is_itself_with_directions_exchanged(layer: Any) -> None:
+    net, mirror = (nn.BRNN(I, H, O, layer).double() for _ in range(2))
+    state = net.state_dict()
+    swapped = {}
+    for name, value in state.items():
+        other = name.removesuffix("_reverse") if "_reverse" in name else name + "_reverse"
+        swapped[other if name.startswith("layer") else name] = value
+    swapped["output.weight"] = state["output.weight"][:, [*range(H, 2 * H), *range(H)]]
+    mirror.load_state_dict(swapped)
+    xs = random(T, B, I)
+    close(mirror(xs.flip(0)), net(xs).flip(0))
+
+
+def test_brnn_rows_end_at_their_own_length() -> None:
+    net, xs = nn.BRNN(I, H, O, nn.GRU).double(), random(T, B, I)
+    together = net(xs, lengths=[7, 4, 1])
+    for row, length in enumerate((7, 4, 1)):
+        close(together[:length, row], net(xs[:length, row : row + 1])[:, 0])
+
+
+# ------------------------------------------------------------------------------ encoder, decoder
+V = 6
+
+
+def translator(attention: bool) -> nn.EncoderDecoder:
+    return nn.EncoderDecoder(V, V, embedding_size=3, hidden_size=5, attention=attention).double()
+
+
+def symbols(*shape: int) -> Any:
+    return tg.randint(1, V, shape)
+
+
+@pytest.mark.parametrize("attention", [False, True])
+def test_teacher_forcing_is_one_symbol_after_the_other(attention: bool) -> None:
+    net, source, target = translator(attention), symbols(T, B), symbols(5, B)
+    logits, state = net(source, target, [7, 4, 2]), net.encode(source, [7, 4, 2])
+    for t in range(5):
+        state, step = net.step(state, target[t])
+        close(step, logits[t])
+
+
+@pytest.mark.parametrize("attention", [False, True])
+def test_padding_of_the_source_is_not_seen(attention: bool) -> None:
+    net, source, target = translator(attention), symbols(T, B), symbols(5, B)
+    logits = net(source, target, [7, 4, 2])
+    for row, length in enumerate((7, 4, 2)):
+        alone = net(source[:length, row : row + 1], target[:, row : row + 1])
+        close(alone[:, 0], logits[:, row])
+
+
+@pytest.mark.parametrize("attention", [False, True])
+def test_greedy_feeds_back_what_is_likeliest(attention: bool) -> None:
+    net, source = translator(attention), symbols(T, B)
+    found = net.greedy(source, first=0, steps=6)
+    fed = tg.cat([found[:1] * 0, found[:-1]], 0)
+    assert net(source, fed).argmax(-1).tolist() == found.tolist()
+    with pytest.raises(ArgumentError, match="steps >= 1"):
+        net.greedy(source, first=0, steps=0)
+
+
+def test_attention_by_hand_and_its_derivatives() -> None:
+    net = nn.Attention(3, 4)
+    mask = tg.tensor([[True, True, False], [True, False, False]])
+    check_module(net, random(2, 2, 3), random(2, 3, 4), mask, directions=1)
+    h, m = random(1, 1, 3).numpy()[0, 0], random(1, 3, 4).numpy()[0]
+    w, c = net.score.weight.detach().numpy(), net.combine.weight.detach().numpy()
+    score = np.exp(m @ w.T @ h)
+    context = score / score.sum() @ m
+    found, weights = net(*(tg.tensor(v, dtype=tg.float64) for v in (h[None, None], m[None])))
+    close(weights[0, 0], score / score.sum(), 1e-6)
+    close(found[0, 0], np.tanh(c @ np.concatenate([context, h])), 1e-6)
+
+
+# ---------------------------------------------------------------------------------- unsupervised
+def test_rbm_energies_agree_with_sums_over_all_states(rng: Any) -> None:
+    rbm = nn.RBM(4, 3).double()
+    with tg.no_grad():
+        for p in rbm.parameters():
+            p.copy_(tg.tensor(rng.normal(size=p.shape), dtype=tg.float64))
+    w, a, b = (p.detach().numpy() for p in rbm.parameters())
+    vs = np.array(list(itertools.product([0.0, 1.0], repeat=4)))
+    hs = np.array(list(itertools.product([0.0, 1.0], repeat=3)))
+    weight = np.exp((vs @ a)[:, None] + hs @ b + vs @ w.T @ hs.T)  # e^{−E(v, h)}
+    held = tg.tensor(vs, dtype=tg.float64)
+    close(rbm.free_energy(held), -np.log(weight.sum(1)), 1e-12)
+    close(rbm.hidden(held), weight @ hs / weight.sum(1, keepdims=True))
+    given = tg.tensor(hs, dtype=tg.float64)
+    close(rbm.visible(given), weight.T @ vs / weight.sum(0)[:, None])
+
+
+def test_contrastive_divergence_is_hintons_rule() -> None:
+    rbm, v = nn.RBM(5, 3).double(), (random(40, 5) > 0).double()
+    tg.manual_seed(3)
+    found = [g.numpy() for g in tg.gradients(rbm.contrast(v), list(rbm.parameters()))]
+    tg.manual_seed(3)
+    with tg.no_grad():
+        h = (tg.rand(40, 3) < rbm.hidden(v)).double()
+        w = (tg.rand(40, 5) < rbm.visible(h)).double()
+    for sign, states, total in ((-1, v, 0), (1, w, 0)):
+        p = rbm.hidden(states)
+        expected = (p.swapaxes(0, 1) @ states, states.sum(0), p.sum(0))
+        found = [f - sign * e.detach().numpy() / 40 + total for f, e in zip(found, expected)]
+    for rest in found:
+        close(rest, 0 * rest)
+
+
+def test_autoencoder_derivatives() -> None:
+    check_module(nn.Autoencoder(4, 2), random(B, 4), directions=1)

@@ -1,0 +1,81 @@
+"""Networks without state on a tapped delay line: a window that slides over the sequence.
+
+Legend: T time steps, B batch, I input size, K taps, O outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ...ops.shape import cat, pad
+from ..layers import Linear, check_sizes
+from ..module import Module
+from .fit import least_squares_
+from .mlp import MLP
+
+__all__ = ["DLNN", "DMLP", "tapped_delay_line"]
+
+
+def tapped_delay_line(xs: Any, taps: int) -> Any:
+    """[x_t, x_{t−1}, …, x_{t−K+1}] at every t: (T, B, I) -> (T, B, K·I); zeros before the start.
+
+    >>> import tinygrad_rnn as tg
+    >>> tapped_delay_line(tg.tensor([[[1.0]], [[2.0]]]), 2).tolist()
+    [[[1.0, 0.0]], [[2.0, 1.0]]]
+    """
+    check_sizes("tapped_delay_line", taps=taps)
+    steps, fill = xs.shape[0], (0,) * 2 * (xs.ndim - 1)
+    padded = pad(xs, (*fill, taps - 1, 0))
+    return cat([padded[taps - 1 - k : taps - 1 - k + steps] for k in range(taps)], -1)
+
+
+class DLNN(Module):
+    """The dynamic linear network, ŷ(t+1) = Σ_i W_i x(t−i) + b: xs (T, B, I) -> (T, B, O).
+
+    >>> import tinygrad_rnn as tg
+    >>> DLNN(1, taps=4)(tg.ones(9, 2, 1)).shape
+    (9, 2, 1)
+    """
+
+    def __init__(self, input_size: int, taps: int, output_size: int = 1) -> None:
+        check_sizes("DLNN", input_size=input_size, taps=taps, output_size=output_size)
+        self.taps = taps
+        self.linear = Linear(taps * input_size, output_size)
+
+    def forward(self, xs: Any) -> Any:
+        """What follows each time."""
+        return self.linear(tapped_delay_line(xs, self.taps))
+
+    def fit(self, xs: Any, ys: Any, ridge: float = 0.0) -> DLNN:
+        """Set the weights by least squares, from the times whose window is full."""
+        first = self.taps - 1
+        least_squares_(self.linear, tapped_delay_line(xs, self.taps)[first:], ys[first:], ridge)
+        return self
+
+
+class DMLP(Module):
+    """The dynamic multilayer perceptron: an MLP on a sliding window, (T, B, I) -> (T, B, O).
+
+    ŷ(t+1) = g(Σ_j w²_j f(Σ_i w¹_ji x(t−i)))
+
+    >>> import tinygrad_rnn as tg
+    >>> DMLP(1, taps=4, hidden=[8])(tg.ones(9, 2, 1)).shape
+    (9, 2, 1)
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        taps: int,
+        hidden: Sequence[int],
+        output_size: int = 1,
+        activation: Any = "tanh",
+    ) -> None:
+        check_sizes("DMLP", input_size=input_size, taps=taps, output_size=output_size)
+        self.taps = taps
+        self.mlp = MLP([taps * input_size, *hidden, output_size], activation)
+
+    def forward(self, xs: Any) -> Any:
+        """What follows each time."""
+        return self.mlp(tapped_delay_line(xs, self.taps))

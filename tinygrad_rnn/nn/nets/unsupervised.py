@@ -1,0 +1,98 @@
+"""Layers that learn without targets: what deep networks were pre-trained with.
+
+Legend: N patterns, V visible units, H hidden units.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...create import rand
+from ...functional import linear, sigmoid, softplus
+from ...graph import no_grad
+from ...ops.linalg import matmul
+from ...tensor import Tensor
+from .. import init
+from ..cells.base import activation_named
+from ..layers import Linear, check_sizes, new_parameter
+from ..module import Module
+
+__all__ = ["Autoencoder", "RBM"]
+
+
+class Autoencoder(Module):
+    """z = f(W x + b);  x̂ = V z + c: what z cannot say is lost (Bengio et al. 2007).
+
+    >>> import tinygrad_rnn as tg
+    >>> Autoencoder(6, 3)(tg.ones(5, 6)).shape
+    (5, 6)
+    """
+
+    def __init__(self, visible: int, hidden: int, activation: Any = "tanh") -> None:
+        self.encoder, self.decoder = Linear(visible, hidden), Linear(hidden, visible)
+        self.activation = activation_named("Autoencoder", activation)
+
+    def encode(self, x: Any) -> Any:
+        """The code z."""
+        return self.activation(self.encoder(x))
+
+    def forward(self, x: Any) -> Any:
+        """The reconstruction x̂."""
+        return self.decoder(self.encode(x))
+
+
+class RBM(Module):
+    """A restricted Boltzmann machine of binary units (Smolensky 1986; Hinton 2002).
+
+    E(v, h) = −a·v − b·h − hᵀW v;  p(h=1|v) = σ(W v + b);  p(v=1|h) = σ(Wᵀh + a)
+
+    Free energy F(v) = −a·v − Σ_j log(1 + e^{(Wv+b)_j}), so that p(v) = e^{−F(v)}/Z. `contrast` is
+    one step of contrastive divergence. Stacked, they pre-train a deep belief network.
+
+    >>> RBM(6, 3).weight.shape
+    (3, 6)
+    """
+
+    def __init__(self, visible: int, hidden: int) -> None:
+        check_sizes("RBM", visible=visible, hidden=hidden)
+        self.weight = new_parameter(hidden, visible)
+        self.visible_bias, self.hidden_bias = new_parameter(visible), new_parameter(hidden)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Weights N(0, 0.01²), biases 0, as in Hinton's guide (2010)."""
+        init.normal_(self.weight, std=0.01)
+        init.zeros_(self.visible_bias)
+        init.zeros_(self.hidden_bias)
+
+    def hidden(self, v: Any) -> Any:
+        """p(h = 1 | v), (N, H)."""
+        return sigmoid(linear(v, self.weight, self.hidden_bias))
+
+    def visible(self, h: Any) -> Any:
+        """p(v = 1 | h), (N, V)."""
+        return sigmoid(matmul(h, self.weight) + self.visible_bias)
+
+    def forward(self, v: Any) -> Any:
+        """The mean-field reconstruction p(v | p(h | v))."""
+        return self.visible(self.hidden(v))
+
+    def free_energy(self, v: Any) -> Any:
+        """F(v), (N,)."""
+        return -matmul(v, self.visible_bias) - softplus(
+            linear(v, self.weight, self.hidden_bias)
+        ).sum(-1)
+
+    def contrast(self, v: Any) -> Any:
+        """CD-1: mean F(v) − mean F(v′), with v′ one step of Gibbs sampling from v, held fixed.
+
+        Its gradient is −(⟨h v⟩_data − ⟨h v⟩_{one step}), Hinton's rule; its value is no likelihood.
+        """
+        with no_grad():
+            drawn = _drawn(self.visible(_drawn(self.hidden(v))))
+        return (self.free_energy(v) - self.free_energy(drawn)).mean()
+
+
+def _drawn(probability: Tensor) -> Tensor:
+    chance = rand(*probability.shape, device=probability.device)
+    return (chance < probability).to(probability.dtype)
