@@ -16,9 +16,14 @@ __all__ = ["Notation", "equations", "named_values"]
 
 SUM, PRODUCT, UNARY, ATOM = 1, 2, 3, 4
 _SYMBOLS = {
-    "δ⁺": r"\delta^{+} ", "δ": r"\delta ", "∂": r"\partial ", "ᵀ": r"^{\top}", "−": "-", "·": r" \cdot ",
-}  # fmt: skip
-_SUBSCRIPT = r"_([A-Za-z0-9]+(?:-[0-9]+)?)"  # h_t−1, weight_hh
+    "δ⁺": r"\delta^{+} ",
+    "δ": r"\delta ",
+    "∂": r"\partial ",
+    "ᵀ": r"^{\top}",
+    "−": "-",
+    "·": r" \cdot ",
+}
+_SUBSCRIPTS = r"((?:_[A-Za-z0-9]+(?:-[0-9]+)?)+)"  # h_t−1, weight_hh, new_c_t
 _WORD = r"(?<![A-Za-z_\\{])[A-Za-z]{2,}"  # names of several letters stand upright
 FUNCTIONS = {"sigmoid": "σ"}
 LATEX = {"sigmoid": r"\sigma", "tanh": r"\tanh", "exp": r"\exp", "log": r"\log", "amax": r"\max"}
@@ -39,7 +44,8 @@ class Notation:
             return name
         for plain, latex in _SYMBOLS.items():
             name = name.replace(plain, latex)
-        return re.sub(_SUBSCRIPT, r"_{\1}", re.sub(_WORD, r"\\mathrm{\g<0>}", name))
+        upright = re.sub(_WORD, r"\\mathrm{\g<0>}", name)
+        return re.sub(_SUBSCRIPTS, lambda m: f"_{{{m[1][1:].replace('_', ',')}}}", upright)
 
     def line(self, value: Value) -> str:
         """name = expression."""
