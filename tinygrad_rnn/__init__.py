@@ -114,7 +114,7 @@ from .transforms import gauss_newton, gnvp, grad, hessian, hvp, jacobian, value_
 
 _ROOMS = (
     "baselines", "compiler", "data", "decode", "draw", "functional", "losses", "nn", "optim",
-    "testing", "train",
+    "recurrence", "testing", "train",
 )  # fmt: skip
 
 

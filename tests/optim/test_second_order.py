@@ -369,7 +369,7 @@ def test_states_that_do_not_fit_are_refused() -> None:
         (lambda x: HessianFree([x]).step(None, None), "a model and a loss"),
         (lambda x: HessianFree([x], structural_damping=1.0).step(
             lambda p: p[0], lambda y: y.sum()), "hidden states"),
-        (lambda x: HessianFree([x]).step(lambda p: p[0], lambda y: y.sum() * float("nan")), "finite loss"),
+        (lambda x: HessianFree([x]).step(lambda p: p[0], lambda y: y.sum() * np.nan), "finite"),
         (lambda x: EKF([x], measurement_noise=0.0), "measurement_noise > 0"),
         (lambda x: EKF([x], initial_covariance=-1.0), "initial_covariance"),
         (lambda x: EKF([x], process_noise=-1.0), "process_noise"),
