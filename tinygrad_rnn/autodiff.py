@@ -254,6 +254,9 @@ def _unshared(found: dict[Node, Any], given: Sequence[int]) -> list[tuple[Node, 
     for leaf, g in found.items():
         recorded = type(g) is Tensor
         g = g if recorded else full_array(g)
+        if g.shape != leaf.shape:
+            hint = "the rule of some operation gives another shape; tg.testing.check_grads finds it"
+            raise ShapeError("backward", f"a gradient of shape {leaf.shape}", g.shape, hint)
         key = _memory(g)
         if key in taken or (not recorded and g.base is not None):
             g = g.clone() if recorded else g.copy()

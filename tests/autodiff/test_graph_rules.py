@@ -246,6 +246,27 @@ def test_55_the_array_a_tensor_was_made_of() -> None:
     assert x.grad.tolist() == [1.0, 2.0] and x.tolist() == [1.0, 2.0]
 
 
+def test_in_place_changes_compute_what_they_say() -> None:
+    x = tg.tensor([1.0, 2.0])
+    memory = x.numpy()
+    other = tg.tensor([10.0, 20.0])
+    assert x.add_(other).tolist() == [11.0, 22.0] and x.add_(1, alpha=2).tolist() == [13.0, 24.0]
+    assert x.sub_(other, alpha=0.5).tolist() == [8.0, 14.0] and x.sub_(1).tolist() == [7.0, 13.0]
+    assert x.mul_(other).tolist() == [70.0, 260.0] and x.div_(10.0).tolist() == [7.0, 26.0]
+    assert x.copy_(other).tolist() == [10.0, 20.0] and x.copy_([3.0]).tolist() == [3.0, 3.0]
+    assert x.fill_(2.5).tolist() == [2.5, 2.5] and x.zero_().tolist() == [0.0, 0.0]
+    x[tg.tensor([True, False])] = 4.0
+    x[tg.tensor([1])] = tg.tensor([5])
+    x[...] = x * 2
+    assert x.tolist() == memory.tolist() == [8.0, 10.0]
+    x[0], x[-1:] = 1, np.array([2.0])
+    assert memory.tolist() == [1.0, 2.0] and x.dtype == tg.float32
+    counts = tg.arange(2)
+    counts.add_(True)
+    counts[1] = 7
+    assert counts.tolist() == [1, 7] and counts.dtype == tg.int64
+
+
 def test_in_place_refusals_name_what_is_wrong() -> None:
     frozen = np.ones(3)
     frozen.flags.writeable = False

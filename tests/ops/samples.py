@@ -174,6 +174,8 @@ SAMPLES: dict[str, list[Sample]] = {
                lambda x: x[:, :1] * 2 + x[:, 1:2] * 3 + x[:, 2:3] * x[:, 3:]),
         Sample("cover and whole", lambda x: tg.cat([x[:2] * 2, x[2:] * 3]) * x, (A,),
                lambda x: np.concatenate([x[:2] * 2, x[2:] * 3]) * x),
+        Sample("the same row twice", lambda x: x[0] * 2 + x[0:1] * x[-3], (A,),
+               lambda x: x[0] * 2 + x[0:1] * x[-3]),
         Sample("split", lambda x: tg.split(x, [1, 3], 1)[1] * tg.split(x, 1, 1)[0], (A,),
                lambda x: x[:, 1:] * x[:, :1]),
         Sample("chunk", lambda x: tg.chunk(x, 2, 1)[0] * tg.chunk(x, 2, 1)[1], (A,),

@@ -276,6 +276,14 @@ def test_10_a_part_and_a_whole_arrive_at_a_number() -> None:
     assert float(x.grad) == 4.0
 
 
+def test_12_a_choice_between_numbers() -> None:
+    condition = tg.tensor([True, False])
+    for x, y, dtype in ((1.0, 0.0, tg.float32), (1, 0, tg.int64), (True, False, tg.bool_)):
+        made = tg.where(condition, x, y)
+        assert made.dtype == dtype and made.tolist() == [x, y]
+    assert tg.where(condition, 1, 0.5).dtype == tg.float32
+
+
 def test_12_numbers_do_not_change_the_dtype() -> None:
     for dtype in (tg.float16, tg.float32, tg.float64):
         x = tg.ones(3, dtype=dtype, requires_grad=True)

@@ -108,6 +108,8 @@ def agree(primitive: Primitive, args: Sequence[Any]) -> Sequence[Any]:
     if primitive.promote is None:
         return checked
     skip = int(primitive.extra.get("condition", False))
+    if not any(type(arg) is Tensor for arg in checked[skip:]):
+        checked[skip:] = [as_tensor(arg, device=backend) for arg in checked[skip:]]
     dtype = _common_dtype(checked[skip:], primitive.promote)
     return checked[:skip] + [
         arg.to(dtype) if type(arg) is Tensor and arg.dtype != dtype else arg
