@@ -329,8 +329,8 @@ def measured(
 def difference(found: list[Any], expected: list[Any]) -> float:
     """The largest error, relative to the largest element of each array; None is zero.
 
-    The numbers of all cells are about 1, so an array below 0.01 counts as 0.01: a gradient that is 0
-    but for rounding has no relative error.
+    The numbers of all cells are about 1, so an array below 0.01 counts as 0.01: a gradient that is
+    0 but for rounding has no relative error.
     """
     worst = 0.0
     for a, b in zip(found, expected, strict=True):
