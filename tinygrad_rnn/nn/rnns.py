@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .cells import GRUCell, LSTMCell, RNNCell
+from .cells import GRUCell, LSTMCell, LSTMVariantCell, RNNCell
 from .recurrent import Recurrent
 
 __all__ = ["GRU", "LSTM", "RNN"]
@@ -37,8 +37,8 @@ class LSTM(Recurrent):
     """LSTM layers, `nn.LSTMCell` in `nn.Recurrent`: carry (h, c), each (L·D, B, H).
 
     With `proj_size` P, h is (L·D, B, P) and the output (T, B, D·P). `options` are those of
-    `nn.LSTMCell`: peephole, layer_norm, recurrent_dropout, zoneout, coupled_gates, forget_gate,
-    output_tanh, activation.
+    `nn.LSTMVariantCell`: peephole, layer_norm, recurrent_dropout, zoneout, coupled_gates,
+    forget_gate, output_tanh, activation.
 
     >>> import tinygrad_rnn as tg
     >>> output, (h, c) = LSTM(3, 5)(tg.ones(7, 4, 3))
@@ -61,8 +61,9 @@ class LSTM(Recurrent):
         **options: Any,
     ) -> None:
         super().__init__(
-            LSTMCell, input_size, hidden_size, num_layers, bias, batch_first, dropout,
-            bidirectional, device=device, dtype=dtype, proj_size=proj_size, **options,
+            LSTMVariantCell if options else LSTMCell, input_size, hidden_size, num_layers, bias,
+            batch_first, dropout, bidirectional, device=device, dtype=dtype, proj_size=proj_size,
+            **options,
         )  # fmt: skip
         self.proj_size = proj_size
 

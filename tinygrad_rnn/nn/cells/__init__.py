@@ -7,6 +7,7 @@ from .highway import RHNCell
 from .indrnn import IndRNNCell
 from .jordan import JordanCell
 from .lstm import LSTMCell
+from .lstm_variant import LSTMVariantCell
 from .mgu import MGUCell
 from .mlstm import MultiplicativeLSTMCell
 from .oscillators import CoupledOscillatorCell
@@ -16,6 +17,6 @@ from .state_space import StateSpaceCell
 
 __all__ = [
     "Cell", "CoupledOscillatorCell", "EchoStateCell", "GRUCell", "GatedCell", "IndRNNCell",
-    "JordanCell", "LSTMCell", "MGUCell", "MultiplicativeLSTMCell", "RHNCell", "RNNCell",
-    "SkipRNNCell", "StateSpaceCell",
+    "JordanCell", "LSTMCell", "LSTMVariantCell", "MGUCell", "MultiplicativeLSTMCell", "RHNCell",
+    "RNNCell", "SkipRNNCell", "StateSpaceCell",
 ]  # fmt: skip
