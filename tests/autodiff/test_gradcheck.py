@@ -11,7 +11,7 @@ import pytest
 
 import tinygrad_rnn as tg
 from tinygrad_rnn import autodiff
-from tinygrad_rnn.errors import ArgumentError, DTypeError, GradientCheckError
+from tinygrad_rnn.errors import ArgumentError, DTypeError, GradientCheckError, ShapeError
 from tinygrad_rnn.graph import Node, primitives
 from tinygrad_rnn.testing import check_full, check_grads, check_jvp, check_vjp
 
@@ -186,7 +186,7 @@ def test_fault_in_the_second_input_is_caught(name: str, fault: str) -> None:
 @pytest.mark.parametrize("damage", [_after(_extra_axis), _writes_to_saved])
 def test_fault_of_shape_or_memory_is_caught(name: str, damage: Any) -> None:
     fn, args = PROGRAMS[name]
-    with damaged(name, damage), pytest.raises(GradientCheckError):
+    with damaged(name, damage), pytest.raises((GradientCheckError, ShapeError)):
         check_vjp(fn, args)
 
 
@@ -195,7 +195,7 @@ def test_missing_unbroadcast_is_caught(name: str) -> None:
     def rule(g: Any, saved: Any, node: Node) -> Any:
         return g * 1
 
-    with damaged(name, lambda _: rule, position=1), pytest.raises(GradientCheckError):
+    with damaged(name, lambda _: rule, position=1), pytest.raises(ShapeError):
         check_vjp(getattr(tg, name), (X, ROW))
 
 
