@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from . import tasks
 from .series import SplitInTime, Standardizer, Windows, read_csv, split_in_time, windows
 from .streams import ContinuousBatches, LengthBatches, PaddedBatch, pad_sequence
 from .text import CharVocabulary, builtin_text, read_text, train_validation_split
@@ -19,6 +20,7 @@ __all__ = [
     "read_csv",
     "read_text",
     "split_in_time",
+    "tasks",
     "train_validation_split",
     "windows",
 ]
