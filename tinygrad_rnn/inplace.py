@@ -5,6 +5,7 @@ Each change is noted (`graph.touch`), so that backward knows when a value it nee
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from .backend import backend_of, is_array, moved
@@ -105,6 +106,31 @@ def mul_(self: Tensor, other: Any) -> Tensor:
 def div_(self: Tensor, other: Any) -> Tensor:
     """Divide by `other` in place."""
     return _combine(self, "div_", "true_divide", other)
+
+
+def _changes_itself(x: Tensor) -> bool:
+    """Whether `x += y` means the tensor and not its name: a Parameter, or a leaf in `no_grad`."""
+    if getattr(x, "_is_parameter", False):
+        return True
+    return x.node is not None and x.is_leaf and not is_grad_enabled()
+
+
+def _operator(name: str, change: Callable[[Tensor, Any], Tensor]) -> None:
+    """Attach `x op= y`, which without it (NotImplemented) is `x = x op y`: a new tensor.
+
+    So `total += loss` records and changes nothing that others hold, while `p -= lr * p.grad`
+    inside `no_grad` changes the parameter. A Parameter refuses where gradients are recorded.
+    """
+
+    @method(name)
+    def operator(self: Tensor, other: Any) -> Tensor:
+        return change(self, other) if _changes_itself(self) else NotImplemented
+
+
+_operator("__iadd__", add_)
+_operator("__isub__", sub_)
+_operator("__imul__", mul_)
+_operator("__itruediv__", div_)
 
 
 def _raw(value: Any, like: Tensor, called: str) -> Any:
