@@ -138,6 +138,8 @@ def pull(
                         nodes[index] = parent
                         totals[index] = cotangent
                         heappush(heap, -index)
+            if node.saved is None:  # by another thread, while this one was using it
+                raise freed(node)
             if not retain:
                 node.saved = None
                 node.parents = ()
