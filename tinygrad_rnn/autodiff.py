@@ -128,7 +128,12 @@ def pull(
                     i += 1
                     if parent is None or (needed is not None and parent not in needed):
                         continue
-                    cotangent = primitive.rules[i](g, saved, node)  # type: ignore[misc]
+                    try:
+                        cotangent = primitive.rules[i](g, saved, node)  # type: ignore[misc]
+                    except IndexError:
+                        if node.saved is None:  # another thread has freed it meanwhile
+                            raise freed(node) from None
+                        raise
                     if anomaly:
                         check_for_nan(node, g, saved, cotangent)
                     index = parent.index
