@@ -14,7 +14,7 @@ from .rnns import GRU, LSTM, RNN
 
 __all__ = [
     "Attention", "Autoencoder", "BCEWithLogitsLoss", "BRNN", "CTCLoss", "Cell", "Conv1d",
-    "CoupledOscillatorCell", "CrossEntropyLoss", "DLNN", "DMLP", "Dropout", "ELU",
+    "CoupledOscillatorCell", "CrossEntropyLoss", "DBN", "DLNN", "DMLP", "Dropout", "ELU",
     "EchoStateCell", "Elman", "Embedding", "EncoderDecoder", "Flatten", "Frames", "GELU", "GRU",
     "GRUCell", "GatedCell", "Hardtanh", "HuberLoss", "Identity", "IndRNNCell", "JordanCell",
     "KLDivLoss", "L1Loss", "LSTM", "LSTMCell", "LSTMVariantCell", "LayerNorm", "LeakyReLU",

@@ -7,6 +7,7 @@ from .forecasting import Forecaster, SeriesRun, Table, forecasts, load_forecaste
 from .language import CharLM, TextRun, bits_per_char, language_loss, load_char_lm, text_run
 from .loop import BEST, LAST, Trainer, read_about
 from .metrics import History, MovingAverage, bits
+from .pretraining import pretrain_autoencoders, pretrain_rbms
 from .progress import Progress, clock
 from .settings import RunSettings, SeriesSettings, TextSettings
 
@@ -34,6 +35,8 @@ __all__ = [
     "load_char_lm",
     "load_checkpoint",
     "load_forecaster",
+    "pretrain_autoencoders",
+    "pretrain_rbms",
     "read_about",
     "save_checkpoint",
     "series_run",

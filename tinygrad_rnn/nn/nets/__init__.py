@@ -8,12 +8,12 @@ from .recurrent import BRNN, RMLP, Elman, ParallelRecurrent, ResidualRecurrent, 
 from .seq2seq import Attention, EncoderDecoder
 from .tdnn import TDNN, Frames
 from .threshold import McCullochPitts, Perceptron
-from .unsupervised import RBM, Autoencoder
+from .unsupervised import DBN, RBM, Autoencoder
 from .wavenet import WaveNet, WaveNetCache
 
 __all__ = [
-    "Attention", "Autoencoder", "BRNN", "DLNN", "DMLP", "Elman", "EncoderDecoder", "Frames", "MLP",
-    "McCullochPitts", "NARX", "ParallelRecurrent", "Perceptron", "RBM", "RMLP",
+    "Attention", "Autoencoder", "BRNN", "DBN", "DLNN", "DMLP", "Elman", "EncoderDecoder", "Frames",
+    "MLP", "McCullochPitts", "NARX", "ParallelRecurrent", "Perceptron", "RBM", "RMLP",
     "ResidualRecurrent", "SimpleRNN", "TDNN", "WaveNet", "WaveNetCache", "least_squares_",
     "tapped_delay_line",
 ]  # fmt: skip

@@ -16,7 +16,7 @@ from ..containers import ModuleList
 from ..layers import Linear
 from ..module import Module
 
-__all__ = ["TDNN", "Frames"]
+__all__ = ["Frames", "TDNN"]
 
 Context = Sequence[int]
 

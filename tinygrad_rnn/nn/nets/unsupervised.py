@@ -5,19 +5,24 @@ Legend: N patterns, V visible units, H hidden units.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from ...create import rand
+from ...errors import ArgumentError, ShapeError
 from ...functional import linear, sigmoid, softplus
 from ...graph import no_grad
 from ...ops.linalg import matmul
 from ...tensor import Tensor
 from .. import init
 from ..cells.base import activation_named
+from ..containers import ModuleList
 from ..layers import Linear, check_sizes, new_parameter
 from ..module import Module
+from .mlp import MLP
 
-__all__ = ["Autoencoder", "RBM"]
+__all__ = ["Autoencoder", "DBN", "RBM"]
 
 
 class Autoencoder(Module):
@@ -91,6 +96,51 @@ class RBM(Module):
         with no_grad():
             drawn = _drawn(self.visible(_drawn(self.hidden(v))))
         return (self.free_energy(v) - self.free_energy(drawn)).mean()
+
+
+class DBN(Module):
+    """A deep belief network: RBMs stacked, each on the hidden units of the one below (Hinton,
+    Osindero, Teh 2006). `train.pretrain_rbms` trains them from the bottom up.
+
+    >>> import tinygrad_rnn as tg
+    >>> net = DBN([6, 4, 3])
+    >>> net(tg.ones(5, 6)).shape, net.hidden(tg.ones(5, 6)).shape
+    ((5, 6), (5, 3))
+    """
+
+    def __init__(self, sizes: Sequence[int]) -> None:
+        check_sizes("DBN", layers=len(sizes) - 1)
+        self.rbms = ModuleList(RBM(n, m) for n, m in pairwise(sizes))
+
+    def hidden(self, v: Any, depth: int | None = None) -> Any:
+        """Up through `depth` machines, or all: the probabilities of the units there."""
+        for rbm in list(self.rbms)[:depth]:
+            v = rbm.hidden(v)  # type: ignore[attr-defined]
+        return v
+
+    def forward(self, v: Any, depth: int | None = None) -> Any:
+        """Up through `depth` machines and down again: the reconstruction of v."""
+        h = self.hidden(v, depth)
+        for rbm in reversed(list(self.rbms)[:depth]):
+            h = rbm.visible(h)  # type: ignore[attr-defined]
+        return h
+
+    def load_into(self, mlp: MLP) -> None:
+        """Start the hidden layers of an MLP of σ units from the machines.
+
+        Raises:
+            ArgumentError: the MLP's units are not σ. ShapeError: other sizes; nothing changed.
+        """
+        pairs = list(zip(self.rbms, list(mlp.layers)[:-1], strict=False))
+        if mlp.activation is not sigmoid:
+            raise ArgumentError("DBN.load_into", "an MLP with activation='sigmoid'", "another")
+        shapes = [(rbm.weight.shape, layer.weight.shape) for rbm, layer in pairs]  # type: ignore[attr-defined]
+        if len(pairs) != len(self.rbms) or any(a != b for a, b in shapes):
+            raise ShapeError("DBN.load_into", "hidden layers of the machines' sizes", str(shapes))
+        with no_grad():
+            for rbm, layer in pairs:
+                layer.weight.copy_(rbm.weight)  # type: ignore[attr-defined]
+                layer.bias.copy_(rbm.hidden_bias)  # type: ignore[attr-defined]
 
 
 def _drawn(probability: Tensor) -> Tensor:
