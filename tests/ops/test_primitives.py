@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from compositions import COMPOSED
 from samples import ELSEWHERE, SAMPLES, samples_of
-from sampling import SCALAR, Sample, draw
+from sampling import SCALAR, Sample, domains_of, draw
 
 import tinygrad_rnn as tg
 from tinygrad_rnn.graph import primitives
@@ -52,10 +52,7 @@ def test_every_primitive_declares_what_it_is_tried_on() -> None:
 def test_elementwise_declares_domain_kinks_and_kernel(name: str) -> None:
     extra = IMPORTED[name].extra
     assert extra["kernel"]
-    for low, high in [extra["domain"]] if not isinstance(extra["domain"][0], tuple) else (
-        extra["domain"]
-    ):
-        assert low < high
+    assert all(low < high for low, high in domains_of(IMPORTED[name]))
     assert extra["kinks"] == "equal" or all(isinstance(kink, float) for kink in extra["kinks"])
 
 
