@@ -327,3 +327,10 @@ def test_schedules_in_a_row_that_do_not_fit() -> None:
             optim.SequentialLR(optimizer, schedules, milestones)  # type: ignore[arg-type]
     with pytest.raises(DTypeError):
         optim.LinearWarmup(optimizer, 3, plateau)  # type: ignore[arg-type]
+
+
+def test_every_schedule_stands_in_lr_scheduler_too() -> None:
+    module = optim.lr_scheduler
+    assert module.__all__ == [name for name in optim.__all__ if hasattr(module, name)]
+    assert {"OneCycleLR", "ReduceLROnPlateau"} < set(module.__all__)
+    assert all(getattr(module, name) is getattr(optim, name) for name in module.__all__)

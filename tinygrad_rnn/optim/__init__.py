@@ -63,13 +63,13 @@ from .lr_scheduler import (
     LinearWarmup,
     LRScheduler,
     MultiStepLR,
+    OneCycleLR,
     PolynomialLR,
+    ReduceLROnPlateau,
     SequentialLR,
     StepLR,
 )
-from .one_cycle import OneCycleLR
 from .optimizer import Optimizer
-from .plateau import ReduceLROnPlateau
 from .rmsprop import RMSprop
 from .sgd import SGD
 

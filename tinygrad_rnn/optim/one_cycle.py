@@ -10,8 +10,8 @@ from ..checks import positive, real
 from ..errors import ArgumentError
 from ._checks import whole
 from .groups import Group
-from .lr_scheduler import LRScheduler, check_optimizer
 from .optimizer import Optimizer
+from .schedules import LRScheduler, check_optimizer
 
 __all__ = ["OneCycleLR"]
 

@@ -10,8 +10,8 @@ from ..checks import positive, real
 from ..errors import ArgumentError, StateDictError
 from ..tensor import Tensor
 from ._checks import whole
-from .lr_scheduler import check_optimizer
 from .optimizer import Optimizer
+from .schedules import check_optimizer
 
 __all__ = ["ReduceLROnPlateau"]
 
