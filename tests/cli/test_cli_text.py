@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,17 @@ def test_training_tells_settings_progress_and_verdict(
 def test_a_run_leaves_checkpoints_and_a_picture(trained: Path) -> None:
     assert sorted(path.name for path in trained.iterdir()) == ["best.ckpt", "last.ckpt", "loss.png"]
     assert (trained / "loss.png").stat().st_size > 10_000
+
+
+def test_without_matplotlib_no_picture_is_claimed(
+    words: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert main(["train", "text", "words.txt", *SMALL]) == 0
+    said = capsys.readouterr().out
+    assert "No picture was drawn" in said
+    assert "best.ckpt  the model" in said
+    assert "loss.png" not in said
 
 
 def text_settings(path: Path) -> TextSettings:

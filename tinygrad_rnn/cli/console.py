@@ -12,7 +12,10 @@ from pathlib import Path
 
 from ..errors import MissingDependencyError, TinygradRNNError
 
-__all__ = ["command", "explain", "optional_picture", "quote", "show_pairs", "show_table"]
+__all__ = [
+    "command", "explain", "optional_picture", "quote", "show_files", "show_pairs",
+    "show_table",
+]  # fmt: skip
 
 PACKAGE = "tinygrad_rnn"
 Row = Sequence[object]
@@ -25,6 +28,11 @@ def show_pairs(title: str, pairs: Mapping[str, object]) -> None:
     for name, value in pairs.items():
         print(f"  {name:<{width}}  {value}")
     print(flush=True)
+
+
+def show_files(title: str, folder: Path, files: Mapping[str, str]) -> None:
+    """Print what each file of the folder is; one that was not written is left out."""
+    show_pairs(title, {name: what for name, what in files.items() if (folder / name).exists()})
 
 
 def show_table(title: str, header: Row, rows: Iterable[Row]) -> None:

@@ -18,7 +18,7 @@ from ..data import Windows
 from ..draw import plot_forecast
 from ..errors import ArgumentError, DataError
 from ..train import Forecaster, Table, forecasts
-from .console import optional_picture, show_pairs, show_table
+from .console import optional_picture, show_files, show_table
 
 __all__ = ["Contest", "judge"]
 
@@ -106,7 +106,7 @@ def judge(contest: Contest, label: str, steps: int, folder: Path) -> None:
         "forecast.png": "truth, forecasts and baselines",
         "forecast.csv": "the same in numbers, all one-step forecasts and the first free run",
     }
-    show_pairs(f"in {folder}", written)
+    show_files(f"in {folder}", folder, written)
 
 
 def _report(name: str, title: str, compared: Forecasts) -> None:

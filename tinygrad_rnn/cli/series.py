@@ -21,7 +21,7 @@ from ..train import (
     load_forecaster,
     series_run,
 )
-from .console import optional_picture, show_pairs
+from .console import optional_picture, show_files, show_pairs
 from .judging import Contest, judge
 from .runs import begin, made_folder, resume, train_to_the_end
 
@@ -109,7 +109,7 @@ def conclude(run: SeriesRun, folder: Path) -> None:
         LAST: f"the whole run at step {run.trainer.step:,}, to go on from",
         "loss.png": "how the loss went down",
     }
-    show_pairs(f"in {folder}, after {clock(run.trainer.seconds)} of training", files)
+    show_files(f"in {folder}, after {clock(run.trainer.seconds)} of training", folder, files)
     part = run.parts.test
     contest = Contest(
         name_of(run.settings), run.model, run.settings.window, run.table, run.baseline, part

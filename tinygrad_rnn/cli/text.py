@@ -27,7 +27,7 @@ from ..train import (
     load_char_lm,
     text_run,
 )
-from .console import command, optional_picture, quote, show_pairs, show_table
+from .console import command, optional_picture, quote, show_files, show_pairs, show_table
 from .runs import begin, resume, train_to_the_end
 
 __all__ = ["run_text", "sample", "train"]
@@ -202,7 +202,7 @@ def finish(run: TextRun, folder: Path) -> None:
         LAST: f"the whole run at step {run.trainer.step:,}, to go on from",
         "loss.png": "how the loss went down",
     }
-    show_pairs(f"in {folder}, after {clock(run.trainer.seconds)} of training", files)
+    show_files(f"in {folder}, after {clock(run.trainer.seconds)} of training", folder, files)
     print("Let it write:  " + command("sample", best, "--prompt", "The ", "--temperature", 0.7))
 
 
