@@ -293,3 +293,14 @@ def test_container_may_have_parameters_of_its_own() -> None:
             self.gain = nn.Parameter(tg.ones(1))
 
     assert {name for name, _ in Scaled().named_parameters()} == {"gain", "0.weight", "0.bias"}
+
+
+@pytest.mark.parametrize("value", [3, [1.0, 2.0], np.ones((3, 2), "float32"), tg.ones(3, 2)])
+def test_only_a_parameter_takes_the_place_of_one(value: Any) -> None:
+    layer = nn.Linear(2, 3)
+    before = layer.weight
+    with pytest.raises(DTypeError, match=r"Linear\.weight: a Parameter or None .* expected"):
+        layer.weight = value
+    assert layer.weight is before
+    layer.bias = None
+    assert list(layer.state_dict()) == ["weight"]

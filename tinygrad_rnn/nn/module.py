@@ -64,9 +64,10 @@ class Module:
 
     # ------------------------------------------------------------------------- what it holds
     def __setattr__(self, name: str, value: Any) -> None:
-        if type(value) is Tensor and is_parameter(vars(self).get(name)) and not is_parameter(value):
+        if is_parameter(vars(self).get(name)) and not (value is None or is_parameter(value)):
             raise DTypeError(
-                f"{type(self).__name__}.{name}", "a Parameter in place of a Parameter", "a Tensor",
+                f"{type(self).__name__}.{name}", "a Parameter or None in place of a Parameter",
+                "a Tensor" if type(value) is Tensor else type(value).__name__,
                 "nn.Parameter(tensor), or copy_ into the old one under tg.no_grad()",
             )  # fmt: skip
         object.__setattr__(self, name, value)
