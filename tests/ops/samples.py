@@ -7,6 +7,7 @@ that it declares, away from the kinks that it declares. Any other primitive need
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -31,7 +32,9 @@ from sampling import (
 )
 
 import tinygrad_rnn as tg
+import tinygrad_rnn.compiler  # registers its primitive
 from tinygrad_rnn.graph import primitives
+from tinygrad_rnn.losses.ctc import ctc_loss
 
 
 def _logsumexp(x: Array, axis: Any = None, keepdims: bool = False) -> Any:
@@ -79,7 +82,36 @@ def _comparisons(name: str, function: Any) -> list[Sample]:
     return [_tells(k, ours, v, function) for k, v in pairs.items()]
 
 
+def _ctc(log_probs: Array, target: tuple[int, ...]) -> float:
+    """The definition: the probability of every path that spells the target."""
+    total = 0.0
+    for path in itertools.product(range(log_probs.shape[1]), repeat=len(log_probs)):
+        merged = [symbol for symbol, _ in itertools.groupby(path)]
+        if tuple(s for s in merged if s) == target:
+            total += math.exp(sum(row[s] for row, s in zip(log_probs, path, strict=True)))
+    return -math.log(total)
+
+
+def _ctc_samples() -> list[Sample]:
+    rows, ends = [(1, 2), (2, 2), (1,)], [4, 4, 3]
+    padded = np.array([[1, 2], [2, 2], [1, 0]])
+    return [
+        Sample(
+            "rows", lambda x: ctc_loss(x, padded, ends, [2, 2, 1], reduction="none"),
+            (_log_probabilities(4, 3, 3),),
+            lambda x: np.array([_ctc(x[:n, i], rows[i]) for i, n in enumerate(ends)]),
+            analytic=False, raw=False,
+        )
+    ]  # fmt: skip
+
+
+def _log_probabilities(*shape: int) -> Array:
+    x = numbers(*shape)
+    return x - np.log(np.exp(x).sum(-1, keepdims=True))
+
+
 SAMPLES: dict[str, list[Sample]] = {
+    "ctc": _ctc_samples(),
     "reshape": [
         Sample("plain", lambda x: tg.reshape(x, 2, -1), (A,), lambda x: x.reshape(2, 6)),
         Sample("to 0-d", lambda x: tg.reshape(x, ()), (A[:1, :1],), lambda x: x.reshape(())),
@@ -277,7 +309,6 @@ ELSEWHERE = {
     "checkpoint": "tests/autodiff/test_checkpointing.py",
     "item": "one output of several: tests/autodiff/test_checkpointing.py",
     "alias": "an input of a transform: tests/autodiff/test_transforms.py",
-    "ctc": "tests/losses/test_ctc.py",
     "detach": "tests/autodiff/test_graph_rules.py",
     "loop": "a compiled loop: tests/compiler",
     "move": "between devices: tests/test_devices.py",

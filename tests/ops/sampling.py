@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,7 @@ class Sample:
     analytic: bool = True
     differentiable: bool = True
     step: float = 1e-3
-    options: dict[str, Any] = field(default_factory=dict)
+    raw: bool = True  # whether raw arrays give raw arrays
 
 
 # ------------------------------------------------------------------------------- elementwise
