@@ -255,6 +255,15 @@ def _memory(value: Any) -> int:
     return id(array)
 
 
+def _owns_all(g: Any) -> bool:
+    """Whether an array is all of the memory it stands in, in plain order."""
+    base = getattr(g, "base", None)
+    if base is None:
+        return True
+    whole = getattr(base, "size", -1) == g.size and getattr(base, "base", None) is None
+    return bool(whole and g.flags.c_contiguous and getattr(g.flags, "writeable", True))
+
+
 def _unshared(found: dict[Node, Any], given: Sequence[int]) -> list[tuple[Node, Any]]:
     """The gradients, copied where two of them (or the caller's cotangent) share memory."""
     taken, result = set(given), []
@@ -265,7 +274,7 @@ def _unshared(found: dict[Node, Any], given: Sequence[int]) -> list[tuple[Node, 
             hint = "the rule of some operation gives another shape; tg.testing.check_grads finds it"
             raise ShapeError("backward", f"a gradient of shape {leaf.shape}", g.shape, hint)
         key = _memory(g)
-        if key in taken or (not recorded and g.base is not None):
+        if key in taken or (not recorded and not _owns_all(g)):
             g = g.clone() if recorded else g.copy()
         taken.add(key)
         result.append((leaf, g))

@@ -123,6 +123,7 @@ def run_core(
     way = core.way(call.wanted)
     loop = core.cut.loop
     inputs = [np.ascontiguousarray(t.array) for t in (*stacked, *constants)]
+    columns = [t.array.flags.f_contiguous and t.ndim == 2 for t in constants]
     split = len(stacked)
     finals, exports = way.runner(
         call.length, call.reverse, [t.array for t in call.inits], inputs[:split], inputs[split:]
@@ -138,7 +139,7 @@ def run_core(
         for t, w in zip((*call.inits, *stacked, *constants), call.wanted, strict=True)
     )
     saved = tuple(known[v] for v in way.named)
-    params = {"call": call, "count": len(arrays)}
+    params = {"call": call, "count": len(arrays), "columns": columns}
     node = Node(core_primitive, parents, saved, params, ())
     return outputs_of(node, arrays, way.live)
 
@@ -162,7 +163,7 @@ def _pullback(g: Sequence[Any], saved: Sequence[Any], node: Node) -> list[Any]:
             env.put(value, np.ascontiguousarray(array), True)
     run_values(way.before, env)
     carried = _run_backward(call, way, runner, env, g[:count])
-    return _cotangents(way, call, env, carried)
+    return _cotangents(way, call, env, carried, node.params["columns"])
 
 
 def _run_backward(
@@ -183,13 +184,15 @@ def _rows(value: Value, env: Environment) -> Any:
     return np.ascontiguousarray(array if value in env.timed else spread(array, env.length))
 
 
-def _cotangents(way: Backward, call: Call, env: Environment, carried: Sequence[Any]) -> list[Any]:
+def _cotangents(
+    way: Backward, call: Call, env: Environment, carried: Sequence[Any], columns: Sequence[bool]
+) -> list[Any]:
     """For each parent its cotangent: of carries, of stacked inputs, and sums for constants."""
     found: list[Any] = list(carried)
     for value in way.of_stacked:
         found.append(None if value is None else _all_steps(value, env))
-    for value in way.of_constant:
-        found.append(None if value is None else total(value, env))
+    for value, by_columns in zip(way.of_constant, columns, strict=True):
+        found.append(None if value is None else total(value, env, by_columns))
     return [f if w else None for f, w in zip(found, call.wanted, strict=True)]
 
 

@@ -21,6 +21,7 @@ from .run import fallbacks, run_compiled
 
 __all__ = ["NUMPY", "choose", "engine_named", "show_config"]
 
+FEW = 4  # steps, below which tracing costs more than it saves
 LARGE = 4096  # elements from which a cheap operation is better done in the loop, while in cache
 
 
@@ -59,7 +60,9 @@ def _available(engine: Engine) -> Engine:
 
 
 def choose(problem: Problem) -> str:
-    """What "auto" takes."""
+    """What "auto" takes; a few steps are over before a compiled loop has begun."""
+    if problem.length < FEW:
+        return "loop"
     return "native" if available() else "numpy"
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..ops.parts import tiles
 from .cut import Loop
 from .index_maps import Map, identity, operand_map, through_view
 from .layout import is_view
@@ -269,12 +270,7 @@ def _is_plain_join(value: Value) -> bool:
         items = key if type(key) is tuple else (key,)
         if not all(type(k) is slice and k.step in (None, 1) for k in items):
             return False
-    spans = sorted(
-        (str(key[:-1]), key[-1].start or 0) if type(key) is tuple else ("", key.start or 0)
-        for key in keys
-    )
-    full = sum(part.size for part in value.inputs) == value.size
-    return full and len(set(spans)) == len(spans) and len({s for s, _ in spans}) == 1
+    return value.name == "cat" or tiles(keys, value.shape)
 
 
 def is_row_reduction(value: Value) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..ops.parts import tiles
 from .cut import Loop
 from .layout import Buffer, Place, fresh, is_view, part_of, viewed
 from .program import Value
@@ -158,7 +159,10 @@ def _homes(
                 plan.places[value] = plan.places[before]
             else:
                 plan.places[value] = fresh(plan.buffer("scratch", value))
-        for part, key in zip(value.inputs, joined_keys(value) or (), strict=False):
+        keys = joined_keys(value)
+        if keys is None or not _covers(value, keys):  # sums and zeros are made apart
+            continue
+        for part, key in zip(value.inputs, keys, strict=True):
             place = part_of(plan.places[value], key)
             free = part in order and part not in plan.places and part not in cells
             if free and place is not None and place.shape == part.shape:
@@ -182,18 +186,7 @@ def act_one_by_one(plan: Plan, value: Value) -> None:
 
 def _covers(value: Value, keys: list[Any]) -> bool:
     """Whether the parts are all there is: then no zeros and no sums are needed."""
-    if value.name == "cat":
-        return True
-    return sum(part.size for part in value.inputs) == value.size and _disjoint(keys)
-
-
-def _disjoint(keys: list[Any]) -> bool:
-    lasts = [k[-1] if type(k) is tuple else k for k in keys]
-    lengths = {len(k) if type(k) is tuple else 1 for k in keys}
-    if len(lengths) != 1 or not all(type(k) in (slice, int) for k in lasts):
-        return False
-    marks = [k if type(k) is int else (k.start or 0) for k in lasts]
-    return len(set(marks)) == len(marks)
+    return value.name == "cat" or tiles(keys, value.shape)
 
 
 def _share_scratch(plan: Plan) -> None:

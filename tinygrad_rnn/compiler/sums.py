@@ -25,8 +25,16 @@ def evaluate(value: Value, env: Environment) -> Any:
     return env.known[value]
 
 
-def total(value: Value, env: Environment) -> Any:
-    """Σₜ of a value, as an array of its shape in one step."""
+def total(value: Value, env: Environment, columns: bool = False) -> Any:
+    """Σₜ of a value, as an array of its shape in one step.
+
+    `columns` asks for a product in the order of a transposed matrix, as W in x @ W.T has it: its
+    gradient goes back to W without being turned around in memory.
+    """
+    if columns and value.name == "matmul" and value not in env.known:
+        turned = _matmul(value, env, True)
+        if turned is not None:
+            return turned
     rule = None if value in env.known else _RULES.get(value.name)
     result = rule(value, env) if rule is not None else None
     if result is not None:
@@ -40,7 +48,7 @@ def _timed(value: Any, env: Environment) -> bool:
     return value in env.timed
 
 
-def _matmul(value: Value, env: Environment) -> Any:
+def _matmul(value: Value, env: Environment, columns: bool = False) -> Any:
     left, right = value.args
     if len(left.shape) != 2 or len(right.shape) != 2:
         return None
@@ -48,7 +56,8 @@ def _matmul(value: Value, env: Environment) -> Any:
         return None
     a, b = env.known[left], env.known[right]
     # (T, M, K)·(T, K, N) summed over T: one product over the axis (T, K)
-    return _rows(a.transpose(0, 2, 1)).T @ _rows(b)
+    left, right = _rows(a.transpose(0, 2, 1)), _rows(b)
+    return (right.T @ left).T if columns else left.T @ right
 
 
 def _rows(a: Any) -> Any:

@@ -21,7 +21,7 @@ from .declare import linear
 
 __all__ = [
     "Item", "PARTIALS", "Part", "Product", "RowSum", "Span", "assemble", "put_together",
-    "settle",
+    "settle", "tiles",
 ]  # fmt: skip
 
 # so many products are summed at once: more would keep more cotangents alive, and gain little
@@ -72,7 +72,8 @@ class Product:
             xp = backend_of(parts[0].left).xp
             left = xp.concatenate([part.left for part in parts])
             right = xp.concatenate([part.right for part in parts])
-        product = left.T.dot(right)
+        turned = node.primitive.name == "permute"  # of x @ W.T: in the order that W has
+        product = right.T.dot(left).T if turned else left.T.dot(right)
         return product if total is None else total + product
 
 
@@ -162,6 +163,11 @@ def _tiling(spans: Sequence[Span], shape: tuple[int, ...]) -> tuple[bool, bool]:
         covered += stop - start
         end = stop
     return True, covered == shape[axis]
+
+
+def tiles(keys: Sequence[Any], shape: tuple[int, ...]) -> bool:
+    """Whether the keys are ranges of one axis side by side, and all there is."""
+    return all(_tiling(sorted(_span(key, shape) for key in keys), shape))
 
 
 _ALL = slice(None)
