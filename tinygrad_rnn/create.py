@@ -102,7 +102,8 @@ def linspace(
 
 def eye(n: int, m: int | None = None, dtype: Any = None, device: Any = None) -> Tensor:
     """The identity matrix."""
-    return _made(np.eye(n, m), dtype, device, False, "eye")
+    rows, columns = check_shape((n, n if m is None else m), "eye")
+    return _made(np.eye(rows, columns), dtype, device, False, "eye")
 
 
 # --------------------------------------------------------------------------- random numbers

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ContextDecorator, suppress
 from contextvars import ContextVar
 from inspect import iscoroutinefunction, isgeneratorfunction
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from .errors import AnomalyError, ArgumentError, AutodiffError
 
@@ -156,7 +156,13 @@ class Watch:
     def __init__(self, keep: bool) -> None:
         self.keep = keep
         self.grad: Any = None
-        self.hooks: dict[int, Callable[[Any], Any]] = {}
+        self.hooks: dict[object, Callable[[Any], Any]] = {}
+
+
+class HookHandle(NamedTuple):
+    """A registered hook; `remove()` takes it off, and is harmless when it is off already."""
+
+    remove: Callable[[], object]
 
 
 class Node:

@@ -35,12 +35,8 @@ def _write(x: Tensor, called: str, key: Any, value: Any) -> Tensor:
 
 def _check_writable(x: Tensor, called: str) -> None:
     if not x.is_leaf or (x.requires_grad and is_grad_enabled()):
-        raise InPlaceError(
-            called,
-            "a tensor that needs no gradient",
-            "one that does",
-            "use tg.where or scatter for a new tensor, or no_grad() to change a leaf",
-        )
+        hint = "use tg.where or scatter_add for a new tensor, or no_grad() to change a leaf"
+        raise InPlaceError(called, "a tensor that needs no gradient", "one that does", hint)
     steps = zip(x.shape, x.array.strides, strict=True)
     if x.array.size and any(n > 1 and s == 0 for n, s in steps):  # without elements all may be 0
         raise InPlaceError(called, "one memory cell per element", "an expanded tensor", "clone()")
@@ -108,23 +104,18 @@ def div_(self: Tensor, other: Any) -> Tensor:
     return _combine(self, "div_", "true_divide", other)
 
 
-def _changes_itself(x: Tensor) -> bool:
-    """Whether `x += y` means the tensor and not its name: a Parameter, or a leaf in `no_grad`."""
-    if getattr(x, "_is_parameter", False):
-        return True
-    return x.node is not None and x.is_leaf and not is_grad_enabled()
-
-
 def _operator(name: str, change: Callable[[Tensor, Any], Tensor]) -> None:
     """Attach `x op= y`, which without it (NotImplemented) is `x = x op y`: a new tensor.
 
     So `total += loss` records and changes nothing that others hold, while `p -= lr * p.grad`
-    inside `no_grad` changes the parameter. A Parameter refuses where gradients are recorded.
+    inside `no_grad` changes that leaf. A Parameter refuses where gradients are recorded.
     """
 
     @method(name)
     def operator(self: Tensor, other: Any) -> Tensor:
-        return change(self, other) if _changes_itself(self) else NotImplemented
+        leaf = self.node is not None and self.is_leaf and not is_grad_enabled()
+        itself = leaf or getattr(self, "_is_parameter", False)
+        return change(self, other) if itself else NotImplemented
 
 
 _operator("__iadd__", add_)
@@ -153,7 +144,6 @@ def _place(index: Any, like: Tensor) -> Any:
     if not is_array(array) or backend_of(array) is like.backend:
         return array
     if backend_of(array).name != "cpu":
-        raise DeviceError(
-            "__setitem__", f"an index on {like.device!r} or 'cpu'", repr(backend_of(array).name)
-        )
+        wanted = f"an index on {like.device!r} or 'cpu'"
+        raise DeviceError("__setitem__", wanted, repr(backend_of(array).name))
     return moved(array, like.backend)

@@ -15,7 +15,7 @@ import numpy as np
 from .backend import Backend, backend_of, get_backend, is_array
 from .checks import DTYPES, check_dim, check_dtype, get_default_dtype, require_float
 from .errors import AutodiffError, DeviceError, DTypeError, ShapeError
-from .graph import INTERPRETERS, LEAF, Node, Watch
+from .graph import INTERPRETERS, LEAF, HookHandle, Node, Watch
 
 if TYPE_CHECKING:
     from ._methods import TensorMethods
@@ -134,27 +134,25 @@ class Tensor(TensorMethods):
             return
         if self.node is None:
             raise AutodiffError("grad", "a tensor with requires_grad=True", "a constant")
+        if value is not None and type(value) is not Tensor:
+            raise DTypeError("grad", "a tensor or None", type(value).__name__)
         if value is not None and (value.shape != self.shape or value.dtype != self.dtype):
-            raise ShapeError(
-                "grad",
-                f"a gradient like the tensor, {self.shape} {self.dtype}",
-                f"{value.shape} {value.dtype}",
-            )
+            wanted = f"a gradient like the tensor, {self.shape} {self.dtype}"
+            raise ShapeError("grad", wanted, f"{value.shape} {value.dtype}")
         watch_of(self.node).grad = value
 
     def retain_grad(self) -> None:
         """Keep the gradient of this tensor even though it is not a leaf."""
         self._watched("retain_grad").keep = True
 
-    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Callable[[], None]:
+    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> HookHandle:
         """Call `hook(gradient)` during backward; what it returns, if not None, replaces it.
 
-        Returns a function that removes the hook.
+        The handle's `remove()` takes the hook off.
         """
-        hooks = self._watched("register_hook").hooks
-        key = id(hook) if id(hook) not in hooks else max(hooks) + 1
+        hooks, key = self._watched("register_hook").hooks, object()
         hooks[key] = hook
-        return lambda: hooks.pop(key, None) and None
+        return HookHandle(lambda: hooks.pop(key, None))
 
     def _watched(self, called: str) -> Watch:
         if self.node is None:

@@ -110,6 +110,9 @@ def test_setting_grad_is_checked() -> None:
         x.grad = tg.zeros(3, dtype=tg.float64)
     with pytest.raises(AutodiffError, match="requires_grad"):
         tg.ones(2).grad = tg.ones(2)
+    with pytest.raises(DTypeError, match="a tensor or None expected, got ndarray"):
+        x.grad = np.ones(2)
+    assert x.grad.tolist() == [6.0, 7.0]
 
 
 # ------------------------------------------------------------------------------ bad input 49–55

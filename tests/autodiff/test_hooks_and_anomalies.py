@@ -20,13 +20,13 @@ def test_60_hooks_see_replace_and_remove() -> None:
     x = leaf([1.0, 2.0])
     y = x * 3
     seen: list[Any] = []
-    remove = y.register_hook(lambda g: seen.append(g.tolist()))
+    handle = y.register_hook(lambda g: seen.append(g.tolist()))
     y.register_hook(lambda g: g * 10)
     x.register_hook(lambda g: g + 1)
     y.sum().backward(retain_graph=True)
     assert seen == [[1.0, 1.0]] and x.grad.tolist() == [31.0, 31.0]
-    remove()
-    remove()
+    handle.remove()
+    handle.remove()
     y.sum().backward()
     assert len(seen) == 1
 
@@ -37,12 +37,22 @@ def test_60_hook_that_removes_itself() -> None:
 
     def once(g: Any) -> None:
         calls.append(1)
-        remove()
+        handle.remove()
 
-    remove = x.register_hook(once)
+    handle = x.register_hook(once)
     (x * 2).backward()
     (x * 2).backward()
     assert calls == [1] and float(x.grad) == 4.0
+
+
+def test_60_removing_twice_leaves_later_hooks() -> None:
+    x = leaf(1.0)
+    first = x.register_hook(lambda g: g * 2)
+    first.remove()
+    x.register_hook(lambda g: g * 3)
+    first.remove()
+    (x * 1).backward()
+    assert float(x.grad) == 3.0
 
 
 def test_60_one_hook_registered_twice_runs_twice() -> None:
@@ -54,10 +64,10 @@ def test_60_one_hook_registered_twice_runs_twice() -> None:
     first, second = x.register_hook(double), x.register_hook(double)
     (x * 1).backward()
     assert float(x.grad) == 4.0
-    first()
+    first.remove()
     (x * 1).backward()
     assert float(x.grad) == 6.0
-    second()
+    second.remove()
     (x * 1).backward()
     assert float(x.grad) == 7.0
 
