@@ -20,8 +20,10 @@ SAYS = {
     "char_lm": ["5-gram", "LSTM", "bits per character"],
     "classify": ["guessing", "statistics", "GRU"],
     "custom_cell": ["differ from a loop over the cell by", "minimal gated unit", "always ½"],
+    "five_shapes": ["one to one", "one to many", "many to one", "delayed", "in step"],
     "optimisers": ["SGD, momentum", "Newton", "runs/optimisers.png"],
     "time_series": ["persistence", "AR(", "GRU", "runs/time_series.png"],
+    "translate_dates": ["with attention", "unseen dates exact", "->"],
 }
 
 
