@@ -191,6 +191,7 @@ OPERATIONS: dict[str, tuple[Any, type[Exception], str]] = {
     "38 clip": (lambda: V.clip(1, 0), ArgumentError, "min=1, max=0"),
     "38 clip nothing": (lambda: V.clip(), ArgumentError, "neither"),
     "39 where": (lambda: tg.where(INTEGERS, 1.0, 0.0), DTypeError, "int64"),
+    "39 where Python bool": (lambda: tg.where(True, 1.0, 2.0), DTypeError, "array .*'bool'"),
     "39 where list": (lambda: tg.where([True], V, V), DTypeError, "list"),
     "44 einsum arrow": (lambda: tg.einsum("ij->ik", A), ArgumentError, "ij->ik"),
     "44 einsum twice": (lambda: tg.einsum("ij->ii", A), ArgumentError, "ij->ii"),

@@ -250,7 +250,7 @@ def where(condition: Any, x: Any, y: Any) -> Any:
     """
     dtype = getattr(condition, "dtype", None)
     if dtype is None or dtype.kind != "b":
-        raise DTypeError("where", "a bool condition", str(dtype or type(condition).__name__))
+        raise DTypeError("where", "a bool tensor or array first", dtype or type(condition))
     return _where(condition, x, y)
 
 
