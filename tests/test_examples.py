@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 LONGEST = 100
-NEEDS = {"optimisers": "matplotlib", "time_series": "matplotlib"}
+NEEDS = dict.fromkeys(["mackey_glass", "optimisers", "temporal_order", "time_series"], "matplotlib")
 
 # What must be on the screen: the numbers of the lecture, and the baselines beside each network.
 SAYS = {
@@ -21,7 +21,9 @@ SAYS = {
     "classify": ["guessing", "statistics", "GRU"],
     "custom_cell": ["differ from a loop over the cell by", "minimal gated unit", "always ½"],
     "five_shapes": ["one to one", "one to many", "many to one", "delayed", "in step"],
+    "mackey_glass": ["AR(20)", "persistence", "NARX", "runs/mackey_glass.png"],
     "optimisers": ["SGD, momentum", "Newton", "runs/optimisers.png"],
+    "temporal_order": ["penalty", "wrong", "ρ(W)", "runs/temporal_order.png"],
     "time_series": ["persistence", "AR(", "GRU", "runs/time_series.png"],
     "translate_dates": ["with attention", "unseen dates exact", "->"],
 }
