@@ -14,9 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ArgumentError, DTypeError, IndexRangeError, ShapeError
-from ..functional import softmax
 from ..graph import no_grad
-from ..ops.elementwise import softplus, square, where
+from ..ops.elementwise import exp, softplus, square, where
 from ..ops.linalg import linear
 from ..ops.reduce import logsumexp, sum
 from ..ops.shape import cat
@@ -166,7 +165,8 @@ def importance_weights(hidden: Any, weight: Any, bias: Any, used: Candidates) ->
     """How much the model makes of each sample, averaged over the rows: (S,), what adapts Q."""
     with no_grad():
         _, scores = _scores(as_tensor(hidden), as_tensor(weight), bias, used)
-        return softmax(scores - _beside(used.log_expected, scores), -1).mean(0)
+        corrected = scores - _beside(used.log_expected, scores)
+        return exp(corrected - logsumexp(corrected, -1, keepdim=True)).mean(0)
 
 
 # ------------------------------------------------------------------------------------- scores
