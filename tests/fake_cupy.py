@@ -99,7 +99,7 @@ FUNCTIONS = {
 }
 # Those that CuPy makes from **kwargs or *operands, which no signature shows.
 UNSEEN_ARGUMENTS = {"pad": {"constant_values"}}
-LINALG = {"norm": "x ord axis keepdims"}
+LINALG = {"inv": "a", "norm": "x ord axis keepdims"}
 GENERALISED = ["matmul"]  # ufuncs on matrices: the same options
 
 METHODS = {

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .base import Task, TaskBatch, answers_of, one_hot
 
-__all__ = ["REBER", "SYMBOLS", "EmbeddedReber", "legal_next"]
+__all__ = ["EmbeddedReber", "REBER", "SYMBOLS", "legal_next"]
 
 SYMBOLS = "BTPSXVE"
 # Reber's grammar (1967): state → symbol → next state; it begins with B and ends in state 6.
