@@ -3,8 +3,8 @@
     python -m benchmarks.probes memory tape 64 32 128
 
 prints JSON. Peak memory is the high-water mark of the resident set above what is resident just
-before the first step, at which point libraries, parameters and inputs are there and a run of two
-time steps has loaded what loads late. (Every larger block of the C allocator is mapped and
+before the first step, at which point libraries, parameters and inputs are there and a run of eight
+time steps has loaded what loads late (compilers among them, which leave a few steps alone). (Every larger block of the C allocator is mapped and
 returned by itself, the same for all contenders, so that nothing freed hides under the mark.)
 Growth counts NumPy's own allocations, by tracemalloc, beyond inputs and outputs.
 """
@@ -26,6 +26,7 @@ from .work import Settings, Size, Work
 __all__ = ["MODES", "first_calls", "growth_of_memory", "peak_memory"]
 
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
+WARM_UP = 8  # steps
 MODES = ("inference", "training", "checkpointing")
 
 
@@ -67,7 +68,9 @@ def _memory(case: str, *numbers: str) -> float:
     T, B, H = map(int, numbers)
     work = Work.draw(Size(T, B, H))
     short = work._replace(
-        size=Size(2, B, H), xs=work.xs[:2].copy(), cotangent=work.cotangent[:2].copy()
+        size=Size(WARM_UP, B, H),
+        xs=work.xs[:WARM_UP].copy(),
+        cotangent=work.cotangent[:WARM_UP].copy(),
     )
     _case(case, short).run()
     measured = _case(case, work)
@@ -96,6 +99,7 @@ def _resident(name: str) -> int:
 
 def _growth(mode: str, *numbers: str) -> list[float]:
     B, H, *lengths = map(int, numbers)
+    _growth_at(mode, Work.draw(Size(WARM_UP, B, H)))
     tracemalloc.start()
     return [_growth_at(mode, Work.draw(Size(T, B, H))) / 1e6 for T in lengths]
 
@@ -109,7 +113,8 @@ def _growth_at(mode: str, work: Work) -> int:
     _, forward = cells.scan_forward(work, **every)
     cotangent = tg.tensor(work.cotangent)
     before = tracemalloc.get_traced_memory()[0]
-    tracemalloc.reset_peak()
+    if tracemalloc.is_tracing():
+        tracemalloc.reset_peak()
     if mode == MODES[0]:
         with tg.no_grad():
             forward()
