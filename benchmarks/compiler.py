@@ -114,7 +114,8 @@ def variants(settings: Settings) -> Measures:
     for size in settings.sizes(0, 2, 3):
         work = Work.draw(size)
         for make in (*cells.CELLS.values(), cells.keeping_none):
-            compare([cells.scanned(work, make), cells.scanned(work, make, engine="loop")])
+            pair = [cells.scanned(work, make), cells.scanned(work, make, engine="loop")]
+            compare(pair, tolerance=VARIANT_TOLERANCE)
         makers = cells.CELLS | {"zoneout LSTM": cells.zoneout}
         field = [cells.scanned(work, make, name) for name, make in makers.items()]
         times = alternate(field, settings.effort)
