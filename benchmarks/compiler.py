@@ -36,6 +36,8 @@ CELL_TARGETS: Targets = {
     (cells.OURS, "JAX scan"): {32: 1.6, 128: 1.2},
 }
 OWN_LIMIT, VARIANT_LIMIT, PADDED_LIMIT = 1.03, 1.3, 1.1
+# LayerNorm amplifies rounding: over 64 steps the loop itself is 2e-4 from float64
+VARIANT_TOLERANCE = 1e-3
 PEAK_SHARE, MODEL_TARGET = 0.85, 1.2
 FIRST_LIMIT, CALL_LIMIT = 0.3, 0.15  # s, ms
 

@@ -4,9 +4,10 @@
 
 prints JSON. Peak memory is the high-water mark of the resident set above what is resident just
 before the first step, at which point libraries, parameters and inputs are there and a run of eight
-time steps has loaded what loads late (compilers among them, which leave a few steps alone). (Every larger block of the C allocator is mapped and
-returned by itself, the same for all contenders, so that nothing freed hides under the mark.)
-Growth counts NumPy's own allocations, by tracemalloc, beyond inputs and outputs.
+time steps has loaded what loads late (compilers among them, which leave a few steps alone). Every
+larger block of the C allocator is mapped and returned by itself, the same for all contenders, so
+that nothing freed hides under the mark. Growth counts NumPy's own allocations, by tracemalloc,
+beyond inputs and outputs.
 """
 
 from __future__ import annotations
