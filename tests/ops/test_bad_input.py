@@ -107,6 +107,8 @@ OPERATIONS: dict[str, tuple[Any, type[Exception], str]] = {
     "19 cumsum": (lambda: A.cumsum(5), ShapeError, "dim=5"),
     "19 cat": (lambda: tg.cat([A, A], 2), ShapeError, "dim=2"),
     "19 0-d": (lambda: ZERO.sum(1), ShapeError, "dim=1"),
+    "19 0-d negative": (lambda: ZERO.sum(-2), ShapeError, "dim=-2"),
+    "19 vector": (lambda: V.sum(-2), ShapeError, "dim=-2"),
     "20 twice": (lambda: A.sum((0, -2)), ShapeError, r"\(0, -2\)"),
     "20 flip twice": (lambda: A.flip(1, 1), ShapeError, "different axes"),
     "21 float": (lambda: A.sum(1.0), DTypeError, "1.0"),

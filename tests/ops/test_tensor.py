@@ -83,6 +83,8 @@ def test_random_numbers_follow_the_seed_and_the_state() -> None:
     assert uniform.min().item() >= 0 and uniform.max().item() < 1
     assert abs(uniform.mean().item() - 0.5) < 0.02
     assert abs(normal.mean().item()) < 0.05 and abs(normal.std().item() - 1) < 0.05
+    assert tg.randperm(0).shape == (0,) and tg.randint(4, 5, (2,)).tolist() == [4, 4]
+    tg.manual_seed(0)
     assert sorted(tg.randperm(20).tolist()) == list(range(20))
     assert set(tg.randint(-1, 2, (200,)).tolist()) == {-1, 0, 1}
 
