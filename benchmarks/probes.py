@@ -68,10 +68,9 @@ def _case(name: str, work: Work) -> Contender:
 def _memory(case: str, *numbers: str) -> float:
     T, B, H = map(int, numbers)
     work = Work.draw(Size(T, B, H))
+    few = min(WARM_UP, T)
     short = work._replace(
-        size=Size(WARM_UP, B, H),
-        xs=work.xs[:WARM_UP].copy(),
-        cotangent=work.cotangent[:WARM_UP].copy(),
+        size=Size(few, B, H), xs=work.xs[:few].copy(), cotangent=work.cotangent[:few].copy()
     )
     _case(case, short).run()
     measured = _case(case, work)
