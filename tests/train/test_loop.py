@@ -317,6 +317,23 @@ def test_a_stop_signal_waits_for_the_end_of_the_step(tmp_path: Path) -> None:
     assert trainer.model.weight.item() == pytest.approx(0.6)
 
 
+def test_a_stop_signal_during_the_first_save_is_heeded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who waits for the file and then sends a signal must not kill the run by it."""
+    trainer = slope()
+    save = trainer.save
+
+    def signalling(path: Path) -> None:
+        save(path)
+        if trainer.step == 0 and signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(trainer, "save", signalling)
+    with pytest.raises(KeyboardInterrupt, match="after step 0; saved"):
+        trainer.run(5, folder=tmp_path)
+
+
 def test_a_second_ctrl_c_stops_at_once() -> None:
     def impatient(model: Slope) -> Any:
         def loss(batch: int, carry: Any) -> tuple[Any, Any]:

@@ -98,9 +98,9 @@ class Trainer:
             if not isinstance(value, int) or value < 1:
                 raise ArgumentError("Trainer.run", f"{name} >= 1", repr(value))
         target = None if folder is None else _made(folder)
-        if target is not None and self.step < steps:
-            self.save(target / LAST)  # what would prevent saving shows now, not after an hour
         with stop_requests() as stop, quiet():  # NaN and infinity are looked for, not warned of
+            if target is not None and self.step < steps:
+                self.save(target / LAST)  # what would prevent saving shows now, not after an hour
             while self.step < steps and not stop:
                 batch = self._advance(target)
                 if on_step:
