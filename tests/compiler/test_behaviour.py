@@ -11,7 +11,7 @@ import pytest
 from scan_cells import CELLS, B, H, I, difference, measured
 
 import tinygrad_rnn as tg
-from tinygrad_rnn.compiler import core, fallbacks, llvm_kernels, run
+from tinygrad_rnn.compiler import core, fallbacks, llvm_kernels, run, spans
 from tinygrad_rnn.compiler.pool import pool
 from tinygrad_rnn.errors import MissingDependencyError
 from tinygrad_rnn.scan import ENGINES
@@ -232,7 +232,7 @@ def test_memory_is_used_again(engine: str) -> None:
 
 @pytest.mark.parametrize("engine", NAMES)
 def test_inference_stores_nothing(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "BLOCK", 1)
+    monkeypatch.setattr(spans, "BLOCK", 1)
     lengths: list[int] = []
     original = core.run_core
 

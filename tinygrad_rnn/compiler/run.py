@@ -6,33 +6,28 @@ Legend: T time steps, B batch.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from threading import RLock
 from typing import Any
 
 import numpy as np
 
-from ..checkpointing import checkpoint
 from ..create import generator
 from ..graph import INTERPRETERS, grad_mode
-from ..ops.elementwise import where
-from ..ops.shape import cat
-from ..scan import Problem, check_carry, run_loop
-from ..scan import _like as rows_like
-from ..tensor import Tensor, as_tensor
-from ..tree import flatten, tree_map, unflatten
+from ..scan import Problem, run_loop
+from ..tensor import Tensor
+from ..tree import flatten, unflatten
 from .batch import Environment, run_values, spread
 from .core import Call, Core, Engine, run_core
 from .cut import cut
 from .passes import PASSES, clean
 from .program import Refused, Value
+from .spans import masked, run_spans, with_breaks
 from .step import Step
 from .trace import Trace, trace_step
 
 __all__ = ["Compiled", "compile_step", "compiled_for", "fallbacks", "run_compiled", "switched_off"]
 
-BLOCK = 1 << 22  # bytes of one stacked input in a block of steps, where nothing is recorded
 switched_off: set[str] = set()  # names of passes to leave out
 fallbacks: list[str] = []  # why the last calls that fell back did so
 _structures: dict[Any, Compiled | str] = {}
@@ -62,18 +57,7 @@ def run_compiled(problem: Problem, engine: Engine) -> tuple[Any, Any]:
 # ----------------------------------------------------------------------------- the ways to run
 def _run(problem: Problem, engine: Engine) -> tuple[Any, Any]:
     _check_possible(problem)
-    every = problem.checkpoint_every
-    if every is not None and every < problem.length:
-        return _in_spans(problem, every, lambda p, start: checkpoint(
-            lambda carry: run_once(replace(p, init=carry), engine, start), p.init
-        ))  # fmt: skip
-    if not grad_mode() or not problem.length:
-        leaves = flatten(problem.xs)[0]
-        width = max((leaf.array[0].nbytes for leaf in leaves), default=1)
-        block = max(64, BLOCK // max(1, 8 * width))
-        if problem.length >= 2 * block:
-            return _in_spans(problem, block, lambda p, start: run_once(p, engine, start))
-    return run_once(problem, engine, 0)
+    return run_spans(problem, lambda part, start: run_once(part, engine, start))
 
 
 def _check_possible(problem: Problem) -> None:
@@ -93,32 +77,12 @@ def _check_possible(problem: Problem) -> None:
             raise Refused("an empty tensor")
 
 
-def _in_spans(
-    problem: Problem, span: int, run: Callable[[Problem, int], tuple[Any, Any]]
-) -> tuple[Any, Any]:
-    """Runs of `span` steps one after the other, in the order of the loop."""
-    carry, pieces = problem.init, []
-    length = problem.length
-    for start in range(0, length, span):
-        stop = min(start + span, length)
-        low, high = (length - stop, length - start) if problem.reverse else (start, stop)
-        xs = tree_map(lambda leaf: leaf[low:high], problem.xs)  # noqa: B023 (used at once)
-        part = replace(problem, init=carry, xs=xs, length=high - low, checkpoint_every=None)
-        if problem.lengths is not None:
-            part = replace(part, lengths=problem.lengths - low)
-        carry, ys = run(part, start)
-        pieces.append(ys)
-    if problem.reverse:
-        pieces.reverse()
-    return carry, tree_map(lambda *columns: cat(list(columns)), *pieces)
-
-
 def run_once(problem: Problem, engine: Engine, start: int) -> tuple[Any, Any]:
     """All steps of a problem in one loop; `start` is the number of steps that came before."""
-    problem, breaks = _with_breaks(problem, start)
+    problem, breaks = with_breaks(problem, start)
     step, xs = problem.step, problem.xs
     if problem.lengths is not None:
-        step, xs = _masked(problem)
+        step, xs = masked(problem)
     try:
         trace, carries, outputs, structure = trace_step(step, problem.init, xs)
         key = (
@@ -144,33 +108,6 @@ def run_once(problem: Problem, engine: Engine, start: int) -> tuple[Any, Any]:
     final, ys = _execute(problem, compiled, trace, flatten(xs)[0], breaks)
     carry_structure = flatten(problem.init)[1]
     return unflatten(carry_structure, final), unflatten(structure, ys)
-
-
-def _with_breaks(problem: Problem, start: int) -> tuple[Problem, list[int]]:
-    """The steps before which the carry is detached; if that is the first, it is done here."""
-    every = problem.truncate
-    if every is None:
-        return problem, []
-    if start and start % every == 0:
-        problem = replace(problem, init=tree_map(lambda c: c.detach(), problem.init))
-    return problem, [i for i in range(1, problem.length) if (start + i) % every == 0]
-
-
-def _masked(problem: Problem) -> tuple[Any, Any]:
-    """The step and inputs in which rows beyond their length keep their carry and give zeros."""
-    assert problem.lengths is not None
-    times = np.arange(problem.length)[:, None]
-    active = Tensor(problem.lengths.array > times)
-
-    def step(carry: Any, inputs: Any) -> tuple[Any, Any]:
-        x, here = inputs
-        after, y = problem.step(carry, x)
-        after, y = tree_map(as_tensor, after), tree_map(as_tensor, y)
-        check_carry(carry, after, 0)
-        kept = tree_map(lambda new, old: where(rows_like(here, new), new, old), after, carry)
-        return kept, tree_map(lambda leaf: where(rows_like(here, leaf), leaf, 0.0), y)
-
-    return step, (problem.xs, active)
 
 
 # ------------------------------------------------------------------------------- compilation

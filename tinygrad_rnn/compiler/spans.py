@@ -1,0 +1,88 @@
+"""What splits or masks a problem before it is compiled: spans, row masks, detached carries.
+
+Legend: T time steps, B batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ..checkpointing import checkpoint
+from ..graph import grad_mode
+from ..ops.elementwise import where
+from ..ops.shape import cat
+from ..scan import Problem, check_carry
+from ..scan import _like as rows_like
+from ..tensor import Tensor, as_tensor
+from ..tree import flatten, tree_map
+
+__all__ = ["masked", "run_spans", "with_breaks"]
+
+BLOCK = 1 << 22  # bytes of one stacked input in a block of steps, where nothing is recorded
+
+Run = Callable[[Problem, int], tuple[Any, Any]]  # a problem, the number of steps before it
+
+
+def run_spans(problem: Problem, run: Run) -> tuple[Any, Any]:
+    """A problem by `run`: at once, or in spans of steps where that saves memory."""
+    every = problem.checkpoint_every
+    if every is not None and every < problem.length:
+        return _in_spans(problem, every, lambda p, start: checkpoint(
+            lambda carry: run(replace(p, init=carry), start), p.init
+        ))  # fmt: skip
+    if not grad_mode() or not problem.length:
+        leaves = flatten(problem.xs)[0]
+        width = max((leaf.array[0].nbytes for leaf in leaves), default=1)
+        block = max(64, BLOCK // max(1, 8 * width))
+        if problem.length >= 2 * block:
+            return _in_spans(problem, block, run)
+    return run(problem, 0)
+
+
+def _in_spans(problem: Problem, span: int, run: Run) -> tuple[Any, Any]:
+    """Runs of `span` steps one after the other, in the order of the loop."""
+    carry, pieces = problem.init, []
+    length = problem.length
+    for start in range(0, length, span):
+        stop = min(start + span, length)
+        low, high = (length - stop, length - start) if problem.reverse else (start, stop)
+        xs = tree_map(lambda leaf: leaf[low:high], problem.xs)  # noqa: B023 (used at once)
+        part = replace(problem, init=carry, xs=xs, length=high - low, checkpoint_every=None)
+        if problem.lengths is not None:
+            part = replace(part, lengths=problem.lengths - low)
+        carry, ys = run(part, start)
+        pieces.append(ys)
+    if problem.reverse:
+        pieces.reverse()
+    return carry, tree_map(lambda *columns: cat(list(columns)), *pieces)
+
+
+def with_breaks(problem: Problem, start: int) -> tuple[Problem, list[int]]:
+    """The steps before which the carry is detached; if that is the first, it is done here."""
+    every = problem.truncate
+    if every is None:
+        return problem, []
+    if start and start % every == 0:
+        problem = replace(problem, init=tree_map(lambda c: c.detach(), problem.init))
+    return problem, [i for i in range(1, problem.length) if (start + i) % every == 0]
+
+
+def masked(problem: Problem) -> tuple[Any, Any]:
+    """The step and inputs in which rows beyond their length keep their carry and give zeros."""
+    assert problem.lengths is not None
+    times = np.arange(problem.length)[:, None]
+    active = Tensor(problem.lengths.array > times)
+
+    def step(carry: Any, inputs: Any) -> tuple[Any, Any]:
+        x, here = inputs
+        after, y = problem.step(carry, x)
+        after, y = tree_map(as_tensor, after), tree_map(as_tensor, y)
+        check_carry(carry, after, 0)
+        kept = tree_map(lambda new, old: where(rows_like(here, new), new, old), after, carry)
+        return kept, tree_map(lambda leaf: where(rows_like(here, leaf), leaf, 0.0), y)
+
+    return step, (problem.xs, active)
