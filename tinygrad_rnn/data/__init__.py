@@ -1,8 +1,8 @@
-"""Data: text, series and the batches that sequence models are trained on; NumPy arrays only."""
+"""Data: text, series, sound, and the batches that models are trained on; NumPy arrays only."""
 
 from __future__ import annotations
 
-from . import tasks
+from . import audio, tasks
 from .series import SplitInTime, Standardizer, Windows, read_csv, split_in_time, windows
 from .streams import ContinuousBatches, LengthBatches, PaddedBatch, pad_sequence
 from .text import CharVocabulary, builtin_text, read_text, train_validation_split
@@ -15,6 +15,7 @@ __all__ = [
     "SplitInTime",
     "Standardizer",
     "Windows",
+    "audio",
     "builtin_text",
     "pad_sequence",
     "read_csv",

@@ -58,7 +58,7 @@ def read_text(paths: PathName | Sequence[PathName]) -> str:
 
 def read_file(called: str, path: PathName) -> str:
     """One file for ``read_text`` and for what else reads text; ``called`` is who is asking."""
-    data = _read_bytes(called, path)
+    data = read_bytes(called, path)
     start = len(codecs.BOM_UTF8) if data.startswith(codecs.BOM_UTF8) else 0
     if len(data) == start:
         raise DataError(called, "a file with text in it", f"an empty one ({path})")
@@ -69,7 +69,8 @@ def read_file(called: str, path: PathName) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _read_bytes(called: str, path: PathName) -> bytes:
+def read_bytes(called: str, path: PathName) -> bytes:
+    """The content of a regular file, for all that reads one; ``called`` is who is asking."""
     # Only regular files: a device or a pipe could keep the reader waiting for ever.
     if not os.path.isfile(path):
         found = "a directory" if os.path.isdir(path) else "something else"

@@ -1,0 +1,111 @@
+"""Other speakers, rooms and tempos from the recordings at hand: speed, noise, masks, pauses.
+
+With `LogMel.__call__(…, warp=…)`, another length of the vocal tract, they are what keeps a network
+from learning the few voices of a small training set by heart.
+
+Legend: N samples, T frames, M mel bands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tinygrad_rnn.errors import ArgumentError, DataError
+
+from .._checks import finite_array, whole_number
+
+__all__ = ["add_noise", "change_speed", "join", "mask"]
+
+FloatArray = NDArray[np.float32]
+
+
+def change_speed(samples: ArrayLike, factor: float) -> FloatArray:
+    """Samples (N,) played `factor` times as fast: ⌈N / factor⌉ of them, and as much higher.
+
+    Between two samples lies a straight line.
+
+    Source: Ko et al. (2015), Audio augmentation for speech recognition.
+
+    Raises:
+        ArgumentError: factor <= 0.
+
+    >>> change_speed([0.0, 1.0, 2.0, 3.0], 2.0).tolist()
+    [0.0, 2.0]
+    """
+    array = finite_array("change_speed", "samples", samples)
+    if not 0 < factor < np.inf:
+        raise ArgumentError("change_speed", "factor > 0", factor)
+    places = np.arange(0, len(array), factor)
+    return np.interp(places, np.arange(len(array)), array).astype(np.float32)
+
+
+def add_noise(samples: ArrayLike, decibels: float, rng: np.random.Generator) -> FloatArray:
+    """Add white noise whose power is `decibels` below that of the samples; silence stays.
+
+    >>> quiet = add_noise(np.ones(100_000), 20.0, np.random.default_rng(0)) - 1
+    >>> round(float(quiet.std()), 3)
+    0.1
+    """
+    array = finite_array("add_noise", "samples", samples)
+    if not np.isfinite(decibels):
+        raise ArgumentError("add_noise", "finite decibels", decibels)
+    deviation = np.sqrt((array**2).mean() * 10 ** (-decibels / 10))
+    return (array + deviation * rng.standard_normal(array.shape)).astype(np.float32)
+
+
+def mask(
+    features: NDArray[np.float32],
+    rng: np.random.Generator,
+    *,
+    bands: int = 8,
+    steps: int = 10,
+    count: int = 1,
+) -> FloatArray:
+    """`count` stretches of 0 … `bands` bands, and of 0 … `steps` frames, at the mean of (T, M).
+
+    Source: Park et al. (2019), SpecAugment.
+    """
+    whole_number("mask", "count", count, least=0)
+    widths = [whole_number("mask", n, v, least=0) for n, v in (("steps", steps), ("bands", bands))]
+    masked, mean = features.copy(), features.mean()
+    for _ in range(count):
+        for axis, widest in enumerate(widths):
+            size = features.shape[axis]
+            width = rng.integers(0, min(widest, size) + 1)
+            start = rng.integers(0, size - width + 1)
+            masked[(slice(None),) * axis + (slice(start, start + width),)] = mean
+    return masked
+
+
+def join(
+    parts: Sequence[ArrayLike],
+    rate: int,
+    rng: np.random.Generator,
+    *,
+    shortest: float = 0.05,
+    longest: float = 0.3,
+    noise: float = 1e-3,
+) -> FloatArray:
+    """Recordings one after the other, with pauses of random length around and between them.
+
+    Args:
+        shortest, longest: of a pause, in seconds.
+        noise: the deviation of the white noise in a pause; digital silence is found nowhere else.
+
+    Raises:
+        DataError: no parts. ArgumentError: lengths out of order.
+
+    >>> join([np.ones(4)] * 2, 10, np.random.default_rng(0), longest=0.05).tolist()
+    [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]
+    """
+    if not 0 <= shortest <= longest < np.inf:
+        raise ArgumentError("join", "0 <= shortest <= longest", f"{shortest} and {longest}")
+    if not parts:
+        raise DataError("join", "at least one recording", "none")
+    pauses = np.rint(rng.uniform(shortest, longest, len(parts) + 1) * rate).astype(int)
+    silence = [noise * rng.standard_normal(length) for length in pauses]
+    pieces = [piece for pair in zip(silence, parts, strict=False) for piece in pair]
+    return np.concatenate([*pieces, silence[-1]]).astype(np.float32)
