@@ -3,6 +3,7 @@ PYTHON_IN_VENV := .venv/bin/python
 PYTEST := $(PYTHON_IN_VENV) -m pytest
 SETUP := ./scripts/setup_venv
 WORKERS ?= 2# test processes
+JOBS ?= 1# tasks that `make results` runs at a time
 CUDA ?= cuda12# or cuda13: which CuPy test-gpu installs
 DOC_PAGES = $(wildcard README.md docs/*.md)
 WITH_DOCTESTS = --doctest-modules --doctest-glob='*.md'
@@ -12,7 +13,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help run test test-gpu fuzz bench lint types docs clean
+.PHONY: help run test test-gpu fuzz bench results lint types docs clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -37,6 +38,10 @@ bench: ## speed and memory beside PyTorch, JAX, autograd and MyGrad
 	@$(SETUP) run
 	@$(SETUP) bench
 	@$(PYTHON_IN_VENV) -m benchmarks
+
+results: ## train every task of "What it learns"; resumable (DATA=folder of real data, JOBS=2)
+	@$(SETUP) run
+	@$(PYTHON_IN_VENV) -m benchmarks.tasks --jobs $(JOBS) $(if $(DATA),--data $(DATA)) $(TASKS)
 
 lint: ## ruff
 	@$(SETUP) dev
