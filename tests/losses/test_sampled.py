@@ -72,15 +72,18 @@ def test_a_class_that_is_never_drawn_is_an_error(bad: float) -> None:
 
 
 # ------------------------------------------------------------------------------ what they compute
-def test_values_by_hand() -> None:
+@pytest.mark.parametrize("shared", [True, False])
+def test_values_by_hand(shared: bool) -> None:
     h, w, b, t = case()
-    used = losses.draw_candidates(SAMPLERS["log-uniform"](), t, S)
+    used = losses.draw_candidates(SAMPLERS["log-uniform"](), t, S, shared=shared)
+    assert used.samples.shape == (S,) if shared else (N, S)
     scores = h.numpy() @ w.numpy().T + b.numpy()
     q = np.log((np.arange(V) + 2) / (np.arange(V) + 1)) / np.log(V + 1)
-    drawn = used.ids[used.samples]
+    drawn_by = np.broadcast_to(used.ids[used.samples], (N, S))
     shifted = scores - np.log(S * q)
     sigma = 1 / (1 + np.exp(-shifted))
     for row, target in enumerate(t.tolist()):
+        drawn = drawn_by[row]
         others = [np.exp(shifted[row, k]) for k in drawn if k != target]
         own = scores[row, target]
         expected = {
@@ -93,18 +96,20 @@ def test_values_by_hand() -> None:
             close(found[row], expected[method])
 
 
+@pytest.mark.parametrize("shared", [True, False])
 @pytest.mark.parametrize("method", METHODS)
-def test_derivatives(method: str) -> None:
+def test_derivatives(method: str, shared: bool) -> None:
     h, w, b, t = case()
-    used = losses.draw_candidates(SAMPLERS["unigram"](), t, S)
+    used = losses.draw_candidates(SAMPLERS["unigram"](), t, S, shared=shared)
     check_grads(lambda *args: losses.sampled_loss(*args, used, method), (h, w, b), directions=2)
 
 
+@pytest.mark.parametrize("shared", [True, False])
 @pytest.mark.parametrize("method", ["softmax", "importance"])
-def test_all_classes_drawn_once_give_the_full_softmax(method: str) -> None:
+def test_all_classes_drawn_once_give_the_full_softmax(method: str, shared: bool) -> None:
     inputs = [p.requires_grad_() for p in case()[:3]]
     t = case()[3]
-    used = losses.draw_candidates(SAMPLERS["distinct"](), t, V)
+    used = losses.draw_candidates(SAMPLERS["distinct"](), t, V, shared=shared)
     loss = losses.sampled_loss(*inputs, used, method)
     close(loss, full(*inputs, t))
     for a, b in zip(gradients(loss, *inputs), gradients(full(*inputs, t), *inputs), strict=True):
@@ -186,8 +191,9 @@ def test_self_normalisation_by_hand_and_in_training() -> None:
         losses.self_normalized_cross_entropy(scores, t, -0.1)
 
 
-def test_an_adaptive_sampler_comes_to_draw_what_the_model_prefers() -> None:
-    h, w, b = random(1, H), random(V, H), 2 * random(V)
+@pytest.mark.parametrize("shared", [True, False])
+def test_an_adaptive_sampler_comes_to_draw_what_the_model_prefers(shared: bool) -> None:
+    h, w, b = random(1, H).expand(2, H), random(V, H), 2 * random(V)
     sampler = losses.AdaptiveSampler(np.ones(V), rate=0.02)
     p = np.exp((h.numpy() @ w.numpy().T + b.numpy())[0])
     p /= p.sum()
@@ -197,12 +203,22 @@ def test_an_adaptive_sampler_comes_to_draw_what_the_model_prefers() -> None:
 
     before = distance()
     for _ in range(400):
-        used = losses.draw_candidates(sampler, [0], 50)
+        used = losses.draw_candidates(sampler, [0, 0], 50, shared=shared)
         share = losses.importance_weights(h, w, b, used)
         assert float(share.sum()) == pytest.approx(1)
         sampler.adapt(used.ids[used.samples], share)
     assert distance() < 0.25 * before
     assert (sampler.weights > 0).all() and sampler.weights.sum() == pytest.approx(1)
+
+
+def test_rows_with_samples_of_their_own_draw_them_apart() -> None:
+    target = np.zeros(2000, int)
+    used = losses.draw_candidates(SAMPLERS["uniform"](), target, 2, shared=False)
+    drawn = used.ids[used.samples]
+    pairs = np.bincount(drawn[:, 0] * V + drawn[:, 1], minlength=V * V)
+    assert (pairs > 0).mean() > 0.9 and pairs.max() < 20  # Poisson of mean 3.5
+    used = losses.draw_candidates(SAMPLERS["distinct"](), target, V, shared=False)
+    assert (np.sort(used.samples) == np.arange(V)).all()
 
 
 # -------------------------------------------------------------------------------- what they touch

@@ -17,6 +17,7 @@ import tinygrad_rnn as tg
 from tinygrad_rnn.data import ContinuousBatches
 from tinygrad_rnn.decode import Sampler, generate
 from tinygrad_rnn.errors import ArgumentError, CheckpointError, DataError
+from tinygrad_rnn.losses import UniformSampler
 from tinygrad_rnn.optim import Adam
 from tinygrad_rnn.train import (
     LAST,
@@ -27,6 +28,7 @@ from tinygrad_rnn.train import (
     bits_per_char,
     language_loss,
     load_char_lm,
+    sampled_language_loss,
     series_run,
     text_run,
 )
@@ -108,6 +110,24 @@ def test_there_must_be_something_to_predict_and_to_predict_from(
 ) -> None:
     with pytest.raises(DataError, match="at least one symbol, and one before it"):
         bits_per_char(model, symbols, context)
+
+
+def test_a_sampled_loss_of_all_symbols_is_the_loss_and_a_few_train_as_well(model: CharLM) -> None:
+    batch = np.arange(24).reshape(6, 4) % 11, np.arange(1, 25).reshape(6, 4) % 11
+    with tg.no_grad():
+        carry = model(tg.tensor(batch[0]))[1]  # not the state of the start
+    every = UniformSampler(11, replacement=False)
+    found = sampled_language_loss(model, every, 11, "softmax")(batch, carry)
+    expected = language_loss(model)(batch, carry)
+    assert found[0].item() == pytest.approx(expected[0].item(), rel=1e-5)
+    np.testing.assert_array_equal(found[1][0].tolist(), expected[1][0].tolist())
+    loss = sampled_language_loss(model, UniformSampler(11), 4, "softmax", shared=False)
+    optimizer = Adam(model.parameters(), lr=0.03)
+    for _ in range(100):
+        optimizer.zero_grad()
+        loss(batch, carry)[0].backward()
+        optimizer.step()
+    assert language_loss(model)(batch, carry)[0].item() < 0.2 * expected[0].item()
 
 
 def test_a_run_learns_its_text(tmp_path: Path) -> None:

@@ -3,7 +3,8 @@
 The score of class k is s_k = w_k·h + b_k. Only the rows w_k of targets and samples are read, and
 only they get a gradient, so a step costs as much as it looks at, whatever V is.
 
-Legend: N rows, H hidden size, V classes, S samples, K rows in use, Q the sampler's distribution.
+Legend: N rows, H hidden size, V classes, S samples (in all, or of a row), K rows in use, Q the
+sampler's distribution.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from ..errors import ArgumentError, DTypeError, IndexRangeError, ShapeError
 from ..graph import no_grad
 from ..ops.elementwise import exp, softplus, square, where
-from ..ops.linalg import linear
+from ..ops.linalg import linear, matmul
 from ..ops.reduce import logsumexp, sum
 from ..ops.shape import cat
 from ..tensor import Tensor, as_tensor
@@ -47,9 +48,9 @@ class Candidates(NamedTuple):
 
     ids: Integers
     target: Integers  # (N,) places in ids
-    samples: Integers  # (S,) places in ids
+    samples: Integers  # (S,) places in ids, or (N, S) if every row has its own
     log_expected_target: Any  # (N,) log(S·Q)
-    log_expected: Any  # (S,)
+    log_expected: Any  # like samples
 
     def rows(self, table: Tensor) -> Any:
         """The rows of a parameter (V, …) that are in use, apart from it: (K, …)."""
@@ -61,17 +62,22 @@ class Candidates(NamedTuple):
             table[as_tensor(self.ids, device=table.device)] = as_tensor(rows).detach()
 
 
-def draw_candidates(sampler: Sampler, target: Any, count: int) -> Candidates:
-    """Draw S classes, which all rows share, beside the targets (N,).
+def draw_candidates(
+    sampler: Sampler, target: Any, count: int, *, shared: bool = True
+) -> Candidates:
+    """Draw S classes beside the targets (N,): the same for all rows, or S for every row.
+
+    Shared samples are one matrix product, so hundreds are cheap. A few, such as the 25 of Mnih
+    and Teh (2012), are too much alike for a whole batch: give every row its own.
 
     Raises:
         IndexRangeError: a target that is no class of the sampler. DTypeError, ShapeError.
     """
     goal = _classes("draw_candidates", target, sampler.classes)
-    drawn = sampler.sample(count)
-    ids, places = np.unique(np.concatenate([goal, drawn]), return_inverse=True)
+    drawn = sampler.sample(count) if shared else sampler.sample_rows(len(goal), count)
+    ids, places = np.unique(np.concatenate([goal, drawn.ravel()]), return_inverse=True)
     return Candidates(
-        ids, places[: len(goal)], places[len(goal) :],
+        ids, places[: len(goal)], places[len(goal) :].reshape(drawn.shape),
         sampler.log_expected(goal, count), sampler.log_expected(drawn, count),
     )  # fmt: skip
 
@@ -162,11 +168,12 @@ def self_normalized_cross_entropy(
 
 
 def importance_weights(hidden: Any, weight: Any, bias: Any, used: Candidates) -> Any:
-    """How much the model makes of each sample, averaged over the rows: (S,), what adapts Q."""
+    """How much the model makes of each sample, of a total of 1: like `samples`; what adapts Q."""
     with no_grad():
         _, scores = _scores(as_tensor(hidden), as_tensor(weight), bias, used)
         corrected = scores - _beside(used.log_expected, scores)
-        return exp(corrected - logsumexp(corrected, -1, keepdim=True)).mean(0)
+        share = exp(corrected - logsumexp(corrected, -1, keepdim=True)) * (1 / len(used.target))
+        return share if used.samples.ndim == 2 else share.sum(0)
 
 
 # ------------------------------------------------------------------------------------- scores
@@ -178,9 +185,14 @@ def _scores(hidden: Tensor, weight: Tensor, bias: Any, used: Candidates) -> tupl
         raise ShapeError("sampled_loss", f"weight (…, {hidden.shape[1]})", str(weight.shape))
     rows, offsets = _in_use(weight, used), None if bias is None else _in_use(as_tensor(bias), used)
     target, samples = (as_tensor(p, device=weight.device) for p in (used.target, used.samples))
-    of_samples = linear(hidden, rows[samples], None if offsets is None else offsets[samples])
     of_target = sum(hidden * rows[target], -1)
-    return of_target if offsets is None else of_target + offsets[target], of_samples
+    if samples.ndim == 1:
+        of_samples = linear(hidden, rows[samples])
+    else:
+        of_samples = matmul(rows[samples], hidden[:, :, None])[:, :, 0]
+    if offsets is None:
+        return of_target, of_samples
+    return of_target + offsets[target], of_samples + offsets[samples]
 
 
 def _in_use(table: Tensor, used: Candidates) -> Any:

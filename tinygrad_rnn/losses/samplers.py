@@ -65,6 +65,10 @@ class Sampler:
         found = np.searchsorted(self._cumulative, points, side="right")
         return np.asarray(np.minimum(found, self.classes - 1), np.int64)
 
+    def sample_rows(self, rows: int, count: int) -> Integers:
+        """S classes for each of N rows, (N, S)."""
+        return self.sample(rows * count).reshape(rows, count)
+
     def log_expected(self, classes: Any, count: int) -> Floats:
         """log(S·Q) of each class: the log of how often it is expected among S samples."""
         share = self.weights[np.asarray(classes)] / self._cumulative[-1]
@@ -87,6 +91,12 @@ class UniformSampler(Sampler):
         if not 1 <= count <= self.classes:
             raise ArgumentError("UniformSampler", f"1 … {self.classes} distinct samples", count)
         return generator().choice(self.classes, count, replace=False)
+
+    def sample_rows(self, rows: int, count: int) -> Integers:
+        """S classes for each row, distinct within it if they are to be."""
+        if self.replacement:
+            return super().sample_rows(rows, count)
+        return np.stack([self.sample(count) for _ in range(rows)])
 
 
 class UnigramSampler(Sampler):

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from .forecasting import Forecaster, SeriesRun, Table, forecasts, load_forecaster, series_run
-from .language import CharLM, TextRun, bits_per_char, language_loss, load_char_lm, text_run
+from .language import (
+    CharLM,
+    TextRun,
+    bits_per_char,
+    language_loss,
+    load_char_lm,
+    sampled_language_loss,
+    text_run,
+)
 from .loop import BEST, LAST, Trainer, read_about
 from .metrics import History, MovingAverage, bits
 from .pretraining import pretrain_autoencoders, pretrain_rbms
@@ -38,6 +46,7 @@ __all__ = [
     "pretrain_autoencoders",
     "pretrain_rbms",
     "read_about",
+    "sampled_language_loss",
     "save_checkpoint",
     "series_run",
     "text_run",

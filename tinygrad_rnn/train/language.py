@@ -17,7 +17,7 @@ from ..create import manual_seed
 from ..data import CharVocabulary, ContinuousBatches, builtin_text, read_text
 from ..errors import DataError
 from ..graph import no_grad
-from ..losses import cross_entropy
+from ..losses import Sampler, cross_entropy, draw_candidates, sampled_loss
 from ..nn import Dropout, Embedding, Linear, Module
 from ..tensor import Tensor, as_tensor
 from .checkpoint import load_checkpoint
@@ -27,7 +27,10 @@ from .packing import unpack
 from .recipe import CELLS, adam_with_schedule
 from .settings import TextSettings
 
-__all__ = ["CharLM", "TextRun", "bits_per_char", "language_loss", "load_char_lm", "text_run"]
+__all__ = [
+    "CharLM", "TextRun", "bits_per_char", "language_loss", "load_char_lm", "sampled_language_loss",
+    "text_run",
+]  # fmt: skip
 
 IntArray = NDArray[np.int64]
 IGNORED = -100
@@ -63,8 +66,13 @@ class CharLM(Module):
 
     def forward(self, symbols: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """Logits of what follows each symbol, and the state to go on from."""
+        hidden, state = self.hidden(symbols, state)
+        return self.output(hidden), state
+
+    def hidden(self, symbols: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        """What the output layer sees, (T, B, H), and the state to go on from."""
         hidden, state = self.recurrent(self.embedding(symbols), state)
-        return self.output(self.dropout(hidden)), state
+        return self.dropout(hidden), state
 
 
 def language_loss(model: Module, device: str = "cpu") -> Any:
@@ -74,6 +82,25 @@ def language_loss(model: Module, device: str = "cpu") -> Any:
         inputs, targets = (as_tensor(part, device=device) for part in batch)
         logits, carry = model(inputs, carry)
         return cross_entropy(logits, targets), carry
+
+    return loss
+
+
+def sampled_language_loss(
+    model: CharLM, sampler: Sampler, count: int, method: str = "nce", *, shared: bool = True
+) -> Any:
+    """As `language_loss`, with an output layer that looks at a few of many symbols.
+
+    What `sampled_loss` and `draw_candidates` make of the last four. Trained so, a model is judged
+    by the softmax as any other.
+    """
+
+    def loss(batch: tuple[IntArray, IntArray], carry: Any) -> tuple[Tensor, Any]:
+        weight, bias = model.output.weight, model.output.bias
+        hidden, carry = model.hidden(as_tensor(batch[0], device=weight.device), carry)
+        used = draw_candidates(sampler, batch[1].ravel(), count, shared=shared)
+        rows = hidden.reshape(-1, hidden.shape[-1])
+        return sampled_loss(rows, weight, bias, used, method), carry
 
     return loss
 
