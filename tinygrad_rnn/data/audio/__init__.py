@@ -9,13 +9,15 @@
 
 from __future__ import annotations
 
-from .augment import add_noise, change_speed, join, mask
+from .augment import add_noise, change_speed, join, mask, tilt
 from .features import LogMel, cepstra, deltas, frames, mel_filters, normalize, power_spectrum
+from .synthesis import Voice, random_voice, speak_digit
 from .wav import Sound, decode_wav, read_wav, write_wav
 
 __all__ = [
     "LogMel",
     "Sound",
+    "Voice",
     "add_noise",
     "cepstra",
     "change_speed",
@@ -27,6 +29,9 @@ __all__ = [
     "mel_filters",
     "normalize",
     "power_spectrum",
+    "random_voice",
     "read_wav",
+    "speak_digit",
+    "tilt",
     "write_wav",
 ]

@@ -17,7 +17,7 @@ from tinygrad_rnn.errors import ArgumentError, DataError
 
 from .._checks import finite_array, whole_number
 
-__all__ = ["add_noise", "change_speed", "join", "mask"]
+__all__ = ["add_noise", "change_speed", "join", "mask", "tilt"]
 
 FloatArray = NDArray[np.float32]
 
@@ -54,6 +54,25 @@ def add_noise(samples: ArrayLike, decibels: float, rng: np.random.Generator) -> 
         raise ArgumentError("add_noise", "finite decibels", decibels)
     deviation = np.sqrt((array**2).mean() * 10 ** (-decibels / 10))
     return (array + deviation * rng.standard_normal(array.shape)).astype(np.float32)
+
+
+def tilt(samples: ArrayLike, amount: float) -> FloatArray:
+    """yₙ = xₙ + a xₙ₋₁: more of the low for 0 < a < 1, of the high for −1 < a < 0.
+
+    The square of what it does to a frequency f is 1 + a² + 2a cos(2πf / rate): other microphones.
+
+    Raises:
+        ArgumentError: |amount| > 1.
+
+    >>> tilt([1.0, 1.0, 1.0], -0.5).tolist()
+    [1.0, 0.5, 0.5]
+    """
+    array = finite_array("tilt", "samples", samples)
+    if not -1 <= amount <= 1:
+        raise ArgumentError("tilt", "an amount in -1 … 1", amount)
+    tilted = array.copy()
+    tilted[1:] += amount * array[:-1]
+    return tilted.astype(np.float32)
 
 
 def mask(

@@ -173,9 +173,17 @@ class LogMel:
         high = self.rate / 2 if self.high is None else self.high
         return _filters(self.rate, self.n_fft, self.mels, self.low, high, warp)
 
-    def __call__(self, samples: ArrayLike, warp: float = 1.0) -> NDArray[np.float32]:
-        """The features of samples; `warp` as in `mel_filters`."""
-        framed = frames(samples, self.frame_samples, self.hop_samples)
+    def __call__(
+        self, samples: ArrayLike, *, warp: float = 1.0, tempo: float = 1.0
+    ) -> NDArray[np.float32]:
+        """The features of samples; `warp` as in `mel_filters`, `tempo` times as fast.
+
+        A tempo changes the hop alone, so pitch and formants stay as they are.
+        """
+        if not 0 < tempo < np.inf:
+            raise ArgumentError("LogMel", "tempo > 0", tempo)
+        hop = max(1, round(self.hop * self.rate * tempo))
+        framed = frames(samples, self.frame_samples, hop)
         power = power_spectrum(framed, self.n_fft) @ self.filters(warp)
         return np.log(np.maximum(power, self.floor)).astype(np.float32)
 

@@ -13,6 +13,7 @@ from .arithmetic import Adding, HochreiterAdding, Multiplication, Xor
 from .base import Task, TaskBatch, TaskStream, solved
 from .mackey_glass import mackey_glass
 from .reber import EmbeddedReber
+from .spoken_digits import SpokenDigits, recorded_speakers, synthetic_speakers
 from .symbols import Memorization, RandomPermutation, copying, five_bit, twenty_bit
 from .temporal_order import TemporalOrder
 
@@ -23,6 +24,7 @@ __all__ = [
     "Memorization",
     "Multiplication",
     "RandomPermutation",
+    "SpokenDigits",
     "Task",
     "TaskBatch",
     "TaskStream",
@@ -31,6 +33,8 @@ __all__ = [
     "copying",
     "five_bit",
     "mackey_glass",
+    "recorded_speakers",
     "solved",
+    "synthetic_speakers",
     "twenty_bit",
 ]

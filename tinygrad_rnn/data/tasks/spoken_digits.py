@@ -1,0 +1,143 @@
+"""Spoken digit strings: say which digits, not when they are spoken; what CTC was made for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tinygrad_rnn.errors import ArgumentError, DataError, ShapeError
+
+from .._checks import whole_number
+from ..audio import LogMel, add_noise, change_speed, join, mask, normalize, tilt
+from ..audio.synthesis import random_voice, speak_digit
+from ..streams import pad_sequence
+from .base import Task, TaskBatch
+
+__all__ = ["Speaker", "SpokenDigits", "recorded_speakers", "synthetic_speakers"]
+
+FloatArray = NDArray[np.float32]
+Speaker = Callable[[int], FloatArray]  # from a digit to samples
+FEATURES = LogMel(rate=8000, mels=40, low=60, high=3900)
+LOUDNESS = 0.05  # the deviation of every digit's samples, however near the microphone was
+
+
+def synthetic_speakers(rng: np.random.Generator) -> Speaker:
+    """A new speaker whom no one has heard before; `audio.speak_digit` in one random voice."""
+    voice = random_voice(rng)
+    return lambda digit: speak_digit(digit, voice, rng)
+
+
+def recorded_speakers(
+    recordings: Mapping[str, Sequence[Sequence[ArrayLike]]],
+) -> Callable[[np.random.Generator], Speaker]:
+    """One speaker of those recorded, who says a digit as in one of the takes of it.
+
+    Args:
+        recordings: for each speaker, for each of the ten digits, takes (N,) at 8000 Hz.
+
+    Raises:
+        DataError: no speakers, or one of whom a digit was not recorded.
+    """
+    for name, digits in recordings.items():
+        if len(digits) != 10 or not all(len(takes) for takes in digits):
+            raise DataError("recorded_speakers", "takes of ten digits", f"less from {name!r}")
+    if not recordings:
+        raise DataError("recorded_speakers", "at least one speaker", "none")
+    names = sorted(recordings)
+
+    def choose(rng: np.random.Generator) -> Speaker:
+        takes = recordings[names[rng.integers(len(names))]]
+        return lambda digit: np.asarray(takes[digit][rng.integers(len(takes[digit]))], np.float32)
+
+    return choose
+
+
+@dataclass(frozen=True)
+class SpokenDigits(Task):
+    """`least` to `most` digits in one voice, with pauses; targets are digit + 1, then 0s.
+
+    Inputs are log-mel features, normalised for each utterance, with `stack` frames in one step; so
+    `lengths` differ. Targets (B, L) hold the digit + 1, so that 0 is free for the blank of CTC.
+
+    Args:
+        speakers: draws a speaker, see `synthetic_speakers` and `recorded_speakers`.
+        augment: tempo, pitch, vocal tract, microphone and noise at random, and masks (see `audio`).
+
+    >>> task = SpokenDigits(least=2, most=4)
+    >>> batch = task.draw(np.random.default_rng(1), 3)
+    >>> batch.inputs.shape[1:], batch.targets.tolist()
+    ((3, 120), [[6, 8, 10], [6, 10, 0], [3, 5, 0]])
+    """
+
+    least: int = 3
+    most: int = 7
+    speakers: Callable[[np.random.Generator], Speaker] = synthetic_speakers
+    augment: bool = False
+    stack: int = 3
+    features: LogMel = FEATURES
+
+    def check(self) -> None:
+        """At least one digit, and one frame in a step."""
+        whole_number("SpokenDigits", "least", self.least)
+        whole_number("SpokenDigits", "stack", self.stack)
+        if self.most < self.least:
+            raise ArgumentError("SpokenDigits", f"most >= {self.least}", self.most)
+
+    @property
+    def input_size(self) -> int:
+        """Bands times stacked frames."""
+        return self.features.mels * self.stack
+
+    @property
+    def output_size(self) -> int:
+        """The blank and ten digits."""
+        return 11
+
+    def utterance(self, rng: np.random.Generator) -> tuple[FloatArray, NDArray[np.int64]]:
+        """Samples (N,), and the digits that are said."""
+        digits = rng.integers(0, 10, rng.integers(self.least, self.most + 1))
+        speaker = self.speakers(rng)
+        color = rng.uniform(-0.9, 0.9) if self.augment else 0.0
+        spoken = [self._as_loud(speaker(int(digit)), color, rng) for digit in digits]
+        samples = join(spoken, self.features.rate, rng, noise=0.02 * LOUDNESS)
+        decibels = rng.uniform(5, 40) if self.augment else 40.0
+        return add_noise(samples, decibels, rng), digits
+
+    def _as_loud(self, samples: FloatArray, color: float, rng: np.random.Generator) -> FloatArray:
+        loudness = LOUDNESS
+        if self.augment:
+            samples = tilt(change_speed(samples, rng.uniform(0.9, 1.1)), color)
+            loudness *= np.exp(rng.uniform(-0.3, 0.3))
+        return samples * np.float32(loudness / max(float(samples.std()), 1e-12))
+
+    def steps_of(self, samples: ArrayLike, rng: np.random.Generator | None = None) -> FloatArray:
+        """The features of samples (N,) as the network gets them, (T, I); changed if `augment`."""
+        if not self.augment or rng is None:
+            found = normalize(self.features(samples)).astype(np.float32)
+        else:
+            warp, tempo = round(rng.uniform(0.82, 1.2), 2), np.exp(rng.uniform(-0.35, 0.35))
+            other = normalize(self.features(samples, warp=warp, tempo=tempo))
+            found = mask(other.astype(np.float32), rng, bands=8, steps=12, count=2)
+        steps = len(found) // self.stack
+        return found[: steps * self.stack].reshape(steps, self.input_size)
+
+    def draw(self, rng: np.random.Generator, batch: int) -> TaskBatch:
+        """`batch` new strings."""
+        said = [self.utterance(rng) for _ in range(batch)]
+        inputs = [self.steps_of(samples, rng) for samples, _ in said]
+        targets = pad_sequence([digits + 1 for _, digits in said]).T
+        lengths = np.array([len(steps) for steps in inputs])
+        return TaskBatch(pad_sequence(inputs), targets, lengths)
+
+    def wrong(self, outputs: Any, batch: TaskBatch) -> NDArray[np.bool_]:
+        """Whether decoded labels, one sequence for each row, are not all right."""
+        if len(outputs) != len(batch.targets):
+            expected = f"decoded labels of {len(batch.targets)} rows"
+            raise ShapeError("SpokenDigits.wrong", expected, len(outputs))
+        truth = [tuple(row[row > 0].tolist()) for row in batch.targets]
+        pairs = zip(outputs, truth, strict=True)
+        return np.array([tuple(found) != right for found, right in pairs])
