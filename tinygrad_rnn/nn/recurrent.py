@@ -169,7 +169,8 @@ class Recurrent(Module):
         if single:
             output, final = tree_map(lambda y: y[:, 0], output), _joined(finals, 0, drop=0)
             return (output, final, _joined(states, 1, drop=1)) if states else (output, final)
-        output, final = tree_map(self._time_first, output), _joined(finals, 0)
+        output = tree_map(self._time_first, output) if self.batch_first else output
+        final = _joined(finals, 0)
         return (output, final, _joined(states, 1)) if states else (output, final)
 
     def _time_first(self, xs: Any) -> Any:
@@ -263,7 +264,7 @@ def _check_input(layer: Recurrent, called: str, xs: Any) -> Tensor:
         )  # fmt: skip
     if xs.shape[1 if layer.batch_first and xs.ndim == 3 else 0] == 0:
         raise ShapeError(called, "at least one time step", f"xs: {xs.shape}, {order}")
-    weight = next(layer.parameters(), None)
+    weight = _first_parameter(layer)
     if weight is not None and xs.backend is not weight.backend:
         raise DeviceError(called, f"xs on {weight.device!r}, where the weights are", xs.device)
     if weight is not None and xs.dtype != weight.dtype:
@@ -272,6 +273,14 @@ def _check_input(layer: Recurrent, called: str, xs: Any) -> Tensor:
             f"xs.to(tg.{weight.dtype.name}), or the layer .to(tg.{xs.dtype.name})",
         )  # fmt: skip
     return xs
+
+
+def _first_parameter(layer: Recurrent) -> Tensor | None:
+    """Whose device and dtype count; mostly it stands directly in the first cell."""
+    for value in vars(layer._cells[0][0]).values():
+        if is_parameter(value):
+            return value
+    return next(layer.parameters(), None)
 
 
 def _check_lengths(called: str, lengths: Any, xs: Tensor, batch_first: bool) -> Tensor | None:
@@ -295,7 +304,7 @@ def _check_lengths(called: str, lengths: Any, xs: Tensor, batch_first: bool) -> 
 
 def _starts(layer: Recurrent, called: str, xs: Tensor, hx: Any, single: bool) -> list[Any]:
     """The carry that each cell starts from, in the order of the cells."""
-    cells = [cell for _, cell in layer._named_cells()]
+    cells = [cell for row in layer._cells for cell in row]
     if hx is None:
         return [_initial(cell, layer, xs) for cell in cells]
     fresh, names = _initial(cells[0], layer, xs), paths(hx, "hx")
@@ -335,11 +344,13 @@ def _initial(cell: Module, layer: Recurrent, xs: Tensor) -> Any:
     make = getattr(cell, "initial_state", None)
     batch = xs.shape[1]
     state = zeros(batch, layer.hidden_size) if make is None else make(batch)
-    return tree_map(lambda leaf: _like(as_tensor(leaf), xs), state)
+    backend = xs.backend
 
+    def like(leaf: Any) -> Tensor:
+        leaf = as_tensor(leaf)
+        dtype = xs.dtype if leaf.dtype.kind == "f" else leaf.dtype
+        if leaf.dtype == dtype and leaf.backend is backend:
+            return leaf
+        return leaf.to(device=xs.device, dtype=dtype)
 
-def _like(leaf: Tensor, xs: Tensor) -> Tensor:
-    dtype = xs.dtype if leaf.dtype.kind == "f" else leaf.dtype
-    if leaf.dtype == dtype and leaf.backend is xs.backend:
-        return leaf
-    return leaf.to(device=xs.device, dtype=dtype)
+    return tree_map(like, state)
