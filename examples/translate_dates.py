@@ -1,94 +1,59 @@
 """Read a date as people write it, write it as machines do: an encoder, a decoder, attention.
 
-"Thursday, 7 March 2019" becomes "2019-03-07". The decoder writes one character at a time and looks
+"thursday, 7 march 2019" becomes "2019-03-07". The decoder writes one character at a time and looks
 back at every character that the encoder has read. Judged on dates that were not trained on.
 
 python examples/translate_dates.py
 """
 
 import argparse
-import datetime
 
 import numpy as np
 
 import tinygrad_rnn as tg
 from tinygrad_rnn import nn
+from tinygrad_rnn.data.tasks import DateTranslation
 from tinygrad_rnn.losses import cross_entropy
 from tinygrad_rnn.optim import Adam, CosineAnnealingLR, clip_grad_norm_
 
-MONTHS = ("January February March April May June July August September October November "
-          "December").split()  # fmt: skip
-DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
-FORMS = (
-    "{day} {month} {year}", "{month} {day}, {year}", "{weekday}, {day} {month} {year}",
-    "{day} {short} {year}", "{short} {day}, {year}", "{day:02}/{number:02}/{year}",
-    "{day}.{number}.{year}", "{weekday} {month} {day} {year}",
-)  # fmt: skip
-START = 0  # begins every output; 0 also pads
-TO_NUMBER = {c: i for i, c in enumerate("0123456789-", 1)}
-SYMBOLS = sorted(set("".join([*MONTHS, *DAYS, "0123456789 ,./"]).lower()))
-FROM_NUMBER = {c: i for i, c in enumerate(SYMBOLS, 1)}
+START = 0  # begins every output
 
 
-def written(date, form):
-    month = MONTHS[date.month - 1]
-    return form.format(
-        day=date.day, month=month, short=month[:3], number=date.month, year=date.year,
-        weekday=DAYS[date.weekday()],
-    ).lower()  # fmt: skip
-
-
-def batch(rng, dates, count):
-    """Sources (S, B) padded with 0, their lengths, targets (10, B), and the sources as text."""
-    chosen = [dates[k] for k in rng.integers(len(dates), size=count)]
-    texts = [written(date, FORMS[rng.integers(len(FORMS))]) for date in chosen]
-    lengths = [len(text) for text in texts]
-    source = np.zeros((max(lengths), count), dtype=np.int64)
-    for row, text in enumerate(texts):
-        source[: len(text), row] = [FROM_NUMBER[c] for c in text]
-    target = np.array([[TO_NUMBER[c] for c in date.isoformat()] for date in chosen]).T
-    return tg.tensor(source), lengths, tg.tensor(target), texts
-
-
-def exact(model, rng, dates, count):
-    """The share of dates that are right to the last character, and three of them to look at."""
-    source, lengths, target, texts = batch(rng, dates, count)
-    found = model.greedy(source, first=START, steps=10, lengths=lengths).numpy()
-    names = {i: c for c, i in TO_NUMBER.items()}
-    read = ["".join(names.get(s, "?") for s in column) for column in found.T.tolist()]
-    return (found == target.numpy()).all(0).mean(), list(zip(texts, read, strict=True))[:3]
+def exact(model, task, batch):
+    """The share of dates that are right to the last character, and what was read."""
+    source = tg.tensor(batch.inputs)
+    found = model.greedy(source, first=START, steps=10, lengths=batch.lengths).numpy()
+    return 1 - task.wrong(found, batch).mean(), task.read(found)
 
 
 def main(steps, hidden, attention):
     tg.manual_seed(0)
-    rng = np.random.default_rng(0)
-    first = datetime.date(1950, 1, 1)
-    days = rng.permutation(36525)  # a hundred years
-    dates = [first + datetime.timedelta(days=int(day)) for day in days]
-    train, test = dates[:-2000], dates[-2000:]
+    task, unseen = DateTranslation(), DateTranslation(unseen=True)
+    test = unseen.draw(np.random.default_rng(0), 2000)
+    few = unseen.draw(np.random.default_rng(1), 200)
     model = nn.EncoderDecoder(
-        len(FROM_NUMBER) + 1, len(TO_NUMBER) + 1, embedding_size=32, hidden_size=hidden,
+        task.input_size, task.output_size, embedding_size=32, hidden_size=hidden,
         attention=attention,
     )  # fmt: skip
     optimizer = Adam(model.parameters(), lr=4e-3)
     schedule = CosineAnnealingLR(optimizer, steps)
-    for step in range(1, steps + 1):
-        source, lengths, target, _ = batch(rng, train, 64)
+    for step, batch in zip(range(1, steps + 1), task.stream(64), strict=False):
+        source, target = tg.tensor(batch.inputs), tg.tensor(batch.targets)
         seen = tg.cat([target[:1] * 0 + START, target[:-1]])  # teacher forcing
         optimizer.zero_grad()
-        loss = cross_entropy(model(source, seen, lengths), target)
+        loss = cross_entropy(model(source, seen, batch.lengths), target)
         loss.backward()
         clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
         if step % max(1, steps // 5) == 0:
-            share, _ = exact(model, rng, test, 200)
+            share, _ = exact(model, unseen, few)
             print(f"step {step:5}   loss {loss.item():.4f}   exact {share:.1%} of 200")
-    share, shown = exact(model, rng, test, 2000)
+    share, read = exact(model, unseen, test)
     words = "with" if attention else "without"
     print(f"\n{words} attention: {share:.2%} of 2,000 unseen dates exact")
-    for text, read in shown:
-        print(f"  {text:>30}  ->  {read}")
+    for text, found in zip(unseen.sources(test)[:3], read[:3], strict=True):
+        print(f"  {text:>30}  ->  {found}")
 
 
 if __name__ == "__main__":

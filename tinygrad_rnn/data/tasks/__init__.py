@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from .arithmetic import Adding, HochreiterAdding, Multiplication, Xor
 from .base import Task, TaskBatch, TaskStream, solved
+from .dates import DateTranslation
 from .mackey_glass import mackey_glass
 from .reber import EmbeddedReber
 from .spoken_digits import SpokenDigits, recorded_speakers, synthetic_speakers
@@ -19,6 +20,7 @@ from .temporal_order import TemporalOrder
 
 __all__ = [
     "Adding",
+    "DateTranslation",
     "EmbeddedReber",
     "HochreiterAdding",
     "Memorization",

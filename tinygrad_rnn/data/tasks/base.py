@@ -23,9 +23,9 @@ FloatArray = NDArray[np.float32]
 
 
 class TaskBatch(NamedTuple):
-    """`inputs` (T, B, I) float32, `targets` as the task says, and (B,) `lengths` if they differ."""
+    """`inputs` (T, B, I) float32, or as the task says like `targets`; `lengths` (B,) if unequal."""
 
-    inputs: FloatArray
+    inputs: Array
     targets: Array
     lengths: NDArray[np.int64] | None = None
 
