@@ -62,7 +62,7 @@ def decode_wav(data: bytes, name: str = "these bytes") -> Sound:
         with wave.open(io.BytesIO(data)) as file:
             channels, width, rate, count, *_ = file.getparams()
             content = file.readframes(count)
-    except (wave.Error, EOFError) as error:
+    except (wave.Error, EOFError, RuntimeError) as error:
         got = f"{name}: {error}" if str(error) else f"{name}, which ends in its header"
         raise DataError("read_wav", "a WAV file of linear PCM", got) from error
     if len(content) != count * channels * width or not count:
