@@ -6,6 +6,7 @@ from . import audio, tasks
 from .series import SplitInTime, Standardizer, Windows, read_csv, split_in_time, windows
 from .streams import ContinuousBatches, LengthBatches, PaddedBatch, pad_sequence
 from .text import CharVocabulary, builtin_text, read_text, train_validation_split
+from .words import WordVocabulary, split_words
 
 __all__ = [
     "CharVocabulary",
@@ -15,12 +16,14 @@ __all__ = [
     "SplitInTime",
     "Standardizer",
     "Windows",
+    "WordVocabulary",
     "audio",
     "builtin_text",
     "pad_sequence",
     "read_csv",
     "read_text",
     "split_in_time",
+    "split_words",
     "tasks",
     "train_validation_split",
     "windows",

@@ -15,9 +15,9 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tinygrad_rnn.errors import ArgumentError, DataError, DTypeError, IndexRangeError, ShapeError
+from tinygrad_rnn.errors import ArgumentError, DataError
 
-from ._checks import shorten
+from ._checks import shorten, vocabulary_indices
 
 __all__ = ["CharVocabulary", "builtin_text", "read_text", "train_validation_split"]
 
@@ -168,20 +168,8 @@ class CharVocabulary:
         Raises:
             ShapeError, DTypeError, IndexRangeError: not a vector of integers from 0 to V - 1.
         """
-        array = np.atleast_1d(np.asarray(indices))
-        self._check_indices(array)
-        codes = self._codes[array.astype(np.int64)]
+        codes = self._codes[vocabulary_indices("CharVocabulary.decode", indices, len(self))]
         return codes.tobytes().decode("utf-32-le", "surrogatepass")
-
-    def _check_indices(self, array: NDArray[Any]) -> None:
-        if array.ndim != 1:
-            raise ShapeError("CharVocabulary.decode", "one index or a vector", array.shape)
-        if array.size and array.dtype.kind not in "iu":
-            raise DTypeError("CharVocabulary.decode", "integer indices", array.dtype)
-        wrong = np.flatnonzero((array < 0) | (array >= len(self)))
-        if wrong.size:
-            got = f"{array[wrong[0]]} at position {wrong[0]}"
-            raise IndexRangeError("CharVocabulary.decode", f"0 <= index < {len(self)}", got)
 
 
 def _code_points(text: str) -> NDArray[np.uint32]:

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tinygrad_rnn.errors import DataError, DTypeError, IndexRangeError, ShapeError
+from tinygrad_rnn.errors import DataError
 
-from ._checks import shorten, whole_number
+from ._checks import shorten, vocabulary_indices, whole_number
 
 __all__ = ["WordVocabulary", "split_words"]
 
@@ -63,8 +63,9 @@ class WordVocabulary:
         """
         counts = Counter(words)
         first = [] if unknown is None else [unknown]
-        counts.pop(unknown or "", None)
-        limit = None if size is None else whole_number("from_words", "size", size) - len(first)
+        for word in first:
+            del counts[word]
+        limit = None if size is None else whole_number("WordVocabulary", "size", size) - len(first)
         return cls([*first, *(word for word, _ in counts.most_common(limit))], unknown)
 
     @classmethod
@@ -108,18 +109,5 @@ class WordVocabulary:
         Raises:
             ShapeError, DTypeError, IndexRangeError: not a vector of integers from 0 to V - 1.
         """
-        return [self.words[index] for index in checked_indices(self, indices).tolist()]
-
-
-def checked_indices(vocabulary: Any, indices: ArrayLike) -> IntArray:
-    """A vector of integers from 0 to V - 1, for ``decode``."""
-    called, array = f"{type(vocabulary).__name__}.decode", np.atleast_1d(np.asarray(indices))
-    if array.ndim != 1:
-        raise ShapeError(called, "one index or a vector", array.shape)
-    if array.size and array.dtype.kind not in "iu":
-        raise DTypeError(called, "integer indices", array.dtype)
-    wrong = np.flatnonzero((array < 0) | (array >= len(vocabulary)))
-    if wrong.size:
-        got = f"{array[wrong[0]]} at position {wrong[0]}"
-        raise IndexRangeError(called, f"0 <= index < {len(vocabulary)}", got)
-    return array.astype(np.int64)
+        found = vocabulary_indices("WordVocabulary.decode", indices, len(self))
+        return [self.words[index] for index in found.tolist()]
