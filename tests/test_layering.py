@@ -32,6 +32,7 @@ OPTIONAL = {
     "mpi4py": "mpi4py",
     "onnx": "onnx",
     "onnxruntime": "onnxruntime",
+    "pooch": "pooch",
     "pydoc_data": "pydoc_data",  # half a megabyte of text; some distributions leave it out
     "safetensors": "safetensors",
     "tqdm": "tqdm",

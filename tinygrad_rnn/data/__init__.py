@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from . import audio, tasks
+from .download import PUBLIC_FILES, PublicFile, fetch
 from .series import SplitInTime, Standardizer, Windows, read_csv, split_in_time, windows
 from .streams import ContinuousBatches, LengthBatches, PaddedBatch, pad_sequence
 from .text import CharVocabulary, builtin_text, read_text, train_validation_split
@@ -12,13 +13,16 @@ __all__ = [
     "CharVocabulary",
     "ContinuousBatches",
     "LengthBatches",
+    "PUBLIC_FILES",
     "PaddedBatch",
+    "PublicFile",
     "SplitInTime",
     "Standardizer",
     "Windows",
     "WordVocabulary",
     "audio",
     "builtin_text",
+    "fetch",
     "pad_sequence",
     "read_csv",
     "read_text",

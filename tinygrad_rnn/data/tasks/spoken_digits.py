@@ -50,8 +50,12 @@ def recorded_speakers(
     names = sorted(recordings)
 
     def choose(rng: np.random.Generator) -> Speaker:
-        takes = recordings[names[rng.integers(len(names))]]
-        return lambda digit: np.asarray(takes[digit][rng.integers(len(takes[digit]))], np.float32)
+        takes = recordings[names[int(rng.integers(len(names)))]]
+
+        def say(digit: int) -> FloatArray:
+            return np.asarray(takes[digit][int(rng.integers(len(takes[digit])))], np.float32)
+
+        return say
 
     return choose
 
