@@ -1,0 +1,158 @@
+"""Language: characters of Shakespeare, noise-contrastive words, dates translated.
+
+Legend: B streams side by side, T steps of a batch, V symbols, N words.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import tinygrad_rnn as tg
+from tinygrad_rnn import nn
+from tinygrad_rnn.data import CharVocabulary, ContinuousBatches, WordVocabulary, read_text
+from tinygrad_rnn.data.tasks import DateTranslation
+from tinygrad_rnn.losses import UnigramSampler, cross_entropy
+from tinygrad_rnn.optim import Adam, CosineAnnealingLR, LinearWarmup
+from tinygrad_rnn.train import (
+    CharLM,
+    Trainer,
+    bits_per_char,
+    language_loss,
+    sampled_language_loss,
+)
+
+from .task import Figures, Task, data_file, say
+
+__all__ = ["TASKS", "characters", "dates", "words"]
+
+SHAKESPEARE = "text/tinyshakespeare_input.txt"
+WIKITEXT = ("text/wikitext2_test.txt", "text/wikitext2_valid.txt")
+CHARACTERS = {
+    "layers": 2, "hidden": 256, "dropout": 0.3, "B": 32, "T": 64, "steps": 10_000, "lr": 2e-3,
+}  # fmt: skip
+WORDS = {
+    "V": 4000, "hidden": 128, "dropout": 0.3, "B": 32, "T": 20, "steps": 1800, "lr": 4e-3,
+    "samples": 25, "noise": "unigram, each position its own",
+}  # fmt: skip
+DATES: dict[str, Any] = {"hidden": 96, "B": 64, "steps": 1200, "lr": 4e-3}
+Parts = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+def _trained(model: CharLM, parts: Parts, loss: Any, steps: int, settings: Any) -> Trainer:
+    """Adam; the rate rises for 2 % of the steps and falls as a cosine; nothing is chosen."""
+    optimizer = Adam(model.parameters(), lr=settings["lr"], betas=(0.9, 0.99))
+    warm = max(1, steps // 50)
+    fall = CosineAnnealingLR(optimizer, max(1, steps - warm), eta_min=0.02 * settings["lr"])
+    batches = ContinuousBatches(parts[0], batch_size=settings["B"], steps=settings["T"])
+    trainer = Trainer(
+        model, optimizer, batches, loss, max_norm=1.0,
+        validate=lambda: bits_per_char(model, parts[1], parts[0]),
+        schedule=LinearWarmup(optimizer, warm, after=fall),
+    )  # fmt: skip
+
+    def report(trainer: Trainer) -> None:
+        step, bits = trainer.history.validations[-1]
+        say(f"step {step}: {bits:.3f} bits a symbol of the validation part")
+
+    trainer.run(steps, validate_every=max(1, steps // 10), on_validation=report)
+    model.eval()
+    return trainer
+
+
+def _parts(symbols: np.ndarray, ends: tuple[float, float]) -> Parts:
+    """Training, validation and test, in the order of the text."""
+    train, validation, test = np.split(symbols, [round(end * len(symbols)) for end in ends])
+    return train, validation, test
+
+
+# ------------------------------------------------------------------------------------ characters
+def characters(text: str, seed: int, quick: bool) -> Figures:
+    """Bits per character of the last tenth, read as one stream with carried state."""
+    vocabulary = CharVocabulary.from_text(text)
+    parts = _parts(vocabulary.encode(text), (0.85, 0.9))
+    tg.manual_seed(seed)
+    hidden, steps = (16, 3) if quick else (CHARACTERS["hidden"], CHARACTERS["steps"])
+    model = CharLM(len(vocabulary), hidden, CHARACTERS["layers"], dropout=CHARACTERS["dropout"])
+    trainer = _trained(model, parts, language_loss(model), steps, CHARACTERS)
+    before = np.concatenate(parts[:2])
+    bits = bits_per_char(model, parts[2], before, streams=1, warmup=10_000)
+    return {"bits": bits, "validation": trainer.history.validations[-1][1]}
+
+
+# ----------------------------------------------------------------------------------------- words
+def words(text: str, seed: int, quick: bool) -> Figures:
+    """Test perplexity of one model trained twice: by the full softmax, and by NCE."""
+    listed = text.replace("\n", " <eos> ").split()
+    cut = round(0.8 * len(listed))
+    vocabulary = WordVocabulary.from_words(listed[:cut], WORDS["V"])
+    parts = _parts(vocabulary.encode(listed), (0.8, 0.9))
+    counts = np.bincount(parts[0], minlength=len(vocabulary)) + 1
+    found = {name: _perplexity(name, counts, parts, seed, quick) for name in ("full", "NCE")}
+    return {"gap %": 100 * (found["NCE"] / found["full"] - 1), **found}
+
+
+def _perplexity(name: str, counts: np.ndarray, parts: Parts, seed: int, quick: bool) -> float:
+    tg.manual_seed(seed)
+    hidden, steps = (16, 3) if quick else (WORDS["hidden"], WORDS["steps"])
+    model = CharLM(len(counts), hidden, embedding_size=hidden, dropout=WORDS["dropout"])
+    with tg.no_grad():  # Z = 1 from the first step, as NCE wants it; the softmax gains as well
+        model.output.bias.copy_(tg.tensor(np.log(counts / counts.sum()), dtype=tg.float32))
+    loss = language_loss(model)
+    if name == "NCE":
+        noise = UnigramSampler(counts)
+        loss = sampled_language_loss(model, noise, WORDS["samples"], "nce", shared=False)
+    _trained(model, parts, loss, steps, WORDS)
+    return 2 ** bits_per_char(model, parts[2], np.concatenate(parts[:2]))
+
+
+# ----------------------------------------------------------------------------------------- dates
+def dates(seed: int, quick: bool) -> Figures:
+    """Encoder, decoder, attention: the share of 2,000 unseen dates right to the last character."""
+    tg.manual_seed(seed)
+    task, unseen = DateTranslation(), DateTranslation(unseen=True)
+    hidden, steps = (8, 2) if quick else (DATES["hidden"], DATES["steps"])
+    model = nn.EncoderDecoder(
+        task.input_size, task.output_size, embedding_size=32, hidden_size=hidden
+    )
+
+    def loss(batch: Any, _: Any) -> tuple[tg.Tensor, None]:
+        target = tg.tensor(batch.targets)
+        seen = tg.cat([target[:1] * 0, target[:-1]])
+        return cross_entropy(model(tg.tensor(batch.inputs), seen, batch.lengths), target), None
+
+    optimizer = Adam(model.parameters(), lr=DATES["lr"])
+    Trainer(
+        model, optimizer, task.stream(DATES["B"], seed), loss, max_norm=1.0,
+        schedule=CosineAnnealingLR(optimizer, steps),
+    ).run(steps)  # fmt: skip
+    batch = unseen.draw(np.random.default_rng(seed), 50 if quick else 2000)
+    found = model.eval().greedy(tg.tensor(batch.inputs), first=0, steps=10, lengths=batch.lengths)
+    return {"exact %": 100 * (1 - float(task.wrong(found.numpy(), batch).mean()))}
+
+
+TASKS = [
+    Task(
+        name="language.characters", title="tiny Shakespeare, characters, 2×LSTM 256",
+        target="at most 2.15 bits per character of the last tenth, within an hour on two cores",
+        run=lambda seed, quick: characters(read_text(data_file(SHAKESPEARE)), seed, quick),
+        met=lambda rows: all(row["bits"] <= 2.15 for row in rows),
+        seeds=1, minutes=15, settings=CHARACTERS, data=(SHAKESPEARE,),
+        note="Trained on the first 85 % and judged once, at the end, on the last 10 %, read as one "
+        "stream; the 5 % between are only looked at.",
+    ),
+    Task(
+        name="language.nce", title="words, NCE with 25 samples beside the full softmax",
+        target="test perplexity within 5 % of the full softmax, same model, data and steps",
+        run=lambda seed, quick: words(read_text([data_file(n) for n in WIKITEXT]), seed, quick),
+        met=lambda rows: float(np.mean([row["gap %"] for row in rows])) <= 5,
+        seeds=3, minutes=3, settings=WORDS, data=WIKITEXT,
+    ),
+    Task(
+        name="language.dates", title="dates, encoder and decoder with attention",
+        target="at least 99 % of unseen dates exact",
+        run=dates, met=lambda rows: min(row["exact %"] for row in rows) >= 99,
+        minutes=2, settings=DATES,
+    ),
+]  # fmt: skip
