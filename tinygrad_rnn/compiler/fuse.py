@@ -3,8 +3,9 @@
 A step alternates between kernels (even phases) and calls (odd phases: products and what kernels
 cannot do). Everything fusable is placed in the last phase that its readers allow, so that little
 has to be stored. Within a phase, values that somebody else reads are *made*; the rest exist in
-registers. Those made together over one shape are a `Nest`: a loop over its elements. A row
-reduction is a nest of its own.
+registers. Those made together over one shape are a `Nest`: a loop over its elements. A reduction is
+made by the nest over what it reduces: of rows in registers, of other axes in memory. What has to
+be read again when a row has been reduced is stored, unless it is cheaper to compute it again.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from .cut import Loop
 from .index_maps import Map, identity, operand_map, through_view
 from .layout import is_view
 from .plan import joined_keys
-from .program import Value
+from .program import Value, ancestors
 
-__all__ = ["FUSABLE", "Fusion", "Nest", "fuse", "is_row_reduction"]
+__all__ = ["FUSABLE", "Fusion", "Nest", "fuse", "is_reduction"]
 
 FUSABLE = frozenset((
     "add", "sub", "mul", "div", "neg", "square", "reciprocal", "sqrt", "rsqrt", "exp", "tanh",
@@ -29,23 +30,29 @@ FUSABLE = frozenset((
     "isnan", "isinf", "isfinite", "cast", "clone",
 ))  # fmt: skip
 REDUCTIONS = frozenset(("sum", "amax", "amin"))
+COSTS = {"exp": 12, "tanh": 16, "sigmoid": 14, "div": 4, "reciprocal": 4, "sqrt": 6, "rsqrt": 8}
+DEAR = 4  # operations on an element that cost more than to store it and to load it again
 
 
 @dataclass
 class Nest:
-    """A loop over `shape` that makes `values`; if they are reductions, over their last axes.
+    """A loop over `shape` that makes `values`.
+
+    Of these, `reduced` are reductions over the last axes `dims`, `columns` sums over other axes.
 
     `terms` are (operation, arguments) in order: ("load", (value, map)), ("number", (x, dtype)), or
     the operation of a value with the numbers of its terms. `results` says which term is which.
     """
 
     shape: tuple[int, ...]
-    reduces: bool
     values: list[Value] = field(default_factory=list)
     terms: list[tuple[Any, ...]] = field(default_factory=list)
     results: dict[Value, int] = field(default_factory=dict)
     copies: list[tuple[Value, Value, Any]] = field(default_factory=list)  # (part, whole, key)
     memo: dict[tuple[Value, Map], int] = field(default_factory=dict)
+    dims: tuple[int, ...] | None = None
+    reduced: set[Value] = field(default_factory=set)
+    columns: set[Value] = field(default_factory=set)
 
     def loads(self) -> list[tuple[Value, Map]]:
         """What is read, and where."""
@@ -76,9 +83,10 @@ class _Fuser:
                 self.users.setdefault(arg, []).append(value)
         self.phase = self.phases()
         self.made = self.materialised()
+        self.keep()
 
     def kind_of(self, value: Value) -> str:
-        """What becomes of a value: "view", "join", "fused", "reduce" or "call"."""
+        """What becomes of a value: "view", "join", "fused", "reduce", "columns" or "call"."""
         if is_view(value):
             return "call" if value in self.forced else "view"
         known = all(a.dtype.kind in "fb" and a.dtype.itemsize in (1, 4, 8) for a in value.inputs)
@@ -88,7 +96,9 @@ class _Fuser:
             return "fused"
         if joined_keys(value) is not None:
             return "join" if _is_plain_join(value) else "call"
-        return "reduce" if is_row_reduction(value) else "call"
+        if _is_column_sum(value):
+            return "columns"
+        return "reduce" if _is_row_reduction(value) else "call"
 
     # ---------------------------------------------------------------------------- phases
     def phases(self) -> dict[Value, int]:
@@ -114,7 +124,7 @@ class _Fuser:
     # ------------------------------------------------------------------ what gets a place
     def materialised(self) -> set[Value]:
         """The values that are stored: read by a call, in another phase, or after the step."""
-        made = {v for v in self.body if self.kind[v] in ("call", "reduce", "join")}
+        made = {v for v in self.body if self.kind[v] in ("call", "reduce", "columns", "join")}
         made |= {self.source(v) for v in self.ends} & self.inside
         for value in self.body:
             for arg in value.inputs:
@@ -128,6 +138,41 @@ class _Fuser:
             if opaque:
                 made.add(self.source(value.inputs[0]))
         return {v for v in made if v in self.inside and self.kind[v] != "view"}
+
+    def keep(self) -> None:
+        """Store what is reduced, and read again after that, and dear."""
+        for value in [v for v in self.body if self.kind[v] == "reduce"]:
+            root = value.inputs[0]
+            behind = self.behind(value)
+            again = self.tree(behind) & self.tree({root}) - behind
+            for part in sorted(again, key=lambda v: v.index):
+                alike = self.kind[part] == "fused" and part.shape == root.shape
+                if alike and not again.issuperset(self.users[part]) and self.cost(part) >= DEAR:
+                    self.made.add(part)
+
+    def tree(self, values: set[Value]) -> set[Value]:
+        """All that has to be computed, in the same phase, to have these values."""
+        phases = {self.phase[v] for v in values if v in self.inside}
+
+        def stays(value: Value) -> bool:
+            if value not in self.inside or self.phase[value] not in phases:
+                return True
+            return value in self.made and value not in values
+
+        return {v for v in ancestors(values, stays) if not stays(v)}
+
+    def behind(self, value: Value) -> set[Value]:
+        """Everything in the phase of a value that depends on it."""
+        found = {value}
+        for other in self.body:
+            if self.phase[other] == self.phase[value] and any(a in found for a in other.inputs):
+                found.add(other)
+        return found - {value}
+
+    def cost(self, value: Value) -> int:
+        """The operations on all elements that computing a value again would take."""
+        again = [v for v in self.tree({value}) if v.shape == value.shape]
+        return sum(COSTS.get(v.name, 1) for v in again if self.kind[v] == "fused")
 
     def source(self, value: Value) -> Value:
         """What a view looks at."""
@@ -158,34 +203,39 @@ class _Fuser:
             if self.kind[value] == "join":
                 self.join(value, nests, at)
                 continue
-            reduces = self.kind[value] == "reduce"
-            shape = value.inputs[0].shape if reduces else value.shape
-            first = self.earliest(value, shape, at)
-            number = self.find(nests, shape, reduces, value, first)
+            reduces, columns = self.kind[value] == "reduce", self.kind[value] == "columns"
+            root = value.inputs[0] if reduces or columns else value
+            dims = value.params["dims"] if reduces else None
+            number = self.find(nests, root.shape, dims, self.earliest(root, at))
             nest = nests[number]
             nest.values.append(value)
+            if columns:
+                nest.columns.add(value)
+            if reduces:
+                nest.reduced.add(value)
             at[value] = number
-            root = value.inputs[0] if reduces else value
-            nest.results[value] = self.term(nest, root, identity(shape), at, number)
+            nest.results[value] = self.term(nest, root, identity(root.shape), at, number)
         return nests
 
     def find(
-        self, nests: list[Nest], shape: tuple[int, ...], reduces: bool, value: Value, first: int
+        self, nests: list[Nest], shape: tuple[int, ...], dims: tuple[int, ...] | None, first: int
     ) -> int:
         """The number of a nest of this shape from `first` on, made if there is none."""
         for number in range(first, len(nests)):
             nest = nests[number]
-            alike = nest.shape == shape and nest.reduces == reduces
-            if alike and (not reduces or nest.values[0].params["dims"] == value.params["dims"]):
-                return number
-        nests.append(Nest(shape, reduces))
-        return len(nests) - 1
+            if nest.shape == shape and (dims is None or nest.dims in (None, dims)):
+                break
+        else:
+            nests.append(Nest(shape))
+            number = len(nests) - 1
+        nests[number].dims = nests[number].dims or dims
+        return number
 
-    def earliest(self, value: Value, shape: tuple[int, ...], at: dict[Value, int]) -> int:
-        """The first nest in which everything that `value` reads is there."""
+    def earliest(self, root: Value, at: dict[Value, int]) -> int:
+        """The first nest in which everything that the nest over `root` reads is there."""
         first = 0
-        reduces = self.kind[value] == "reduce"
-        stack = [(value.inputs[0] if reduces else value, identity(shape))]
+        shape = root.shape
+        stack = [(root, identity(shape))]
         seen = set()
         while stack:
             item, index = stack.pop()
@@ -194,8 +244,8 @@ class _Fuser:
             seen.add((item, index))
             if item in at:
                 together = index == identity(shape) and self.kind[item] == "fused"
-                first = max(first, at[item] + (0 if together and not reduces else 1))
-            elif item in self.inside and not (item in self.made and item is not value):
+                first = max(first, at[item] + (0 if together else 1))
+            elif item in self.inside and not (item in self.made and item is not root):
                 stack += self.reads(item, index)
         return first
 
@@ -215,7 +265,7 @@ class _Fuser:
         done = 0
         for part, key in zip(value.inputs, keys, strict=True):
             first = max(self.earliest_of(part, at), 0)
-            number = self.find(nests, part.shape, False, value, first)
+            number = self.find(nests, part.shape, None, first)
             nest = nests[number]
             nest.copies.append((part, value, key))
             self.term(nest, part, identity(part.shape), at, number)
@@ -273,13 +323,26 @@ def _is_plain_join(value: Value) -> bool:
     return value.name == "cat" or tiles(keys, value.shape)
 
 
-def is_row_reduction(value: Value) -> bool:
-    """Whether a value is a reduction over its last axes, which a kernel can do."""
+def is_reduction(value: Value) -> bool:
+    """Whether a value is a reduction that a kernel can do."""
+    return _is_row_reduction(value) or _is_column_sum(value)
+
+
+def _is_row_reduction(value: Value) -> bool:
+    """Over the last axes."""
     if value.name not in REDUCTIONS or value.dtype.kind != "f":
         return False
     rank = len(value.inputs[0].shape)
     dims = value.params["dims"]
     return bool(dims) and dims == tuple(range(rank - len(dims), rank))
+
+
+def _is_column_sum(value: Value) -> bool:
+    """A sum over any but the last axis."""
+    if value.name != "sum" or value.dtype.kind != "f" or value.dtype != value.inputs[0].dtype:
+        return False
+    dims = value.params["dims"]
+    return bool(dims) and len(value.inputs[0].shape) - 1 not in dims
 
 
 def fuse(loop: Loop, forced: Iterable[Value] = ()) -> Fusion:

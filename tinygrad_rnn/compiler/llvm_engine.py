@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .cut import Loop
-from .fuse import FUSABLE, Fusion, Nest, fuse, is_row_reduction
+from .fuse import FUSABLE, Fusion, Nest, fuse, is_reduction
 from .index_maps import identity
 from .layout import is_view
 from .llvm_kernels import build, compiled
@@ -37,7 +37,7 @@ def sinks(value: Value) -> bool:
     if is_view(value):
         return True
     floats = all(a.dtype.kind in "fb" for a in (*value.inputs, value))
-    return floats and (value.name in FUSABLE or is_row_reduction(value))
+    return floats and (value.name in FUSABLE or is_reduction(value))
 
 
 def compile_loop(loop: Loop, stacked_carries: bool) -> KernelRunner:
@@ -100,10 +100,11 @@ def _may_overwrite(after: Value, before: Value, fusion: Fusion, body: Sequence[V
     for item in (item for phase in fusion.phases for item in phase):
         if type(item) is Nest:
             here = after in item.values
+            plainly = after not in item.columns  # those are set to zero before anything is read
             for value, index in item.loads():
                 if value in views and (made or here):
                     plain = value is before and index == identity(item.shape)
-                    if made or not plain or before.shape != item.shape:
+                    if made or not (plain and plainly) or before.shape != item.shape:
                         return False
         else:
             here = item is after

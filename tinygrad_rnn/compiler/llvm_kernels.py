@@ -17,7 +17,7 @@ from threading import Lock
 from typing import Any
 
 from .llvm_math import OPERATIONS, Lanes
-from .lowering import Address, Block
+from .lowering import Address, Block, Rows
 
 __all__ = ["Writer", "available", "build", "compiled", "machine"]
 
@@ -142,7 +142,7 @@ class Writer:
     def widths(self, size: int, block: Block) -> list[tuple[int, int, int]]:
         """(start, stop, width) of the pieces of the innermost axis."""
         items = [a.dtype.itemsize for t in block.terms if t[0] == "load" for a in (t[1],)]
-        items += [a.dtype.itemsize for _, a in block.stores]
+        items += [a.dtype.itemsize for _, a in (*block.stores, *block.adds)]
         items += [a.dtype.itemsize for _, _, a in block.reductions]
         native = machine()[2] // max(items, default=8)
         width = 2 * native if size % (2 * native) == 0 else native
@@ -155,25 +155,49 @@ class Writer:
         return pieces
 
     # ------------------------------------------------------------------------ blocks
-    def block(self, block: Block) -> None:
-        """One loop nest."""
-        if block.reductions:
-            self.nested(block.sizes[: block.rows], lambda outer: self.reduced(block, outer))
+    def part(self, part: Block | Rows) -> None:
+        """One loop nest, or several row by row."""
+        if isinstance(part, Block):
+            self.block(part, [])
             return
-        size = block.sizes[-1] if block.sizes else 1
-        self.nested(block.sizes[:-1], lambda outer: self.stored(block, outer, size))
+
+        def row(i: Any) -> None:
+            for block in part.blocks:
+                self.block(block, [i])
+
+        self.loop(0, part.size, 1, row)
+
+    def block(self, block: Block, given: list[Any]) -> None:
+        """One loop nest, of which the first indices may be given."""
+        sizes = block.sizes[len(given) :]
+        if block.reductions:
+            rows = sizes[: block.rows - len(given)]
+            self.nested(rows, lambda outer: self.reduced(block, [*given, *outer]))
+            return
+        size = sizes[-1] if sizes else 1
+        self.nested(sizes[:-1], lambda outer: self.stored(block, [*given, *outer], size))
 
     def stored(self, block: Block, outer: list[Any], size: int) -> None:
         """All points of the innermost axis: computed, then stored."""
         starts = self.starts(block, outer)
+        fixed = self.invariants(block, starts)
         for low, high, width in self.widths(size, block):
 
             def body(j: Any, width: int = width) -> None:
-                terms = self.terms(block, starts, j, width)
-                for number, address in block.stores:
-                    self.store(terms[number], address, starts[address], j, width)
+                self.written(block, self.terms(block, starts, fixed, j, width), starts, j, width)
 
             self.loop(low, high, width, body)
+
+    def written(
+        self, block: Block, terms: list[Any], starts: dict[Address, Any], j: Any, width: int
+    ) -> None:
+        """The terms of some points stored, and added to what is there."""
+        lanes = Lanes(self.ir, self.builder, width)
+        for number, address in block.stores:
+            self.store(terms[number], address, starts[address], j, width)
+        for number, address in block.adds:
+            total = lanes.add(self.load(lanes, address, starts[address], j), terms[number])
+            self.store(total, address, starts[address], j, width)
 
     def reduced(self, block: Block, outer: list[Any]) -> None:
         """The results of one row, in accumulators until the row is done."""
@@ -186,8 +210,9 @@ class Writer:
 
         def line(middle: list[Any]) -> None:
             starts = self.starts(block, [*outer, *middle])
+            fixed = self.invariants(block, starts)
             for low, high, width in self.widths(inner[-1] if inner else 1, block):
-                self.piece(block, starts, totals, low, high, width)
+                self.piece(block, starts, fixed, totals, low, high, width)
 
         self.nested(inner[:-1], line)
         for total, element, (_, _, address) in zip(totals, elements, block.reductions, strict=True):
@@ -195,8 +220,9 @@ class Writer:
             self.builder.store(value, self.start(address, outer), align=address.dtype.itemsize)
 
     def piece(
-        self, block: Block, starts: Any, totals: list[Any], low: int, high: int, width: int
-    ) -> None:
+        self, block: Block, starts: Any, fixed: Any, totals: list[Any],
+        low: int, high: int, width: int,
+    ) -> None:  # fmt: skip
         """A part of a row in one vector width, added to the totals."""
         lanes = Lanes(self.ir, self.builder, width)
         sums = []
@@ -207,10 +233,11 @@ class Writer:
             self.builder.store(lanes.filled(element, first), sums[-1])
 
         def body(j: Any) -> None:
-            terms = self.terms(block, starts, j, width)
+            terms = self.terms(block, starts, fixed, j, width)
             for place, (kind, number, _) in zip(sums, block.reductions, strict=True):
                 before = self.builder.load(place, typ=terms[number].type)
                 self.builder.store(self.combine(lanes, kind, before, terms[number]), place)
+            self.written(block, terms, starts, j, width)
 
         self.loop(low, high, width, body)
         for place, total, (kind, _, address) in zip(sums, totals, block.reductions, strict=True):
@@ -244,26 +271,50 @@ class Writer:
     # ------------------------------------------------------------------------- points
     def starts(self, block: Block, outer: Sequence[Any]) -> dict[Address, Any]:
         """Where each operand begins for these outer indices."""
-        addresses = [t[1] for t in block.terms if t[0] == "load"] + [a for _, a in block.stores]
+        reduced = {address for _, _, address in block.reductions}
+        addresses = [a for a, written in block.accesses() if not written or a not in reduced]
         return {a: self.start(a, outer) for a in dict.fromkeys(addresses)}
 
-    def terms(self, block: Block, starts: dict[Address, Any], j: Any, width: int) -> list[Any]:
+    def invariants(self, block: Block, starts: dict[Address, Any]) -> dict[int, Any]:
+        """The terms that are the same all along the innermost axis, each worked out once."""
+        one = Lanes(self.ir, self.builder, 1)
+        found: dict[int, Any] = {}
+        numbers = {i: t for i, t in enumerate(block.terms) if t[0] == "number"}
+        for i, term in enumerate(block.terms):
+            if term[0] == "load" and not (term[1].strides and term[1].strides[-1]):
+                found[i] = self.load(one, term[1], starts[term[1]], self.number(0))
+            elif term[0] not in ("load", "number", "none") and all(
+                a in found or a in numbers for a in term[1]
+            ):
+                args = [found[a] if a in found else self.constant(one, numbers[a]) for a in term[1]]
+                found[i] = self.operation(one, term, args)
+        return found
+
+    def terms(
+        self, block: Block, starts: dict[Address, Any], fixed: dict[int, Any], j: Any, width: int
+    ) -> list[Any]:
         """The terms of `width` points from j on."""
         lanes = Lanes(self.ir, self.builder, width)
         found: list[Any] = []
-        for term in block.terms:
-            if term[0] == "none":
+        for i, term in enumerate(block.terms):
+            if i in fixed:
+                found.append(lanes.splat(fixed[i]))
+            elif term[0] == "none":
                 found.append(None)
             elif term[0] == "load":
                 found.append(self.load(lanes, term[1], starts[term[1]], j))
             elif term[0] == "number":
-                number, dtype = term[1]
-                boolean = dtype.kind == "b"
-                kind = self.ir.IntType(1) if boolean else self.element(dtype)
-                found.append(lanes.filled(kind, int(number) if boolean else number))
+                found.append(self.constant(lanes, term))
             else:
                 found.append(self.operation(lanes, term, [found[n] for n in term[1]]))
         return found
+
+    def constant(self, lanes: Lanes, term: tuple[Any, ...]) -> Any:
+        """A number in all lanes."""
+        number, dtype = term[1]
+        boolean = dtype.kind == "b"
+        kind = self.ir.IntType(1) if boolean else self.element(dtype)
+        return lanes.filled(kind, int(number) if boolean else number)
 
     def operation(self, lanes: Lanes, term: tuple[Any, ...], args: list[Any]) -> Any:
         """One operation on vectors."""
@@ -309,11 +360,11 @@ class Writer:
             b.store(one, pointer, align=item)
 
 
-def build(blocks: Sequence[Block], bases: int) -> str:
+def build(parts: Sequence[Block | Rows], bases: int) -> str:
     """The LLVM text of a kernel."""
     writer = Writer(bases)
-    for block in blocks:
-        writer.block(block)
+    for part in parts:
+        writer.part(part)
     return writer.text()
 
 

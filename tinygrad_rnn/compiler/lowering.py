@@ -1,12 +1,13 @@
 """Lowering: a nest and its places become loops over addresses, ready to be written as code.
 
 Axes that follow each other in memory for every operand become one, so that narrow shapes still fill
-a vector. Nothing here knows for which machine the code will be.
+a vector. Where a row is reduced, all that is done to a row is done before the next row is begun: it
+is in the cache then. Nothing here knows for which machine the code will be.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
 
@@ -14,8 +15,9 @@ from .fuse import Nest
 from .index_maps import Map, identity
 from .layout import Place, part_of
 from .plan import Plan
+from .program import Value
 
-__all__ = ["Address", "Bases", "Block", "copying", "lowered", "places_of"]
+__all__ = ["Address", "Bases", "Block", "Rows", "copying", "lowered", "places_of"]
 
 
 @dataclass(frozen=True)
@@ -31,13 +33,18 @@ class Address:
 
 @dataclass
 class Block:
-    """A loop nest: sizes of its axes, terms, stores (term, address), and whether it reduces."""
+    """A loop nest: sizes of its axes, terms, stores (term, address), and whether it reduces.
+
+    `reductions` are over the last axes, kept in registers; `adds` are sums over other axes, added
+    to what is in memory.
+    """
 
     sizes: tuple[int, ...]
     terms: list[tuple[Any, ...]]
     stores: list[tuple[int, Address]]
     reductions: list[tuple[str, int, Address]]
     rows: int  # the number of axes that are not summed over
+    adds: list[tuple[int, Address]] = field(default_factory=list)
 
     def __str__(self) -> str:
         indices = "ijklmn"[: len(self.sizes)]
@@ -51,7 +58,26 @@ class Block:
                 lines.append(f"  r{number} = {term[0]} " + " ".join(f"r{a}" for a in term[1]))
         lines += [f"  {_location(a, indices)} = r{n}" for n, a in self.stores]
         lines += [f"  {_location(a, indices)} {k}= r{n}" for k, n, a in self.reductions]
+        lines += [f"  {_location(a, indices)} += r{n}" for n, a in self.adds]
         return "\n".join(lines)
+
+    def accesses(self) -> list[tuple[Address, bool]]:
+        """All addresses, and whether they are written."""
+        found = [(term[1], False) for term in self.terms if term[0] == "load"]
+        found += [(address, True) for _, address in (*self.stores, *self.adds)]
+        return found + [(address, True) for _, _, address in self.reductions]
+
+
+@dataclass
+class Rows:
+    """Blocks over the same first axis, one row of all of them after the other."""
+
+    size: int
+    blocks: list[Block]
+
+    def __str__(self) -> str:
+        inner = "\n".join(str(block) for block in self.blocks)
+        return f"for each i < {self.size}, all of\n" + "  " + inner.replace("\n", "\n  ")
 
 
 def _location(address: Address, indices: str) -> str:
@@ -98,10 +124,17 @@ class Bases:
         return Address(self.number(place), offset, tuple(strides), place.dtype, row)
 
 
-def lowered(nests: list[Nest], plan: Plan, bases: Bases) -> list[Block]:
+def lowered(nests: list[Nest], plan: Plan, bases: Bases) -> list[Block | Rows]:
     """The blocks of a kernel, which add what they read and write to the table of addresses."""
-    blocks = [_block(nest, plan, bases) for nest in nests]
-    return [b for b in blocks if b.stores or b.reductions]
+    blocks = []
+    for nest in nests:
+        block = _block(nest, plan, bases)
+        blocks += [_zeros(plan.places[v], bases) for v in nest.values if v in nest.columns]
+        blocks += [block] if block.stores or block.reductions or block.adds else []
+    found: list[Block | Rows] = []
+    for group in _groups(blocks):
+        found += group.done()
+    return found
 
 
 def copying(source: Place, target: Place, bases: Bases) -> Block:
@@ -111,19 +144,28 @@ def copying(source: Place, target: Place, bases: Bases) -> Block:
     return _merged(Block(target.shape, [("load", read)], [(0, written)], [], rank))
 
 
+def _zeros(place: Place, bases: Bases) -> Block:
+    """The block that sets a place to zero."""
+    rank = len(place.shape)
+    address = bases.address(place, identity(place.shape), rank)
+    return Block(place.shape, [("number", (0.0, place.dtype))], [(0, address)], [], rank)
+
+
 def _block(nest: Nest, plan: Plan, bases: Bases) -> Block:
     rank = len(nest.shape)
     stores: list[tuple[int, Address]] = []
     reductions: list[tuple[str, int, Address]] = []
+    adds: list[tuple[int, Address]] = []
     same = identity(nest.shape)
-    rows = rank
+    rows = rank - len(nest.dims or ())
     for value in nest.values:
         place = plan.places[value]
-        if nest.reduces:
-            rows = rank - len(value.params["dims"])
+        if value in nest.reduced:
             index = same[:rows] + ((None, 0, 0),) * (len(place.shape) - rows)
             address = bases.address(place, index, rank)
             reductions.append((value.name, nest.results[value], address))
+        elif value in nest.columns:
+            adds.append((nest.results[value], bases.address(place, _kept(value, same), rank)))
         else:
             stores.append((nest.results[value], bases.address(place, same, rank)))
     for part, whole, key in nest.copies:
@@ -133,10 +175,16 @@ def _block(nest: Nest, plan: Plan, bases: Bases) -> Block:
             stores.append((nest.memo[part, same], bases.address(target, same, rank)))
     terms = [
         ("load", bases.address(plan.place(t[1][0]), t[1][1], rank)) if t[0] == "load" else t
-        for t in _used(nest, [n for n, _ in stores] + [n for _, n, _ in reductions])
+        for t in _used(nest, [n for n, _ in (*stores, *adds)] + [n for _, n, _ in reductions])
     ]
-    block = Block(nest.shape, terms, stores, reductions, rows)
-    return _merged(block)
+    return Block(nest.shape, terms, stores, reductions, rows, adds)
+
+
+def _kept(value: Value, index: Map) -> Map:
+    """Where a sum over some axes is added to, from a point of what is summed."""
+    dims, keep = value.params["dims"], value.params["keepdim"]
+    entries = [((None, 0, 0) if d in dims else e, d in dims) for d, e in enumerate(index)]
+    return tuple([entry for entry, summed in entries if keep or not summed])
 
 
 def _used(nest: Nest, roots: list[int]) -> list[tuple[Any, ...]]:
@@ -149,21 +197,81 @@ def _used(nest: Nest, roots: list[int]) -> list[tuple[Any, ...]]:
     return [term if i in alive else ("none",) for i, term in enumerate(nest.terms)]
 
 
-def _addresses(block: Block) -> list[Address]:
-    found = [term[1] for term in block.terms if term[0] == "load"]
-    found += [address for _, address in block.stores]
-    return found + [address for _, _, address in block.reductions]
+# ------------------------------------------------------------------------------------- rows
+class _Group:
+    """Blocks that may be done row by row, and what has to be done before."""
+
+    def __init__(self, block: Block) -> None:
+        self.first: list[Block] = []
+        self.blocks = [block]
+
+    def takes(self, block: Block) -> bool:
+        """Add a block if that changes nothing."""
+        if not any(term[0] == "load" for term in block.terms):  # zeros, which may come earlier
+            used = {address.base for b in self.blocks for address, _ in b.accesses()}
+            if not used & {address.base for address, _ in block.accesses()}:
+                self.first.append(block)
+                return True
+        fits = self.fits(block)
+        if fits:
+            self.blocks.append(block)
+        return fits
+
+    def fits(self, block: Block) -> bool:
+        """Whether each row of a block waits for the same row of the others alone."""
+        sizes = self.blocks[0].sizes
+        if not sizes or sizes[0] == 1 or block.sizes[:1] != sizes[:1]:
+            return False
+        if any(b.reductions and not b.rows for b in (self.blocks[0], block)):
+            return False
+        before = [(a, w, b.sizes) for b in self.blocks for a, w in b.accesses()]
+        for address, written in block.accesses():
+            row = _row(address, block.sizes)
+            for other, also, shape in before:
+                apart = row is None or _row(other, shape) != row
+                if other.base == address.base and (written or also) and apart:
+                    return False
+        return True
+
+    def done(self) -> list[Block | Rows]:
+        """What has to be done before, then the rows, if there is more than elementwise to them."""
+        reduces = any(block.reductions or block.adds for block in self.blocks)
+        first: list[Block | Rows] = [_merged(block) for block in self.first]
+        if len(self.blocks) == 1 or not reduces:
+            return [*first, *(_merged(block) for block in self.blocks)]
+        blocks = [_merged(block, True) for block in self.blocks]
+        return [*first, Rows(self.blocks[0].sizes[0], blocks)]
 
 
-def _merged(block: Block) -> Block:
+def _row(address: Address, sizes: tuple[int, ...]) -> tuple[int, int] | None:
+    """(bytes from row to row, number of the row at i = 0), if no point lies in another row."""
+    stride = address.strides[0]
+    if stride <= 0:
+        return None
+    spans = [s * (n - 1) for s, n in zip(address.strides[1:], sizes[1:], strict=True)]
+    low = address.offset + sum(min(0, span) for span in spans)
+    high = address.offset + sum(max(0, span) for span in spans) + address.dtype.itemsize - 1
+    return (stride, low // stride) if low // stride == high // stride else None
+
+
+def _groups(blocks: list[Block]) -> list[_Group]:
+    groups: list[_Group] = []
+    for block in blocks:
+        if not groups or not groups[-1].takes(block):
+            groups.append(_Group(block))
+    return groups
+
+
+def _merged(block: Block, rows_apart: bool = False) -> Block:
     """Neighbouring axes joined wherever all operands allow it; axes of size 1 dropped."""
-    addresses = _addresses(block)
+    addresses = [address for address, _ in block.accesses()]
     groups: list[list[int]] = []
     for axis, size in enumerate(block.sizes):
         if size == 1:
             continue
         last = groups[-1][-1] if groups else None
         border = bool(block.reductions) and last is not None and last < block.rows <= axis
+        border = border or (rows_apart and last == 0)
         if (
             last is None
             or border
@@ -176,7 +284,7 @@ def _merged(block: Block) -> Block:
 
     def moved(address: Address) -> Address:
         strides = tuple(address.strides[group[-1]] for group in groups)
-        return Address(address.base, address.offset, strides, address.dtype, address.row)
+        return replace(address, strides=strides)
 
     return Block(
         tuple(prod(block.sizes[axis] for axis in group) for group in groups),
@@ -184,4 +292,5 @@ def _merged(block: Block) -> Block:
         [(n, moved(a)) for n, a in block.stores],
         [(k, n, moved(a)) for k, n, a in block.reductions],
         rows,
+        [(n, moved(a)) for n, a in block.adds],
     )

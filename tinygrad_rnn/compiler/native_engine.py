@@ -81,8 +81,8 @@ class NativeRunner(NumpyRunner):
             if type(part) is Product:
                 write_product(writer, part)
             else:
-                for block in part:
-                    writer.block(block)
+                for piece in part:
+                    writer.part(piece)
         following = b.add(i, writer.number(1))
         i.add_incoming(following, b.block)
         b.cbranch(b.icmp_signed("<", following, count), inside, after)

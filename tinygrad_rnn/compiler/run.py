@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from ..create import generator
 from ..graph import INTERPRETERS, grad_mode
 from ..scan import Problem, run_loop
 from ..tensor import Tensor
@@ -20,6 +19,7 @@ from ..tree import flatten, unflatten
 from .batch import Environment, run_values, spread
 from .core import Call, Core, Engine, run_core
 from .cut import cut
+from .draws import drawn
 from .passes import PASSES, clean
 from .program import Refused, Value
 from .spans import masked, run_spans, with_breaks
@@ -152,8 +152,8 @@ def _execute(
     problem: Problem, compiled: Compiled, trace: Trace, xs: list[Tensor], breaks: list[int]
 ) -> tuple[list[Tensor], list[Tensor]]:
     parts = compiled.core.cut
-    drawn = _drawn(trace, problem.length, problem.reverse)
-    given = _given(parts.step, xs, trace.tensors, drawn)
+    numbers = drawn(trace.draws, problem.length, problem.reverse)
+    given = _given(parts.step, xs, trace.tensors, numbers)
     env = _before(compiled, given, problem.length)
     stacked, constants = (
         [env.known[v] for v in parts.stacked],
@@ -200,15 +200,3 @@ def _stacked(value: Any, env: Environment, length: int) -> Tensor:
     tensor: Tensor = env.known[value]
     rows: Tensor = tensor if value in env.timed else spread(tensor, length)
     return rows
-
-
-def _drawn(trace: Trace, length: int, reverse: bool) -> list[Tensor]:
-    """The random numbers of all steps, drawn in the order in which the loop would draw them."""
-    if not trace.draws:
-        return []
-    arrays = [np.empty((length, *shape), dtype) for _, shape, dtype in trace.draws]
-    draws = [getattr(generator(), name) for name, _, _ in trace.draws]
-    for t in range(length)[:: -1 if reverse else 1]:
-        for draw, array in zip(draws, arrays, strict=True):
-            array[t] = draw(array.shape[1:], dtype=array.dtype)
-    return [Tensor(array) for array in arrays]

@@ -1,0 +1,158 @@
+"""What kernels do beside elementwise: reductions of rows and of columns, row by row; and draws."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from scan_cells import difference
+
+import tinygrad_rnn as tg
+from tinygrad_rnn.compiler import fallbacks, llvm_kernels
+from tinygrad_rnn.compiler.draws import Draw, drawn
+from tinygrad_rnn.scan import ENGINES
+
+NAMES = sorted(name for name in ENGINES if name != "loop")
+needs_llvm = pytest.mark.skipif(not llvm_kernels.available(), reason="llvmlite is not installed")
+
+
+# ------------------------------------------------------------------------------------ reductions
+def softmax_state(h: Any, x: Any, w: Any) -> Any:
+    return (h @ w + x).softmax(-1)
+
+
+def batch_normal(h: Any, x: Any, w: Any) -> Any:
+    a = h @ w + x
+    centred = a - a.mean(0, keepdim=True)
+    return (centred / (1e-3 + (centred * centred).mean(0)).sqrt()).tanh()
+
+
+def row_and_column_means(h: Any, x: Any, w: Any) -> Any:
+    a = h @ w
+    return (a - a.mean(0) + x * a.sum(-1, keepdim=True)).tanh()
+
+
+def carry_that_is_a_sum(h: Any, x: Any, w: Any) -> Any:
+    """The carry is read, by all rows, where the sum that is to overwrite it is made."""
+    return (h * x).tanh().sum(0, keepdim=True).expand(4, -1) * 0.3 + h * 0.1
+
+
+def two_widths(h: Any, x: Any, w: Any) -> Any:
+    a = (h @ w).tanh()
+    wide = tg.cat([a, x * a.amax(-1, keepdim=True)], 1)
+    return wide.exp().sum(-1, keepdim=True).log() * a - wide[:, : a.shape[1]].amin(-1, keepdim=True)
+
+
+def sums_of_blocks(h: Any, x: Any, w: Any) -> Any:
+    cube = (h @ w + x).reshape(4, -1, 5)
+    means = cube.mean(1, keepdim=True)
+    return (cube - means + cube.sum(2, keepdim=True) * 0.1).tanh().reshape(4, -1)
+
+
+STEPS: list[Callable[[Any, Any, Any], Any]] = [
+    softmax_state, batch_normal, row_and_column_means, carry_that_is_a_sum, two_widths,
+    sums_of_blocks,
+]  # fmt: skip
+
+
+def run(update: Any, engine: str, width: int) -> list[Any]:
+    """Values and gradients of 6 steps over 4 rows in float64."""
+    rng = np.random.default_rng(3)
+    w, gain, h, xs = (
+        tg.tensor(0.4 * rng.standard_normal(shape), tg.float64, requires_grad=True)
+        for shape in ((width, width), (width,), (4, width), (6, 4, width))
+    )
+
+    def step(h: Any, x: Any) -> Any:
+        h = update(h, x, w) * gain
+        return h, h
+
+    last, ys = tg.scan(step, h, xs, engine=engine)
+    (ys * tg.tensor(rng.standard_normal(ys.shape), tg.float64)).sum().backward()
+    leaves = [leaf.grad.numpy() for leaf in (w, gain, h, xs) if leaf.grad is not None]
+    return [last.detach().numpy(), ys.detach().numpy(), *leaves]
+
+
+@pytest.mark.parametrize("engine", NAMES)
+@pytest.mark.parametrize("width", [5, 35])
+@pytest.mark.parametrize("update", STEPS)
+def test_reductions_equal_the_loop(update: Any, width: int, engine: str) -> None:
+    fallbacks.clear()
+    found = run(update, engine, width)
+    assert not fallbacks
+    assert difference(found, run(update, "loop", width)) < 1e-12
+
+
+def kernels(step: Any, *shapes: tuple[int, ...]) -> tuple[str, str]:
+    """The kernels, forward and backward, for a carry and inputs of these shapes."""
+    text = tg.explain(step, *(tg.zeros(*shape) for shape in shapes), engine="llvm")
+    forward = text.split("--- kernel forward\n")[1]
+    return tuple(forward.split("\n--- kernel backward\n")[:2])  # type: ignore[return-value]
+
+
+@needs_llvm
+def test_rows_are_done_one_after_the_other() -> None:
+    w = tg.randn(8, 8, requires_grad=True)
+    forward, _ = kernels(lambda h, x: (softmax_state(h, x, w), None), (4, 8), (6, 4, 8))
+    assert forward.count("for each i < 4, all of") == 1
+    assert forward.count("exp") == 1  # kept, and not computed again for the quotient
+
+
+@needs_llvm
+def test_sums_over_the_batch_are_not_done_row_by_row() -> None:
+    """What needs all rows waits for all rows."""
+    w = tg.randn(8, 8, requires_grad=True)
+    forward, _ = kernels(lambda h, x: (batch_normal(h, x, w), None), (4, 8), (6, 4, 8))
+    first = forward.index("+=")
+    assert "for each" not in forward[first:].split("tanh")[0].split("\n", 1)[1].split("+=")[0]
+
+
+@needs_llvm
+def test_bias_gradients_are_summed_in_the_kernel() -> None:
+    w, b = tg.randn(8, 8, requires_grad=True), tg.zeros(8, requires_grad=True)
+
+    def step(h: Any, x: Any) -> Any:
+        h = (h @ w + x + b).tanh()
+        return h, h
+
+    _, backward = kernels(step, (4, 8), (6, 4, 8))
+    assert backward.count("+=") == 1
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")
+@pytest.mark.parametrize("engine", NAMES)
+def test_special_values_stay_in_their_row(engine: str) -> None:
+    def step(h: Any, x: Any) -> Any:
+        powers = (h + x - (h + x).amax(-1, keepdim=True)).exp()
+        h = powers / powers.sum(-1, keepdim=True)
+        return h, h
+
+    xs = np.zeros((2, 4, 7), np.float32)
+    xs[0, 1, 2], xs[0, 2, 3] = np.nan, np.inf
+    found = tg.scan(step, tg.zeros(4, 7), tg.tensor(xs), engine=engine)[1].numpy()
+    wanted = tg.scan(step, tg.zeros(4, 7), tg.tensor(xs), engine="loop")[1].numpy()
+    np.testing.assert_allclose(found, wanted, rtol=1e-6)
+    assert np.isnan(found[:, 1:3]).all() and np.isfinite(found[:, [0, 3]]).all()
+
+
+# ----------------------------------------------------------------------------------------- draws
+KINDS: dict[str, list[Draw]] = {
+    "one": [("random", (3, 5), tg.float32)],
+    "alike": [("random", shape, tg.float32) for shape in ((3, 5), (7,), ())],
+    "normal": [("standard_normal", (3, 3), tg.float64), ("standard_normal", (2,), tg.float64)],
+    "unlike": [("random", (3, 5), tg.float32), ("standard_normal", (3,), tg.float64)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_draws_are_those_of_the_loop(kind: str, reverse: bool) -> None:
+    tg.manual_seed(5)
+    found = [t.numpy() for t in drawn(KINDS[kind], 4, reverse)]
+    tg.manual_seed(5)
+    for t in range(4)[:: -1 if reverse else 1]:
+        for (name, shape, dtype), array in zip(KINDS[kind], found, strict=True):
+            draw = tg.rand if name == "random" else tg.randn
+            np.testing.assert_array_equal(array[t], draw(*shape, dtype=dtype).numpy())

@@ -1,0 +1,46 @@
+"""Random numbers of all steps, drawn before the loop as the loop would have drawn them.
+
+A generator gives the same numbers one after the other or all at once, so draws of one kind are one
+call, whose numbers are then dealt out to the steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from ..create import generator
+from ..tensor import Tensor
+from .pool import pool
+
+__all__ = ["Draw", "drawn"]
+
+Draw = tuple[str, tuple[int, ...], Any]  # the generator's method, the shape in a step, the dtype
+
+
+def drawn(draws: Sequence[Draw], length: int, reverse: bool) -> list[Tensor]:
+    """For each draw of a step the numbers of all steps, the last step's first if `reverse`."""
+    if len({(name, dtype) for name, _, dtype in draws}) == 1:
+        return [Tensor(array) for array in _at_once(draws, length, reverse)]
+    arrays = [np.empty((length, *shape), dtype) for _, shape, dtype in draws]
+    methods = [getattr(generator(), name) for name, _, _ in draws]
+    for t in range(length)[:: -1 if reverse else 1]:
+        for method, array in zip(methods, arrays, strict=True):
+            method(dtype=array.dtype, out=array[t, ...])
+    return [Tensor(array) for array in arrays]
+
+
+def _at_once(draws: Sequence[Draw], length: int, reverse: bool) -> list[Any]:
+    name, _, dtype = draws[0]
+    sizes = [prod(shape) for _, shape, _ in draws]
+    whole = pool.array((length, sum(sizes)), np.dtype(dtype))
+    getattr(generator(), name)(dtype=whole.dtype, out=whole)
+    parts, start = [], 0
+    for (_, shape, _), size in zip(draws, sizes, strict=True):
+        part = whole[:: -1 if reverse else 1, start : start + size]
+        parts.append(np.ascontiguousarray(part).reshape(length, *shape))
+        start += size
+    return parts
