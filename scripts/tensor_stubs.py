@@ -14,7 +14,8 @@ from pathlib import Path
 import tinygrad_rnn as tg
 
 # a name or two results, by the arguments
-RESULTS = dict.fromkeys(("max", "min", "sort", "topk"), "Any") | {"__iter__": "Iterator[Tensor]"}
+RESULTS = dict.fromkeys(("max", "min", "nonzero", "sort", "topk"), "Any")
+RESULTS |= {"__iter__": "Iterator[Tensor]"}
 TARGET = Path(tg.__file__).with_name("_methods.pyi")
 HEAD = '''"""The methods of Tensor that other modules attach; written by scripts/tensor_stubs.py."""
 
@@ -38,6 +39,7 @@ def signature(name: str, function: types.FunctionType) -> str:
         if parameter.kind is parameter.KEYWORD_ONLY and not keyword_only:
             words.append("*")
             keyword_only = True
+        keyword_only |= parameter.kind is parameter.VAR_POSITIONAL
         star = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
         kind = parameter.annotation if parameter.annotation is not parameter.empty else "Any"
         default = "" if parameter.default is parameter.empty else " = ..."

@@ -23,10 +23,10 @@ UFUNC_OPTIONS = frozenset(("casting", "dtype", "out"))
 UFUNCS = [
     "abs", "absolute", "add", "arccos", "arcsin", "arctan", "arctan2", "bitwise_and", "bitwise_or",
     "bitwise_xor", "cbrt", "ceil", "copysign", "cos", "cosh", "divide", "equal", "exp", "exp2",
-    "expm1", "floor", "floor_divide", "fmax", "fmin", "greater", "greater_equal", "hypot", "invert",
-    "isfinite", "isinf", "isnan", "left_shift", "less", "less_equal", "log", "log10", "log1p",
-    "log2", "logaddexp", "logical_and", "logical_not", "logical_or", "logical_xor", "maximum",
-    "minimum", "multiply", "negative", "not_equal", "power", "reciprocal", "remainder",
+    "expm1", "floor", "floor_divide", "fmax", "fmin", "fmod", "greater", "greater_equal", "hypot",
+    "invert", "isfinite", "isinf", "isnan", "left_shift", "less", "less_equal", "log", "log10",
+    "log1p", "log2", "logaddexp", "logical_and", "logical_not", "logical_or", "logical_xor",
+    "maximum", "minimum", "multiply", "negative", "not_equal", "power", "reciprocal", "remainder",
     "right_shift", "rint", "sign", "signbit", "sin", "sinh", "sqrt", "square", "subtract", "tan",
     "tanh", "true_divide", "trunc",
 ]  # fmt: skip
@@ -92,6 +92,7 @@ FUNCTIONS = {
     "tri": "N M k dtype",
     "tril": "m k",
     "triu": "m k",
+    "unique": "ar",
     "var": "a axis dtype out ddof keepdims",
     "where": "condition x y",
     "zeros": "shape dtype order",

@@ -10,7 +10,7 @@
 import importlib
 from typing import Any
 
-from . import errors, inplace, ops
+from . import derived, errors, inplace, ops
 from ._version import __version__
 from .autodiff import gradients
 from .backend import cuda_is_available
@@ -48,7 +48,9 @@ from .create import (
     zeros,
     zeros_like,
 )
+from .derived import *
 from .forward import jvp
+from .functional import log_softmax, softmax
 from .graph import (
     detect_anomaly,
     enable_grad,
@@ -56,6 +58,7 @@ from .graph import (
     no_grad,
     set_grad_enabled,
 )
+from .ops.call import explicit as _explicit
 from .ops.conv import conv1d
 from .ops.elementwise import *
 from .ops.indexing import (
@@ -71,7 +74,7 @@ from .ops.indexing import (
     topk,
     unbind,
 )
-from .ops.linalg import dot, einsum, linear, matmul, outer
+from .ops.linalg import dot, linear, matmul, outer
 from .ops.reduce import (
     all,
     amax,
@@ -127,26 +130,45 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
+# what takes a tensor says so; elementwise operations and `cat` do by themselves
+for _name in (
+    "all", "amax", "amin", "any", "argmax", "argmin", "argsort", "chunk", "clip", "conv1d",
+    "cumsum", "dot", "expand", "flatten", "flip", "gather", "index_select", "linear",
+    "log_softmax", "logsumexp", "max", "mean", "min", "movedim", "norm", "outer", "pad",
+    "permute", "prod", "reshape", "scatter_add", "softmax", "sort", "split", "squeeze", "std",
+    "sum", "swapaxes", "take_along_dim", "topk", "transpose", "unbind", "unsqueeze", "var",
+    "clone", "broadcast_to", "full_like", "ones_like", "zeros_like", "rand_like", "safe_log",
+    "safe_sqrt", *derived.__all__,
+):  # fmt: skip
+    if not hasattr(globals()[_name], "primitive"):
+        globals()[_name] = _explicit(globals()[_name])
+
 _announce_engines(lambda: importlib.import_module(".compiler", __name__))
 
 __all__ = [
-    "Tensor", "__version__", "abs", "add", "all", "amax", "amin", "any", "arange", "argmax",
-    "argmin", "argsort", "as_tensor", "atan", "bool_", "broadcast_to", "cat", "ceil",
-    "checkpoint", "chunk", "clip", "clone", "conv1d", "cos", "cosh", "cuda_is_available",
-    "cumsum", "detect_anomaly", "div", "dot", "einsum", "empty", "enable_grad", "eq", "erf",
-    "errors", "exp", "expand", "expm1", "eye", "flatten", "flip", "float16", "float32",
-    "float64", "floor", "from_dlpack", "from_numpy", "full", "full_like", "gather",
+    "Tensor", "__version__", "abs", "acos", "add", "all", "allclose", "amax", "amin", "any",
+    "arange", "argmax", "argmin", "argsort", "as_tensor", "asin", "atan", "bernoulli",
+    "bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor", "bmm", "bool_", "broadcast_to",
+    "cat", "ceil", "checkpoint", "chunk", "clamp", "clamp_max", "clamp_min", "clip", "clone",
+    "concat", "conv1d", "cos", "cosh", "count_nonzero", "cuda_is_available", "cumprod",
+    "cumsum", "derived", "detect_anomaly", "diag", "diagonal", "div", "dot", "einsum", "empty",
+    "empty_like", "enable_grad", "eq", "equal", "erf", "errors", "exp", "exp2", "expand",
+    "expm1", "eye", "flatten", "flip", "float16", "float32", "float64", "floor",
+    "floor_divide", "fmod", "from_dlpack", "from_numpy", "full", "full_like", "gather",
     "gauss_newton", "ge", "get_default_dtype", "get_rng_state", "gnvp", "grad", "gradients",
-    "gt", "hessian", "hvp", "index_select", "inplace", "int16", "int32", "int64", "int8",
-    "is_grad_enabled", "isfinite", "isinf", "isnan", "jacobian", "jvp", "le", "linear",
-    "linspace", "log", "log1p", "logaddexp", "logical_and", "logical_not", "logical_or",
-    "logsumexp", "lt", "manual_seed", "matmul", "max", "maximum", "mean", "min", "minimum",
-    "movedim", "mul", "ne", "neg", "no_grad", "norm", "one_hot", "ones", "ones_like", "ops",
+    "gt", "hessian", "hstack", "hvp", "index_select", "inplace", "int16", "int32", "int64",
+    "int8", "is_grad_enabled", "is_tensor", "isclose", "isfinite", "isinf", "isnan",
+    "jacobian", "jvp", "le", "linear", "linspace", "log", "log10", "log1p", "log2",
+    "log_softmax", "logaddexp", "logical_and", "logical_not", "logical_or", "logical_xor",
+    "logsumexp", "lt", "manual_seed", "masked_fill", "masked_select", "matmul", "max",
+    "maximum", "mean", "min", "minimum", "mm", "movedim", "mul", "multinomial", "mv", "ne",
+    "neg", "no_grad", "nonzero", "norm", "numel", "one_hot", "ones", "ones_like", "ops",
     "outer", "pad", "permute", "pow", "prod", "rand", "rand_like", "randint", "randn",
-    "randperm", "reciprocal", "relu", "reshape", "round", "rsqrt", "safe_log", "safe_sqrt",
-    "scan", "scatter_add", "set_default_dtype", "set_grad_enabled", "set_rng_state", "sigmoid",
-    "sign", "sin", "sinh", "softplus", "sort", "split", "sqrt", "square", "squeeze", "stack",
-    "std", "sub", "sum", "swapaxes", "take_along_dim", "tan", "tanh", "tensor", "topk",
-    "transpose", "uint8", "unbind", "unsqueeze", "value_and_grad", "var", "vjp", "where",
-    "zeros", "zeros_like",
+    "randn_like", "randperm", "reciprocal", "relu", "remainder", "repeat_interleave",
+    "reshape", "roll", "round", "rsqrt", "safe_log", "safe_sqrt", "scan", "scatter_add",
+    "set_default_dtype", "set_grad_enabled", "set_rng_state", "sigmoid", "sign", "sin", "sinh",
+    "softmax", "softplus", "sort", "split", "sqrt", "square", "squeeze", "stack", "std", "sub",
+    "sum", "swapaxes", "t", "take_along_dim", "tan", "tanh", "tensor", "tile", "topk", "trace",
+    "transpose", "tril", "triu", "trunc", "uint8", "unbind", "unique", "unsqueeze",
+    "value_and_grad", "var", "vjp", "vstack", "where", "zeros", "zeros_like",
 ]  # fmt: skip

@@ -40,8 +40,16 @@ def full(
     if kind is None:
         kind = get_default_dtype() if isinstance(value, float) else np.asarray(value).dtype
     sizes = check_shape((shape,) if hasattr(shape, "__index__") else (tuple(shape),), "full")
+    return _filled(sizes, value, kind, device, requires_grad)
+
+
+def _filled(sizes: Any, value: float, dtype: Any, device: Any, requires_grad: bool) -> Tensor:
+    kind = check_dtype(get_default_dtype() if dtype is None else dtype, "full")
     backend = get_backend("cpu" if device is None else device)
-    made = Tensor(backend.xp.full(sizes, value, dtype=check_dtype(kind, "full")))
+    try:
+        made = Tensor(backend.xp.full(sizes, value, dtype=kind))
+    except MemoryError:
+        raise ShapeError("full", "a shape that fits memory", str(sizes)) from None
     return made.requires_grad_() if requires_grad else made
 
 
@@ -53,12 +61,12 @@ def zeros(
     >>> zeros(2, 3).shape
     (2, 3)
     """
-    return full(check_shape(shape, "zeros"), 0.0, dtype, device, requires_grad)
+    return _filled(check_shape(shape, "zeros"), 0.0, dtype, device, requires_grad)
 
 
 def ones(*shape: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor of ones."""
-    return full(check_shape(shape, "ones"), 1.0, dtype, device, requires_grad)
+    return _filled(check_shape(shape, "ones"), 1.0, dtype, device, requires_grad)
 
 
 empty = zeros  # reading uninitialised memory has never helped a learner
@@ -189,8 +197,12 @@ def rand_like(x: Tensor) -> Tensor:
     return rand(*x.shape, dtype=x.dtype, device=x.device)
 
 
-def randint(low: int, high: int, shape: Any, dtype: Any = np.int64, device: Any = None) -> Tensor:
-    """Random integers low … high − 1."""
+def randint(
+    low: int, high: Any, shape: Any = None, dtype: Any = np.int64, device: Any = None
+) -> Tensor:
+    """Random integers low … high − 1; `randint(high, shape)` starts at 0."""
+    if shape is None:
+        low, high, shape = 0, low, high
     if high <= low:
         raise ArgumentError("randint", "low < high", f"{low} and {high}")
     drawn = generator().integers(low, high, check_shape((tuple(shape),), "randint"))

@@ -41,7 +41,7 @@ from .ops.indexing import check_range, one_hot
 from .ops.linalg import linear
 from .ops.reduce import amax, mean, sum
 from .ops.shape import pad, unsqueeze
-from .tensor import Tensor, as_tensor
+from .tensor import Tensor, as_tensor, method
 
 __all__ = [
     "conv1d", "dropout", "elu", "embedding", "gelu", "hardtanh", "layer_norm", "leaky_relu",
@@ -159,6 +159,7 @@ def _all_finite(x: Any) -> bool:
     return type(getattr(x, "array", None)) in INTERPRETERS or bool(isfinite(x).all())
 
 
+@method("softmax")
 def softmax(x: Any, dim: int = -1) -> Any:
     """eˣⁱ / Σⱼ eˣʲ along an axis, without overflow.
 
@@ -174,6 +175,7 @@ def softmax(x: Any, dim: int = -1) -> Any:
     return shares if empty is None else where(empty, 0.0, shares)
 
 
+@method("log_softmax")
 def log_softmax(x: Any, dim: int = -1) -> Any:
     """xᵢ − log Σⱼ eˣʲ along an axis, without overflow; −inf where a row is −inf throughout.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .autodiff import gradients_of
+from .autodiff import gradients_of, others_may_ask
 from .checks import require_float
 from .create import zeros, zeros_like
 from .errors import ArgumentError, AutodiffError, ShapeError
@@ -74,14 +74,14 @@ def vjp(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any
         found = _pull_or_zero([as_tensor(y) for y in ys], xs, cs)
         return unflatten(flatten(primals)[1], found)
 
-    return tree_map(_outside, out), pullback
+    return tree_map(lambda y: _outside(y, xs), out), pullback
 
 
-def _outside(y: Any) -> Any:
-    """An output as the caller may see it: without the graph, unless the caller has one too."""
+def _outside(y: Any, xs: Sequence[Any]) -> Any:
+    """An output as the caller may see it: without the graph, unless the caller is part of it."""
     if not isinstance(y, Tensor) or y.node is None:
         return y
-    return y if grad_mode() else y.detach()
+    return y if grad_mode() and others_may_ask([y.node], {x.node for x in xs}) else y.detach()
 
 
 def _pull_or_zero(ys: list[Any], xs: list[Any], cs: list[Any], create: bool | None = None) -> Any:
@@ -111,7 +111,10 @@ def value_and_grad(
             got = getattr(value, "shape", type(value).__name__)
             raise AutodiffError("grad", "a function that gives one number", got, "use jacobian")
         xs, structure = flatten(points)
-        found = unflatten(structure, _pull_or_zero([value], xs, [None]))
+        asked = others_may_ask([value.node], {x.node for x in xs}) if value.node else None
+        found = unflatten(structure, _pull_or_zero([value], xs, [None], asked))
+        kept = value if asked is None or (asked and grad_mode()) else value.detach()
+        out = (kept, *tree_map(lambda y: _outside(y, xs), tuple(out[1:]))) if has_aux else kept
         return out, found[0] if isinstance(argnums, int) else tuple(found)
 
     return differentiate

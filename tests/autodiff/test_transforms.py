@@ -295,3 +295,22 @@ def test_bad_input_is_named(call: Any, error: type[Exception], words: str) -> No
     with pytest.raises(error, match=words) as caught:
         call()
     assert isinstance(caught.value, tg.errors.TinygradRNNError)
+
+
+# ----------------------------------------------------------------------- what comes with a gradient
+def test_a_value_has_a_graph_only_where_the_caller_is_part_of_it() -> None:
+    x = tg.tensor([1.0, 2.0])
+    w = tg.tensor([3.0, 4.0], requires_grad=True)
+    value, gradient = tg.value_and_grad(lambda x: (x * x).sum())(x)
+    assert not value.requires_grad and not gradient.requires_grad
+    out, pullback = tg.vjp(lambda x: x * x, x)
+    assert not out.requires_grad and pullback(out)[0].tolist() == [2.0, 16.0]
+    (value, aux), gradient = tg.value_and_grad(lambda x: ((x * x).sum(), w * x), has_aux=True)(x)
+    assert not value.requires_grad and aux.requires_grad
+    value, gradient = tg.value_and_grad(lambda x: (w * x * x).sum())(x)
+    value.backward()
+    assert w.grad is not None and w.grad.tolist() == [1.0, 4.0]
+    outer = tg.grad(lambda y: tg.value_and_grad(lambda x: (x**3).sum())(y)[0])(x)
+    assert outer.tolist() == [3.0, 12.0]
+    with tg.no_grad():
+        assert not tg.value_and_grad(lambda x: (w * x).sum())(x)[0].requires_grad

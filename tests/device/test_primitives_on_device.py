@@ -18,8 +18,9 @@ NAMES = [name for name in primitives if name in SCALAR or (name in SAMPLES and n
 ALL = [(name, sample) for name in NAMES for sample in samples_of(name)]
 ALL += [(name, sample) for name, samples in COMPOSED.items() for sample in samples]
 
-# Only whether the user's indices lie in range (and how long a mask is) waits for the device.
-ASK = frozenset(("assemble", "einsum", "index"))
+# Only whether the user's indices lie in range, how long a mask is, and whether a softmax meets
+# infinities waits for the device.
+ASK = frozenset(("assemble", "index", "masked", "softmax"))
 
 
 def derivatives(sample: Sample, args: list[Any]) -> list[Any]:

@@ -117,6 +117,72 @@ COMPOSED: dict[str, list[Sample]] = {
         Sample("tensors", lambda x, low: tg.clip(x, low, 0.9), (A, V * 0.3 - 1),
                lambda x, low: np.clip(x, low, 0.9), False),
     ],
+    "add, sub": [
+        Sample("add", lambda x, y: tg.add(x, y, alpha=2.5), (A, V), lambda x, y: x + 2.5 * y),
+        Sample("sub", lambda x, y: tg.sub(x, y, alpha=-3), (A, V), lambda x, y: x + 3 * y),
+    ],
+    "softmax": [
+        Sample("last", tg.softmax, (A,), lambda x: np.exp(x) / np.exp(x).sum(-1, keepdims=True)),
+        Sample("log", lambda x: tg.log_softmax(x, 0), (A,), lambda x: x - np.log(np.exp(x).sum(0))),
+    ],
+    "products": [
+        Sample("mm", tg.mm, (A, B.T), np.matmul),
+        Sample("bmm", tg.bmm, (C, C.swapaxes(1, 2)), np.matmul),
+        Sample("mv", tg.mv, (A, V), np.matmul),
+    ],
+    "parts of a matrix": [
+        Sample("t", tg.t, (A,), np.transpose), Sample("t of a vector", tg.t, (V,), lambda x: x),
+        *[Sample(f"{name} {k}", lambda x, f=name, k=k: getattr(tg, f)(x, k), (C,),
+                 lambda x, f=name, k=k: getattr(np, f)(x, k))
+          for name in ("tril", "triu") for k in (0, 1, -2)],
+        *[Sample(f"diag {k}", lambda x, k=k: tg.diag(x, k), (x,), lambda x, k=k: np.diag(x, k))
+          for x in (V, A) for k in (0, 2, -1)],
+        Sample("diag of none", tg.diag, (V[:0],), np.diag),
+        Sample("no diagonal", lambda x: tg.diag(x, 9), (A,), lambda x: np.diag(x, 9)),
+        Sample("diagonal", lambda x: tg.diagonal(x, -1, 0, 2), (C,),
+               lambda x: np.diagonal(x, -1, 0, 2)),
+        Sample("trace", tg.trace, (A,), np.trace),
+    ],
+    "cumprod": [
+        *[Sample(n, lambda x: tg.cumprod(x, 0), (z,), np.cumprod) for n, z in ZEROS.items()],
+        Sample("dim", lambda x: tg.cumprod(x, -1), (C,), lambda x: np.cumprod(x, -1)),
+        Sample("empty", lambda x: tg.cumprod(x, 0), (EMPTY,), lambda x: x),
+        Sample("0-d", lambda x: tg.cumprod(x, 0), (SCALAR_0D,), lambda x: x),
+    ],
+    "masked": [
+        Sample("fill", lambda x: tg.masked_fill(x, x > 0, -1.0), (A,),
+               lambda x: np.where(x > 0, -1.0, x), False),
+        Sample("fill rows", lambda x: tg.masked_fill(x, x[:, :1] > 0, 2), (A,),
+               lambda x: np.where(x[:, :1] > 0, 2.0, x), False),
+        Sample("select", lambda x: tg.masked_select(x, x > 0), (A,), lambda x: x[x > 0], False),
+    ],
+    "repeated": [
+        Sample("tile", lambda x: tg.tile(x, 2, 1, 3), (A,), lambda x: np.tile(x, (2, 1, 3))),
+        Sample("tile last", lambda x: tg.tile(x, (2,)), (A,), lambda x: np.tile(x, (2,))),
+        Sample("tile none", lambda x: tg.tile(x, 0), (V,), lambda x: np.tile(x, 0)),
+        Sample("interleave", lambda x: tg.repeat_interleave(x, 3, 1), (A,),
+               lambda x: np.repeat(x, 3, 1)),
+        Sample("interleave all", lambda x: tg.repeat_interleave(x, 2), (A,),
+               lambda x: np.repeat(x, 2)),
+    ],
+    "roll": [
+        *[Sample(f"by {k}", lambda x, k=k: tg.roll(x, k, 1), (A,),
+                 lambda x, k=k: np.roll(x, k, 1)) for k in (1, -1, 4, 7)],
+        Sample("flat", lambda x: tg.roll(x, 5), (A,), lambda x: np.roll(x, 5)),
+        Sample("two", lambda x: tg.roll(x, (1, -2), (0, 2)), (C,),
+               lambda x: np.roll(x, (1, -2), (0, 2))),
+        Sample("empty", lambda x: tg.roll(x, 1, 0), (EMPTY,), lambda x: x),
+    ],
+    "side by side": [
+        Sample("hstack", lambda x, y: tg.hstack([x, y]), (A, B), lambda x, y: np.hstack([x, y])),
+        Sample("hstack vectors", lambda x, y: tg.hstack([x, y]), (V, W),
+               lambda x, y: np.hstack([x, y])),
+        Sample("vstack", lambda x, y: tg.vstack([x, y]), (A, V), lambda x, y: np.vstack([x, y])),
+    ],
+    "limits": [
+        Sample("min", lambda x: tg.clamp_min(x, -0.5), (A,), lambda x: np.maximum(x, -0.5), False),
+        Sample("max", lambda x: tg.clamp_max(x, 0.4), (A,), lambda x: np.minimum(x, 0.4), False),
+    ],
     "safe": [
         Sample("sqrt", tg.safe_sqrt, (np.abs(A),), np.sqrt),
         Sample("log", tg.safe_log, (np.abs(A),), np.log),

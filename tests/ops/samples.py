@@ -82,6 +82,12 @@ def _comparisons(name: str, function: Any) -> list[Sample]:
     return [_tells(k, ours, v, function) for k, v in pairs.items()]
 
 
+def _bitwise(name: str) -> list[Sample]:
+    ours, numpys = getattr(tg, name), getattr(np, name)
+    pairs = {"integers": (I2, I1), "bits": (BITS, ~BITS), "both": (BITS, I1[:2])}
+    return [_tells(k, ours, v, numpys) for k, v in pairs.items()]
+
+
 def _ctc(log_probs: Array, target: tuple[int, ...]) -> float:
     """The definition: the probability of every path that spells the target."""
     total = 0.0
@@ -296,6 +302,13 @@ SAMPLES: dict[str, list[Sample]] = {
     "ge": _comparisons("ge", np.greater_equal),
     "logical_and": _comparisons("logical_and", np.logical_and),
     "logical_or": _comparisons("logical_or", np.logical_or),
+    "bitwise_and": _bitwise("bitwise_and"),
+    "bitwise_or": _bitwise("bitwise_or"),
+    "bitwise_xor": _bitwise("bitwise_xor"),
+    "bitwise_not": [
+        _tells("integers", tg.bitwise_not, (I2,), np.invert),
+        _tells("bits", tg.bitwise_not, (BITS,), np.invert),
+    ],
     "isnan": [_tells("special", tg.isnan, (SPECIAL,), np.isnan)],
     "isinf": [_tells("special", tg.isinf, (SPECIAL,), np.isinf)],
     "isfinite": [_tells("special", tg.isfinite, (SPECIAL,), np.isfinite)],

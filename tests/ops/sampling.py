@@ -42,7 +42,9 @@ def _sign(x: float) -> float:
 
 SCALAR: dict[str, Callable[..., float]] = {
     "abs": math.fabs,
+    "acos": math.acos,
     "add": lambda x, y: x + y,
+    "asin": math.asin,
     "atan": math.atan,
     "ceil": math.ceil,
     "clip": lambda x: min(max(x, -0.55), 0.85),
@@ -51,10 +53,15 @@ SCALAR: dict[str, Callable[..., float]] = {
     "div": lambda x, y: x / y,
     "erf": math.erf,
     "exp": math.exp,
+    "exp2": lambda x: 2.0**x,
     "expm1": math.expm1,
     "floor": math.floor,
+    "floor_divide": lambda x, y: x // y,
+    "fmod": math.fmod,
     "log": math.log,
+    "log10": math.log10,
     "log1p": math.log1p,
+    "log2": math.log2,
     "logaddexp": lambda x, y: max(x, y) + math.log1p(math.exp(-math.fabs(x - y))),
     "maximum": max,
     "minimum": min,
@@ -63,6 +70,7 @@ SCALAR: dict[str, Callable[..., float]] = {
     "pow": math.pow,
     "reciprocal": lambda x: 1 / x,
     "relu": lambda x: max(x, 0.0),
+    "remainder": lambda x, y: x % y,
     "round": round,
     "rsqrt": lambda x: 1 / math.sqrt(x),
     "sigmoid": _sigmoid,
@@ -75,11 +83,14 @@ SCALAR: dict[str, Callable[..., float]] = {
     "sub": lambda x, y: x - y,
     "tan": math.tan,
     "tanh": math.tanh,
+    "trunc": math.trunc,
     "where": lambda c, x, y: x if c else y,
 }
 PARAMS: dict[str, dict[str, Any]] = {"clip": {"min": -0.55, "max": 0.85}}
 # max(z, 0), |z| and comparisons have no complex derivative; erf has no complex version in NumPy
-NOT_ANALYTIC = {"abs", "clip", "erf", "logaddexp", "maximum", "minimum", "relu", "softplus"}
+NOT_ANALYTIC = {
+    "abs", "clip", "erf", "fmod", "logaddexp", "maximum", "minimum", "relu", "remainder", "softplus"
+}  # fmt: skip
 
 SHAPES: dict[int, dict[str, tuple[tuple[int, ...], ...]]] = {
     1: {"matrix": ((3, 4),), "0-d": ((),), "empty": ((0, 3),)},

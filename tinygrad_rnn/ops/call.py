@@ -5,8 +5,9 @@ Everything comes through `bind`, but for what `fast` and a few structural operat
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from functools import wraps
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -24,10 +25,14 @@ from ..graph import (
 )
 from ..tensor import Tensor, as_tensor
 
-__all__ = ["NO_PARAMS", "SCALARS", "agree", "bind", "call", "execute", "explain"]
+__all__ = [
+    "HINT", "NO_PARAMS", "SCALARS", "agree", "bind", "call", "execute", "explain", "explicit",
+    "refused",
+]  # fmt: skip
 
 NO_PARAMS: dict[str, Any] = {}
 SCALARS = frozenset((float, int, bool))
+HINT = "tg.tensor(…) makes a tensor of numbers and lists"
 
 
 # ------------------------------------------------------------------------------ every call
@@ -42,8 +47,11 @@ def bind(primitive: Primitive, args: Sequence[Any], params: dict[str, Any] = NO_
     if not any(type(arg) is Tensor for arg in args):
         arrays = [arg for arg in args if is_array(arg)]
         if arrays:
-            return primitive.forward(backend_of(arrays[0]).xp, *args, **params)
-        args = [as_tensor(arg) for arg in args]
+            try:
+                return primitive.forward(backend_of(arrays[0]).xp, *args, **params)
+            except (ValueError, TypeError, IndexError, OverflowError) as error:
+                raise explain(primitive, args, error) from None
+        args = [as_tensor(_operand(primitive, arg)) for arg in args]
     return execute(primitive, agree(primitive, args), params)
 
 
@@ -76,7 +84,7 @@ def explain(primitive: Primitive, arrays: Sequence[Any], error: Exception) -> Ti
     got = ", ".join(_describe(array) for array in arrays)
     if isinstance(error, IndexError):
         return IndexRangeError(primitive.name, "an index inside every axis", f"{error} ({got})")
-    if isinstance(error, (TypeError, OverflowError)):
+    if isinstance(error, (TypeError, OverflowError)) or "Integers to negative" in str(error):
         return DTypeError(primitive.name, "operands of fitting types", f"{got} ({error})")
     if primitive.form == "elementwise":
         return ShapeError(primitive.name, "shapes that broadcast", got)
@@ -124,7 +132,8 @@ def _operand(primitive: Primitive, arg: Any) -> Any:
         return arg.item()
     if is_array(arg):
         return as_tensor(arg)
-    raise DTypeError(primitive.name, "a tensor, an array or a number", f"{type(arg).__name__}")
+    got = type(arg).__name__
+    raise DTypeError(primitive.name, "a tensor, an array or a number", got, HINT)
 
 
 _KINDS = {"b": 0, "u": 1, "i": 1, "f": 2}
@@ -159,3 +168,39 @@ def call(primitive: Primitive, x: Any, params: dict[str, Any]) -> Any:
     if grad_mode() == ANOMALY:
         watch_for_nan(node, out, (array,))
     return Tensor(out, node)
+
+
+# ---------------------------------------------------------------------- what is no tensor at all
+F = TypeVar("F", bound=Callable[..., Any])
+_NEVER = (str, bytes, list, tuple, dict, set, type(None))
+
+
+def explicit(function: F) -> F:
+    """The function as users call it: it says so if what it is given is no tensor.
+
+    Lists are refused, as PyTorch does, and not converted: that would drop the gradients of tensors
+    inside, and cost a copy each time. Found out only where an attribute is missing, so this is one
+    call more; the library's own calls and the methods go without it.
+    """
+
+    @wraps(function)
+    def called(*args: Any, **options: Any) -> Any:
+        try:
+            return function(*args, **options)
+        except (AttributeError, TypeError) as error:
+            refused(function.__name__, (*args, *options.values()), error)
+            if type(error) is TypeError and args and isinstance(args[0], _NEVER):
+                got = type(args[0]).__name__
+                raise DTypeError(function.__name__, "a tensor or an array", got, HINT) from None
+            raise
+
+    called.__module__ = function.__module__.partition(".")[0]  # where pickle finds it
+    return called  # type: ignore[return-value]
+
+
+def refused(called: str, args: Iterable[Any], error: Exception) -> None:
+    """Raise a DTypeError if `error` says that one of the arguments lacks what tensors have."""
+    culprit = getattr(error, "obj", None)
+    missing = isinstance(error, AttributeError) and hasattr(Tensor, error.name or "")
+    if missing and not hasattr(culprit, "dtype") and any(arg is culprit for arg in args):
+        raise DTypeError(called, "a tensor or an array", type(culprit).__name__, HINT) from None

@@ -17,12 +17,12 @@ from .call import bind
 from .declare import elementwise, nondifferentiable
 
 __all__ = [
-    "abs", "add", "atan", "ceil", "clip", "cos", "cosh", "div", "eq", "erf", "exp", "expm1",
+    "abs", "atan", "ceil", "clip", "cos", "cosh", "div", "eq", "erf", "exp", "expm1",
     "floor", "ge", "gt", "isfinite", "isinf", "isnan", "le", "log", "log1p", "logaddexp",
     "logical_and", "logical_not", "logical_or", "lt", "maximum", "minimum", "mul", "ne", "neg",
     "pow", "reciprocal", "relu", "round", "rsqrt", "safe_log", "safe_sqrt", "sigmoid", "sign",
-    "sin", "sinh", "softplus", "sqrt", "square", "sub", "tan", "tanh", "where",
-]  # fmt: skip
+    "sin", "sinh", "softplus", "sqrt", "square", "tan", "tanh", "where",
+]  # fmt: skip; `add` and `sub` are offered by `derived`, with a factor
 
 Elementwise = Callable[..., Any]
 INF = float("inf")
@@ -345,8 +345,7 @@ _OPERATORS: dict[tuple[str, ...], Elementwise] = {
     ("__add__", "__radd__"): add, ("__mul__", "__rmul__"): mul, ("__sub__",): sub,
     ("__truediv__",): div, ("__neg__",): neg, ("__abs__",): abs,
     ("__eq__",): eq, ("__ne__",): ne, ("__lt__",): lt, ("__le__",): le, ("__gt__",): gt,
-    ("__ge__",): ge, ("__and__",): logical_and, ("__or__",): logical_or,
-    ("__invert__",): logical_not,
+    ("__ge__",): ge,
 }  # fmt: skip
 for _names, _operator in _OPERATORS.items():
     method(*_names)(_operator)

@@ -274,7 +274,7 @@ def _along(axis: int, index: Tensor) -> tuple[Any, ...]:
     return tuple(key)
 
 
-def _take(x: Any, key: tuple[Any, ...]) -> Any:
+def take_at(x: Any, key: tuple[Any, ...]) -> Any:
     """x[key], whose index arrays are known to be in range."""
     if isinstance(x, Tensor):
         return _getitem_general(x, key, checked=True)
@@ -283,7 +283,7 @@ def _take(x: Any, key: tuple[Any, ...]) -> Any:
 
 def take_known(x: Any, dim: int, index: Any) -> Any:
     """`gather` with an index that the library found itself, so that nobody need look at it."""
-    return _take(x, _along(check_dim(dim, x.ndim, "gather"), as_tensor(index)))
+    return take_at(x, _along(check_dim(dim, x.ndim, "gather"), as_tensor(index)))
 
 
 @method("gather")
@@ -296,7 +296,7 @@ def gather(x: Any, dim: int, index: Any) -> Any:
     axis, where = check_dim(dim, x.ndim, "gather"), _indices(index, "gather", x.ndim)
     _check_within(where, x, axis, "gather")
     check_range(where, x.shape[axis], "gather")
-    return _take(x, _along(axis, _beside(x, where, "gather")))
+    return take_at(x, _along(axis, _beside(x, where, "gather")))
 
 
 @method("take_along_dim")
@@ -319,7 +319,7 @@ def index_select(x: Any, dim: int, index: Any) -> Any:
     """The slices of x along an axis that a vector of indices names."""
     axis, where = check_dim(dim, x.ndim, "index_select"), _indices(index, "index_select", 1)
     check_range(where, x.shape[axis], "index_select")
-    return _take(x, (slice(None),) * axis + (_beside(x, where, "index_select"),))
+    return take_at(x, (slice(None),) * axis + (_beside(x, where, "index_select"),))
 
 
 @method("scatter_add")
@@ -336,13 +336,16 @@ def scatter_add(x: Any, dim: int, index: Any, src: Any) -> Any:
     return x + bind(assemble, [part], {"keys": (key,), "shape": x.shape})
 
 
-def one_hot(index: Any, num_classes: int, dtype: Any = int64) -> Tensor:
-    """1 at the index and 0 elsewhere, along a new last axis.
+def one_hot(index: Any, num_classes: int = -1, dtype: Any = int64) -> Tensor:
+    """1 at the index and 0 elsewhere, along a new last axis; −1 classes are as many as needed.
 
     >>> one_hot(as_tensor([0, 2]), 3).tolist()
     [[1, 0, 0], [0, 0, 1]]
     """
-    where, num_classes = _indices(index, "one_hot"), _count(num_classes, "one_hot")
+    where = _indices(index, "one_hot")
+    if num_classes == -1 and where.numel():
+        num_classes = int(where.array.max()) + 1
+    num_classes = _count(num_classes, "one_hot")
     check_range(where, num_classes, "one_hot")
     xp = where.backend.xp
     return Tensor((where.array[..., None] == xp.arange(num_classes)).astype(dtype))
@@ -374,7 +377,7 @@ def argsort(x: Any, dim: int = -1, descending: bool = False) -> Any:
 @method("sort")
 def sort(x: Any, dim: int = -1, descending: bool = False) -> Sorted:
     """The elements in order along an axis, and where each came from."""
-    where = argsort(x, dim, descending)
+    where = argsort(x, check_dim(dim, x.ndim, "sort"), descending)
     return Sorted(take_known(x, dim, where) if x.ndim else x, where)
 
 

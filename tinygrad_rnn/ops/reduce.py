@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-from ..checks import check_dim, check_dims, float16, float32, int64
+from ..checks import check_dim, check_dims, check_dtype, float16, float32, int64
 from ..errors import ArgumentError, ShapeError
 from ..graph import Primitive
 from ..tensor import Tensor, method
@@ -50,13 +50,14 @@ _sum: Primitive = linear(
 
 
 @method("sum")
-def sum(x: Any, dim: Dims = None, keepdim: bool = False) -> Any:
-    """Σ x over all axes, or over those named.
+def sum(x: Any, dim: Dims = None, keepdim: bool = False, dtype: Any = None) -> Any:
+    """Σ x over all axes, or over those named; with `dtype` converted to it before.
 
     >>> import tinygrad_rnn as tg
     >>> tg.ones(2, 3).sum(dim=1).tolist()
     [3.0, 3.0]
     """
+    x = x if dtype is None else cast(x, check_dtype(dtype, "sum"))
     return call(_sum, x, {"dims": check_dims(dim, x.ndim, "sum"), "keepdim": keepdim})
 
 
@@ -68,8 +69,9 @@ def _count(x: Any, dims: tuple[int, ...], called: str) -> int:
 
 
 @method("mean")
-def mean(x: Any, dim: Dims = None, keepdim: bool = False) -> Any:
+def mean(x: Any, dim: Dims = None, keepdim: bool = False, dtype: Any = None) -> Any:
     """Σ x / n; of no elements it is refused."""
+    x = x if dtype is None else cast(x, check_dtype(dtype, "mean"))
     dims = check_dims(dim, x.ndim, "mean")
     if x.dtype == float16:  # the sum of many may overflow where their mean does not
         return cast(mean(cast(x, float32), dims, keepdim), float16)
@@ -78,8 +80,16 @@ def mean(x: Any, dim: Dims = None, keepdim: bool = False) -> Any:
 
 
 @method("var")
-def var(x: Any, dim: Dims = None, correction: int = 1, keepdim: bool = False) -> Any:
+def var(
+    x: Any,
+    dim: Dims = None,
+    correction: float = 1,
+    keepdim: bool = False,
+    *,
+    unbiased: bool | None = None,
+) -> Any:
     """Σ (x − mean)² / (n − correction); 1, as in PyTorch, for the unbiased estimate."""
+    correction = correction if unbiased is None else int(unbiased)
     dims = check_dims(dim, x.ndim, "var")
     count = _count(x, dims, "var")
     if count <= correction:
@@ -89,9 +99,16 @@ def var(x: Any, dim: Dims = None, correction: int = 1, keepdim: bool = False) ->
 
 
 @method("std")
-def std(x: Any, dim: Dims = None, correction: int = 1, keepdim: bool = False) -> Any:
+def std(
+    x: Any,
+    dim: Dims = None,
+    correction: float = 1,
+    keepdim: bool = False,
+    *,
+    unbiased: bool | None = None,
+) -> Any:
     """√var, with derivative 0 where the variance is 0."""
-    return safe_sqrt(var(x, dim, correction, keepdim))
+    return safe_sqrt(var(x, dim, correction, keepdim, unbiased=unbiased))
 
 
 @method("norm")
@@ -168,22 +185,22 @@ _amin = general(
 )  # fmt: skip
 
 
-def _extreme(primitive: Any, x: Any, dim: Dims, keepdim: bool) -> Any:
-    dims = check_dims(dim, x.ndim, primitive.name)
-    _count(x, dims, primitive.name)
+def _extreme(primitive: Any, x: Any, dim: Dims, keepdim: bool, called: str) -> Any:
+    dims = check_dims(dim, x.ndim, called)
+    _count(x, dims, called)
     return bind(primitive, (x,), {"dims": dims, "keepdim": keepdim})
 
 
 @method("amax")
 def amax(x: Any, dim: Dims = None, keepdim: bool = False) -> Any:
     """The largest element; equal ones share the gradient."""
-    return _extreme(_amax, x, dim, keepdim)
+    return _extreme(_amax, x, dim, keepdim, "amax")
 
 
 @method("amin")
 def amin(x: Any, dim: Dims = None, keepdim: bool = False) -> Any:
     """The smallest element; equal ones share the gradient."""
-    return _extreme(_amin, x, dim, keepdim)
+    return _extreme(_amin, x, dim, keepdim, "amin")
 
 
 _argmax = nondifferentiable("argmax", lambda xp, x, dim: x.argmax(axis=dim))
@@ -209,7 +226,8 @@ def argmin(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     return _arg(_argmin, x, dim, keepdim)
 
 
-def _along(x: Any, dim: int, keepdim: bool, arg: Any) -> Extreme:
+def _along(x: Any, dim: int, keepdim: bool, arg: Any, called: str) -> Extreme:
+    _count(x, (check_dim(dim, x.ndim, called),) if x.ndim else (), called)
     indices = arg(x, dim, keepdim=True) if x.ndim else arg(x)
     values = take_known(x, dim, indices) if x.ndim else x
     if keepdim or not x.ndim:
@@ -225,7 +243,9 @@ def max(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
     """
     if isinstance(dim, Tensor):
         return maximum(x, dim)
-    return amax(x) if dim is None else _along(x, dim, keepdim, argmax)
+    if dim is None:
+        return _extreme(_amax, x, None, keepdim, "max")
+    return _along(x, dim, keepdim, argmax, "max")
 
 
 @method("min")
@@ -233,7 +253,9 @@ def min(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
     """The smallest element; along `dim` also where it is, as `max`."""
     if isinstance(dim, Tensor):
         return minimum(x, dim)
-    return amin(x) if dim is None else _along(x, dim, keepdim, argmin)
+    if dim is None:
+        return _extreme(_amin, x, None, keepdim, "min")
+    return _along(x, dim, keepdim, argmin, "min")
 
 
 # ---------------------------------------------------------------------------------- log-domain
