@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from .autoregressive import LinearAR, persistence
+from .connected_words import ConnectedWords
 from .emissions import DiscreteEmissions, GaussianEmissions
 from .hmm import HMM, Posteriors
 from .metrics import nmse, nrmse84
 from .ngram import NGram
 
 __all__ = [
-    "DiscreteEmissions", "GaussianEmissions", "HMM", "LinearAR", "NGram", "Posteriors", "nmse",
-    "nrmse84", "persistence",
+    "ConnectedWords", "DiscreteEmissions", "GaussianEmissions", "HMM", "LinearAR", "NGram",
+    "Posteriors", "nmse", "nrmse84", "persistence",
 ]  # fmt: skip

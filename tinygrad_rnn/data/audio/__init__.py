@@ -12,7 +12,7 @@ from __future__ import annotations
 from .augment import add_noise, change_speed, join, mask, tilt
 from .features import LogMel, cepstra, deltas, frames, mel_filters, normalize, power_spectrum
 from .synthesis import Voice, random_voice, speak_digit
-from .wav import Sound, decode_wav, read_wav, write_wav
+from .wav import Sound, decode_wav, read_sounds, read_wav, write_wav
 
 __all__ = [
     "LogMel",
@@ -30,6 +30,7 @@ __all__ = [
     "normalize",
     "power_spectrum",
     "random_voice",
+    "read_sounds",
     "read_wav",
     "speak_digit",
     "tilt",

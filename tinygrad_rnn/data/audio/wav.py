@@ -6,7 +6,12 @@ Legend: N samples in time, K channels.
 from __future__ import annotations
 
 import io
+import lzma
+import os
+import tarfile
 import wave
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +23,7 @@ from tinygrad_rnn.errors import ArgumentError, DataError, ShapeError
 from .._checks import finite_array, whole_number
 from ..text import PathName, read_bytes
 
-__all__ = ["Sound", "decode_wav", "read_wav", "write_wav"]
+__all__ = ["Sound", "decode_wav", "read_sounds", "read_wav", "write_wav"]
 
 FloatArray = NDArray[np.float32]
 
@@ -47,6 +52,41 @@ def read_wav(path: PathName) -> Sound:
     ([0.0, 0.5, -1.0], 8000)
     """
     return decode_wav(read_bytes("read_wav", path), str(path))
+
+
+def read_sounds(path: PathName) -> dict[str, Sound]:
+    """Every file that ends in .wav, below a folder or in a tar archive, by its name without .wav.
+
+    Raises:
+        DataError: neither folder nor archive, a damaged one, no sounds in it, or one name twice.
+    """
+    found: dict[str, Sound] = {}
+    for name, data in _members(path):
+        stem = Path(name).stem
+        if stem in found:
+            raise DataError("read_sounds", "files with names of their own", f"{stem} twice")
+        found[stem] = decode_wav(data, f"{name} of {path}")
+    if not found:
+        raise DataError("read_sounds", "files that end in .wav", f"none in {path}")
+    return found
+
+
+def _members(path: PathName) -> Iterator[tuple[str, bytes]]:
+    """The names and contents of WAV files, in order of their names."""
+    if os.path.isdir(path):
+        files = (file for file in Path(path).rglob("*") if file.suffix.lower() == ".wav")
+        yield from ((str(file), read_bytes("read_sounds", file)) for file in sorted(files))
+        return
+    data = io.BytesIO(read_bytes("read_sounds", path))
+    try:
+        with tarfile.open(fileobj=data) as archive:
+            inside = [item for item in archive if item.isfile()]
+            for item in sorted(inside, key=lambda item: item.name):
+                content = archive.extractfile(item)
+                if content is not None and item.name.lower().endswith(".wav"):
+                    yield item.name, content.read()
+    except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError) as error:
+        raise DataError("read_sounds", "a folder, or a tar archive", f"{path}: {error}") from error
 
 
 def decode_wav(data: bytes, name: str = "these bytes") -> Sound:

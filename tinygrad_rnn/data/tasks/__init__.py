@@ -14,7 +14,12 @@ from .base import Task, TaskBatch, TaskStream, solved
 from .dates import DateTranslation
 from .mackey_glass import mackey_glass
 from .reber import EmbeddedReber
-from .spoken_digits import SpokenDigits, recorded_speakers, synthetic_speakers
+from .spoken_digits import (
+    SpokenDigits,
+    read_spoken_digits,
+    recorded_speakers,
+    synthetic_speakers,
+)
 from .symbols import Memorization, RandomPermutation, copying, five_bit, twenty_bit
 from .temporal_order import TemporalOrder
 
@@ -35,6 +40,7 @@ __all__ = [
     "copying",
     "five_bit",
     "mackey_glass",
+    "read_spoken_digits",
     "recorded_speakers",
     "solved",
     "synthetic_speakers",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,12 +13,24 @@ from numpy.typing import ArrayLike, NDArray
 from tinygrad_rnn.errors import ArgumentError, DataError, ShapeError
 
 from .._checks import whole_number
-from ..audio import LogMel, add_noise, change_speed, join, mask, normalize, tilt
+from ..audio import (
+    LogMel,
+    add_noise,
+    change_speed,
+    join,
+    mask,
+    normalize,
+    read_sounds,
+    tilt,
+)
 from ..audio.synthesis import random_voice, speak_digit
 from ..streams import pad_sequence
+from ..text import PathName
 from .base import Task, TaskBatch
 
-__all__ = ["Speaker", "SpokenDigits", "recorded_speakers", "synthetic_speakers"]
+__all__ = [
+    "Speaker", "SpokenDigits", "read_spoken_digits", "recorded_speakers", "synthetic_speakers",
+]  # fmt: skip
 
 FloatArray = NDArray[np.float32]
 Speaker = Callable[[int], FloatArray]  # from a digit to samples
@@ -29,6 +42,29 @@ def synthetic_speakers(rng: np.random.Generator) -> Speaker:
     """A new speaker whom no one has heard before; `audio.speak_digit` in one random voice."""
     voice = random_voice(rng)
     return lambda digit: speak_digit(digit, voice, rng)
+
+
+def read_spoken_digits(path: PathName) -> dict[str, list[list[FloatArray]]]:
+    """Recordings named digit_speaker_take.wav: for each speaker, for each digit, the takes.
+
+    So the free spoken digit dataset (Jackson et al. 2018) names its files.
+
+    Args:
+        path: a folder, or a tar archive.
+
+    Raises:
+        DataError: another name, another rate than 8000 Hz, two channels; or as `read_sounds`.
+    """
+    found: dict[str, list[list[FloatArray]]] = {}
+    for name, (samples, rate) in read_sounds(path).items():
+        parts = re.fullmatch(r"([0-9])_(.+)_[0-9]+", name)
+        if parts is None:
+            raise DataError("read_spoken_digits", "digit_speaker_take.wav", f"{name}.wav")
+        if rate != FEATURES.rate or samples.ndim != 1:
+            got = f"{rate} Hz and shape {samples.shape} in {name}.wav"
+            raise DataError("read_spoken_digits", f"one channel at {FEATURES.rate} Hz", got)
+        found.setdefault(parts[2], [[] for _ in range(10)])[int(parts[1])].append(samples)
+    return found
 
 
 def recorded_speakers(
