@@ -8,6 +8,7 @@
 """
 
 import importlib
+import warnings
 from typing import Any
 
 from . import derived, errors, inplace, ops
@@ -142,6 +143,16 @@ for _name in (
 ):  # fmt: skip
     if not hasattr(globals()[_name], "primitive"):
         globals()[_name] = _explicit(globals()[_name])
+
+# inf and NaN are born in silence, as in PyTorch (`detect_anomaly` finds where); behind the user's
+# own filters, so whoever wants NumPy's words has them by warnings.simplefilter("always")
+warnings.filterwarnings(
+    "ignore",
+    r"(divide by zero|invalid value|overflow|underflow) encountered",
+    RuntimeWarning,
+    r"tinygrad_rnn\.",
+    append=True,
+)
 
 _announce_engines(lambda: importlib.import_module(".compiler", __name__))
 
