@@ -25,6 +25,7 @@ __all__ = ["Backward", "active_inputs", "differentiate"]
 CHEAP_AGAIN = frozenset(
     ("add", "sub", "mul", "neg", "slice", "permute", "reshape", "expand", "cast")
 )
+SMALL = 8  # times smaller is small
 
 
 @dataclass(frozen=True)
@@ -162,17 +163,25 @@ def _in_order(values: object) -> list[Value]:
 
 
 def _saved(loop: Loop, ends: list[Value], kept: Sequence[Value] | None) -> list[Value]:
-    """What the forward pass keeps: the values backward names, less what others rebuild cheaply."""
+    """What the forward pass keeps: the values backward names, less what others rebuild cheaply.
+
+    Others may be small ones that are kept instead: means of rows, not the rows less their means.
+    """
     if kept is not None:
         there = set(kept)
         return _in_order(ancestors(ends, lambda v: v in there) & there)
     forward = {*(b for b, _ in loop.carries), *loop.body}
     wanted = _in_order(ancestors(ends, lambda v: v in forward) & forward)
     there = {*loop.stacked, *loop.constant, *wanted}
-    return [
-        v for v in wanted
-        if v.op is None or v.name not in CHEAP_AGAIN or any(a not in there for a in v.inputs)
-    ]  # fmt: skip
+    found: set[Value] = set()
+    for value in wanted:
+        missing = [a for a in value.inputs if a not in there]
+        again = value.op is not None and value.name in CHEAP_AGAIN
+        if again and all(a.size * SMALL <= value.size for a in missing):
+            found.update(missing)
+        else:
+            found.add(value)
+    return _in_order(found)
 
 
 def _classes(
