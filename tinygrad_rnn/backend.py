@@ -208,8 +208,21 @@ def _add_at(whole: Array, key: Any, value: Array) -> None:
     order = np.argsort(index, kind="stable")
     ordered = index[order]
     starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
-    rows = value.reshape(index.size, *whole.shape[1:])[order]
-    whole[ordered[starts]] += np.add.reduceat(rows, starts, axis=0)
+    rows = value.reshape(index.size, *whole.shape[1:])
+    if value.size < _LARGE:
+        whole[ordered[starts]] += np.add.reduceat(rows[order], starts, axis=0)
+        return
+    # That begins anew for every group and column: of small groups the first rows are added
+    # together, then the second ones, and so on; the others one by one.
+    counts = np.diff(starts, append=index.size)
+    for rank in range(_FEW):
+        at = starts[(rank < counts) & (counts <= _FEW)] + rank
+        whole[ordered[at]] += rows[order[at]]
+    for start, count in zip(starts[counts > _FEW], counts[counts > _FEW], strict=True):
+        whole[ordered[start]] += rows[order[start : start + count]].sum(0)
+
+
+_FEW, _LARGE = 8, 1 << 18  # rows of a group, elements
 
 
 def quiet() -> Any:

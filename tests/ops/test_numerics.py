@@ -223,6 +223,20 @@ def test_6_repeated_indices_add_up() -> None:
     assert added.tolist() == [0.0, 3.0, 4.0]
 
 
+@pytest.mark.parametrize("columns", [1, 3, 60])
+@pytest.mark.parametrize("rows", [1, 4, 9, 700])
+def test_6_repeated_rows_add_up_however_many(rows: int, columns: int) -> None:
+    """Few and many elements, rows used once, a few times and thousands of times."""
+    rng = np.random.default_rng(0)
+    places = np.minimum(rng.geometric(0.003, 5000), rows) - 1
+    values = rng.integers(-8, 8, (5000, columns)).astype(np.float32)  # sums are exact
+    x = tg.zeros(rows, columns, requires_grad=True)
+    (x[tg.tensor(places)] * tg.tensor(values)).sum().backward()
+    expected = np.zeros((rows, columns), np.float32)
+    np.add.at(expected, places, values)
+    np.testing.assert_array_equal(x.grad.numpy(), expected)
+
+
 def test_7_every_operand_is_unbroadcast() -> None:
     """autograd's where gives x of shape (10, 1, 10) a gradient of shape (10, 10, 10)."""
     c = tg.tensor(np.arange(1000).reshape(10, 10, 10) % 3 == 0)
