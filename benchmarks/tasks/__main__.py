@@ -109,7 +109,7 @@ def _work(jobs: list[Job], runner: Runner) -> int:
 
 
 def _said(figures: dict[str, float]) -> str:
-    return ", ".join(f"{name} {value:.3g}" for name, value in figures.items())
+    return ", ".join(f"{n} {value:.3g}" for n, value in figures.items() if not n.startswith("_"))
 
 
 if __name__ == "__main__":

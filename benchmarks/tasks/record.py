@@ -50,8 +50,13 @@ def _figures(found: Entry, between: str) -> str:
 
 def _means(found: Entry) -> dict[str, str]:
     rows = [row["figures"] for row in found["rows"]]
-    columns = {name: [row[name] for row in rows if name in row] for name in rows[0]}
+    shown = [name for name in rows[0] if not name.startswith("_")]  # the others are in the file
+    columns = {name: [row[name] for row in rows if name in row] for name in shown}
     return {name: _mean(values) for name, values in columns.items()}
+
+
+def _listed(figures: Mapping[str, float]) -> str:
+    return ", ".join(f"{n} {_digits(v)}" for n, v in figures.items() if not n.startswith("_"))
 
 
 def _mean(values: list[float]) -> str:
@@ -148,7 +153,7 @@ def _every_seed(whole: Record) -> Iterator[str]:
     yield "|---|---|---|---|---|---|"
     for name, found in whole.items():
         for row in found["rows"]:
-            figures = ", ".join(f"{n} {_digits(v)}" for n, v in row["figures"].items())
+            figures = _listed(row["figures"])
             times = f"{row['seconds']:.0f} s | {row['cpu']:.0f} s | {found['versions']['commit']}"
             yield f"| `{name}` | {row['seed']} | {figures} | {times} |"
     yield "\n</details>"

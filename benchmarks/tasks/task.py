@@ -18,10 +18,11 @@ class Task:
     """One row of "What it learns".
 
     ``run(seed, quick)`` trains and measures; its figures are numbers under short names, the one
-    that is judged first. ``met(rows)`` judges the figures of all seeds. ``settings`` are what the
-    figures depend on: a seed that was run with other settings is run again. ``data`` are the
-    files, below the data folder, without which the task is listed as not run. ``note`` says what
-    was tried, or what a reader should know.
+    that is judged first; those whose names begin with _ are kept in tasks.json alone.
+    ``met(rows)`` judges the figures of all seeds. ``settings`` are what the figures depend on: a
+    seed that was run with other settings is run again. ``data`` are the files, below the data
+    folder, without which the task is listed as not run. ``note`` says what was tried, or what a
+    reader should know.
     """
 
     name: str
