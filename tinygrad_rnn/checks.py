@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Sequence
-from math import inf
 from typing import Any
 
 import numpy as np
 
-from .errors import ArgumentError, DTypeError, IndexRangeError, ShapeError
+from .errors import DTypeError, IndexRangeError, ShapeError
 
 __all__ = [
     "DTYPES", "bool_", "check_dim", "check_dims", "check_dtype", "check_key", "check_masks",
     "check_shape", "float16", "float32", "float64", "get_default_dtype", "int16", "int32", "int64",
-    "int8", "positive", "real", "require_float", "set_default_dtype", "sizes_of", "uint8",
+    "int8", "require_float", "set_default_dtype", "sizes_of", "uint8",
 ]  # fmt: skip
 
 float16, float32, float64 = (np.dtype(name) for name in ("float16", "float32", "float64"))
 int8, int16, int32, int64 = (np.dtype(name) for name in ("int8", "int16", "int32", "int64"))
 uint8, bool_ = np.dtype("uint8"), np.dtype("bool")
-DTYPES = frozenset(np.dtype(name) for name in "f2 f4 f8 i1 i2 i4 i8 u1 u2 u4 u8 ?".split())
+DTYPES = {np.dtype(name): np.dtype(name) for name in "f2 f4 f8 i1 i2 i4 i8 u1 u2 u4 u8 ?".split()}
 _default = [float32]
 
 
@@ -38,6 +36,8 @@ def set_default_dtype(dtype: Any) -> None:
 
 def check_dtype(dtype: Any, called: str) -> np.dtype[Any]:
     """`dtype` as a NumPy dtype in native byte order, if it is one that tensors can have."""
+    if isinstance(dtype, np.dtype) and dtype in DTYPES:
+        return DTYPES[dtype]
     try:
         found = np.dtype(dtype).newbyteorder("=")
     except TypeError:
@@ -45,8 +45,7 @@ def check_dtype(dtype: Any, called: str) -> np.dtype[Any]:
     if found not in DTYPES:
         hint = "keep real and imaginary parts as two tensors" if found.kind == "c" else None
         raise DTypeError(called, "a float, integer or bool dtype", str(np.dtype(dtype)), hint)
-    native: np.dtype[Any] = np.dtype(found.name)
-    return native
+    return DTYPES[found]
 
 
 def require_float(called: str, dtype: Any) -> None:
@@ -130,23 +129,3 @@ def _width(item: Any) -> int:
     if item is None or item is Ellipsis:
         return 0
     return item.ndim if hasattr(item, "dtype") and item.dtype.kind == "b" else 1
-
-
-def real(called: str, name: str, value: object, least: float = -inf, bound: float = inf) -> float:
-    """`value` as a Python number with least <= value < bound; neither NaN nor a bool."""
-    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not is_number or not least <= value < bound:  # type: ignore[operator]
-        raise ArgumentError(called, f"{name}, a number {_interval(least, bound)},", repr(value))
-    return value if type(value) is int else float(value)  # type: ignore[arg-type]
-
-
-def _interval(least: float, bound: float) -> str:
-    below = "and finite" if bound == inf else f"and < {bound:g}"
-    return f">= {least:g} {below}" if least > -inf else below.removeprefix("and ")
-
-
-def positive(called: str, name: str, value: object, bound: float = inf) -> float:
-    """`value` as a Python number with 0 < value < bound."""
-    if value == 0:
-        raise ArgumentError(called, f"{name} > 0", repr(value))
-    return real(called, name, value, 0, bound)

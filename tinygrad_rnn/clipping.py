@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from .arguments import positive
 from .backend import backend_of, quiet
-from .checks import positive
 from .errors import ArgumentError, DTypeError, TrainingError
 from .graph import touch
 from .tensor import Tensor, tensor

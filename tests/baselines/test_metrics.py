@@ -55,7 +55,7 @@ def test_diverged_forecasts_have_no_finite_score() -> None:
         ),
         (np.zeros(3), np.ones(3), DataError, "a target that varies expected, got 3 equal values"),
         ([], [], DataError, "a target that varies expected, got no values"),
-        ([1, np.nan], [1, 2], DataError, "a target of finite values expected, got nan"),
+        ([1, np.nan], [1, 2], DataError, "a target, all finite, expected, got nan"),
         (["a"], [1], DTypeError, "a target of numbers expected"),
     ],
 )

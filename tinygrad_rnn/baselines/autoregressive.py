@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tinygrad_rnn.errors import DataError, ShapeError
 
-from ._checks import finite_array, whole_number
+from ..arguments import finite_array, whole_number
 
 __all__ = ["LinearAR", "persistence"]
 
@@ -115,7 +115,7 @@ class LinearAR:
         called = "LinearAR.forecast"
         past = finite_array(called, "a history", history)
         steps = whole_number(called, "steps", steps, least=0)
-        if past.ndim == 0 or len(past) < self.order:
+        if len(past) < self.order:
             raise DataError(called, f"a history of at least {self.order}", f"shape {past.shape}")
         values = np.concatenate([past[-self.order :], np.empty((steps, *past.shape[1:]))])
         weights = self.coefficients[::-1]

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tinygrad_rnn.errors import ArgumentError, DataError
 
-from ._checks import finite_array, whole_number
+from ..arguments import finite_array, whole_number
 from .emissions import GaussianEmissions
 from .hmm import HMM
 
@@ -125,9 +125,7 @@ def _cut(x: FloatArray, states: int) -> list[FloatArray]:
     return [x[low:high] for low, high in itertools.pairwise(bounds)]
 
 
-def _loop(
-    chains: list[HMM], leaving: FloatArray, entering: float
-) -> tuple[FloatArray, FloatArray]:
+def _loop(chains: list[HMM], leaving: FloatArray, entering: float) -> tuple[FloatArray, FloatArray]:
     """The transitions of all chains and the pause, and where a path starts.
 
     Args:

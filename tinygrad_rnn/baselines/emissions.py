@@ -13,7 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from tinygrad_rnn.errors import ArgumentError, DataError, ShapeError
 
-from ._checks import finite_array, symbol_vector
+from ..arguments import finite_array
+from ._checks import symbol_vector
 
 __all__ = ["DiscreteEmissions", "GaussianEmissions"]
 

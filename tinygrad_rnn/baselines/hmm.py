@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tinygrad_rnn.errors import ArgumentError, DataError, ShapeError
 
-from ._checks import whole_number
+from ..arguments import whole_number
 from .emissions import DiscreteEmissions, GaussianEmissions
 
 __all__ = ["HMM", "Posteriors"]

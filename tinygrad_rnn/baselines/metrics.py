@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tinygrad_rnn.errors import ArgumentError, DataError, ShapeError
 
-from ._checks import finite_array
+from ..arguments import finite_array
 
 __all__ = ["nmse", "nrmse84"]
 

@@ -19,7 +19,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from tinygrad_rnn.errors import DataError
 
-from ._checks import symbol_vector, whole_number
+from ..arguments import whole_number
+from ._checks import symbol_vector
 
 __all__ = ["NGram"]
 

@@ -18,7 +18,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from tinygrad_rnn.errors import ArgumentError, DataError, ShapeError
 
-from ._checks import finite_array, shorten, whole_number
+from ..arguments import finite_array, whole_number
+from ._checks import shorten
 from .text import PathName, read_file
 
 __all__ = ["SplitInTime", "Standardizer", "Windows", "read_csv", "split_in_time", "windows"]

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tinygrad_rnn.errors import ArgumentError, DataError, ShapeError
 
-from ._checks import numeric_array, whole_number
+from ..arguments import numeric_array, whole_number
 
 __all__ = ["ContinuousBatches", "LengthBatches", "PaddedBatch", "pad_sequence"]
 

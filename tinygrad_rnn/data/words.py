@@ -15,7 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from tinygrad_rnn.errors import DataError
 
-from ._checks import shorten, vocabulary_indices, whole_number
+from ..arguments import whole_number
+from ._checks import shorten, vocabulary_indices
 
 __all__ = ["WordVocabulary", "split_words"]
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Mapping
 from math import inf
 from typing import Any
 
-from ..checks import real
+from ..arguments import flag, real
 from ..errors import ArgumentError
 
 # Every number an optimiser takes, and the half-open interval [least, bound) it must lie in.
@@ -31,24 +30,6 @@ RANGES: dict[str, tuple[float, float]] = {
     "weight_decay": (0, inf),
 }
 FLAGS = frozenset(("amsgrad", "centered", "maximize", "nesterov"))
-
-
-def whole(called: str, name: str, value: object, least: int = 0) -> int:
-    """`value` as a Python integer that is at least `least`."""
-    try:
-        number = operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        number = least - 1
-    if number < least or isinstance(value, bool):
-        raise ArgumentError(called, f"{name}, a whole number >= {least},", repr(value))
-    return number
-
-
-def flag(called: str, name: str, value: object) -> bool:
-    """`value` as a Python bool."""
-    if not isinstance(value, bool) and type(value).__name__ != "bool":  # NumPy's has that name too
-        raise ArgumentError(called, f"{name}, True or False,", repr(value))
-    return bool(value)
 
 
 def checked_options(called: str, group: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,15 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from ..arguments import real, whole_number
 from ..backend import quiet
-from ..checks import real
 from ..create import rand
 from ..errors import ArgumentError
 from ..graph import no_grad
 from ..ops.elementwise import where
 from ..tensor import Tensor
 from ..transforms import gauss_newton, grad, value_and_grad, vjp
-from ._checks import whole
 from .conjugate_gradient import conjugate_gradient
 from .whole import Array, WholeOptimizer
 
@@ -73,9 +72,9 @@ class HessianFree(WholeOptimizer):
             "lr": lr,
             "damping": damping,
             "structural_damping": structural_damping,
-            "cg_iterations": whole(called, "cg_iterations", cg_iterations, 1),
+            "cg_iterations": whole_number(called, "cg_iterations", cg_iterations, 1),
             "cg_progress": real(called, "cg_progress", cg_progress, 0),
-            "probes": whole(called, "probes", probes),
+            "probes": whole_number(called, "probes", probes, 0),
         }
         self._direction: Array = None
         self.report: HessianFreeReport | None = None

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ..arguments import real, whole_number
 from ..backend import quiet
-from ..checks import real
 from ..errors import ArgumentError
 from ..graph import enable_grad
-from ._checks import whole
 from .line_search import Point, strong_wolfe
 from .whole import Array, WholeOptimizer
 
@@ -56,14 +55,14 @@ class LBFGS(WholeOptimizer):
         c1, c2 = (real(called, f"wolfe[{i}]", wolfe[i], 0, 1) for i in range(2))
         if not c1 < c2:
             raise ArgumentError(called, "wolfe = (c₁, c₂) with c₁ < c₂", repr(wolfe))
-        max_iter = whole(called, "max_iter", max_iter, 1)
+        max_iter = whole_number(called, "max_iter", max_iter, 1)
         options = {
             "lr": lr,
             "max_iter": max_iter,
-            "max_eval": whole(called, "max_eval", max_eval or 5 * max_iter // 4 + 1, 1),
+            "max_eval": whole_number(called, "max_eval", max_eval or 5 * max_iter // 4 + 1, 1),
             "tolerance_grad": tolerance_grad,
             "tolerance_change": tolerance_change,
-            "history_size": whole(called, "history_size", history_size, 1),
+            "history_size": whole_number(called, "history_size", history_size, 1),
             "line_search_fn": line_search_fn,
             "wolfe": (c1, c2),
         }

@@ -6,9 +6,8 @@ from itertools import pairwise
 from math import cos, pi
 from typing import Any
 
-from ..checks import positive, real
+from ..arguments import positive, real, whole_number
 from ..errors import ArgumentError
-from ._checks import whole
 from .groups import Group
 from .optimizer import Optimizer
 from .schedules import LRScheduler, check_optimizer
@@ -56,7 +55,7 @@ class OneCycleLR(LRScheduler):
                 called, 'anneal_strategy, "cos" or "linear",', repr(anneal_strategy)
             )
         self.max_lrs = [positive(called, "max_lr", rate) for rate in rates]
-        self.total_steps = whole(called, "total_steps", total_steps, least=2)
+        self.total_steps = whole_number(called, "total_steps", total_steps, least=2)
         self.shape = SHAPES[anneal_strategy]
         self.low, self.high = (
             real(called, name, value, 0, 1)

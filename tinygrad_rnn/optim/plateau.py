@@ -6,10 +6,9 @@ import numbers
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..checks import positive, real
+from ..arguments import positive, real, whole_number
 from ..errors import ArgumentError, StateDictError
 from ..tensor import Tensor
-from ._checks import whole
 from .optimizer import Optimizer
 from .schedules import check_optimizer
 
@@ -56,9 +55,9 @@ class ReduceLROnPlateau:
         self.optimizer = optimizer
         self.mode, self.threshold_mode = mode, threshold_mode
         self.factor = positive(called, "factor", factor, bound=1)
-        self.patience = whole(called, "patience", patience)
+        self.patience = whole_number(called, "patience", patience, 0)
         self.threshold = real(called, "threshold", threshold, 0)
-        self.cooldown = whole(called, "cooldown", cooldown)
+        self.cooldown = whole_number(called, "cooldown", cooldown, 0)
         self.min_lrs = _rates(called, min_lr, len(optimizer.param_groups))
         self.eps = real(called, "eps", eps, 0)
         self.best: float | None = None
@@ -111,7 +110,7 @@ class ReduceLROnPlateau:
         if not set(COUNTED) <= state_dict.keys():
             raise StateDictError(called, ", ".join(COUNTED), sorted(state_dict))
         best = state_dict["best"]
-        counts = {name: whole(called, name, state_dict[name]) for name in COUNTED[1:]}
+        counts = {name: whole_number(called, name, state_dict[name], 0) for name in COUNTED[1:]}
         self.best = None if best is None else real(called, "best", best)
         self.__dict__.update(counts)
 

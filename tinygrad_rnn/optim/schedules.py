@@ -14,9 +14,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import cos, pi
 from typing import Any
 
-from ..checks import real
+from ..arguments import real, whole_number
 from ..errors import ArgumentError, DTypeError, StateDictError
-from ._checks import whole
 from .groups import Group
 from .optimizer import Optimizer
 
@@ -58,7 +57,7 @@ class LRScheduler:
         called = type(self).__name__
         check_optimizer(called, optimizer)
         self.optimizer = optimizer
-        begin = whole(called, "last_epoch", last_epoch, least=-1) + 1
+        begin = whole_number(called, "last_epoch", last_epoch, least=-1) + 1
         if last_epoch > -1 and any("initial_lr" not in g for g in optimizer.param_groups):
             hint = "load the optimiser's state first, or begin with last_epoch=-1"
             raise ArgumentError(called, "initial_lr in every group", "a new optimiser", hint)
@@ -113,7 +112,7 @@ class LRScheduler:
         if len(state_dict["base_lrs"]) != len(groups):
             found = len(state_dict["base_lrs"])
             raise StateDictError(called, f"rates of {len(groups)} groups", found)
-        epoch = whole(called, "last_epoch", state_dict["last_epoch"])
+        epoch = whole_number(called, "last_epoch", state_dict["last_epoch"], 0)
         rates = [real(called, "base_lrs", rate, 0) for rate in state_dict["base_lrs"]]
         self.options_at(epoch, 0)  # raises if there is no such epoch
         for group, rate in zip(groups, rates, strict=True):
@@ -127,7 +126,7 @@ class StepLR(LRScheduler):
     def __init__(
         self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1
     ) -> None:
-        self.step_size = whole("StepLR", "step_size", step_size, least=1)
+        self.step_size = whole_number("StepLR", "step_size", step_size, least=1)
         self.gamma = real("StepLR", "gamma", gamma, 0)
         super().__init__(optimizer, last_epoch)
 
@@ -146,7 +145,9 @@ class MultiStepLR(LRScheduler):
         gamma: float = 0.1,
         last_epoch: int = -1,
     ) -> None:
-        self.milestones = sorted(whole("MultiStepLR", "milestones", m) for m in milestones)
+        self.milestones = sorted(
+            whole_number("MultiStepLR", "milestones", m, 0) for m in milestones
+        )
         self.gamma = real("MultiStepLR", "gamma", gamma, 0)
         super().__init__(optimizer, last_epoch)
 
@@ -178,7 +179,7 @@ class ConstantLR(LRScheduler):
         last_epoch: int = -1,
     ) -> None:
         self.start_factor = real("ConstantLR", "factor", factor, 0)
-        self.total_iters = whole("ConstantLR", "total_iters", total_iters)
+        self.total_iters = whole_number("ConstantLR", "total_iters", total_iters, 0)
         super().__init__(optimizer, last_epoch)
 
     def factor(self, epoch: int) -> float:
@@ -199,7 +200,7 @@ class LinearLR(LRScheduler):
     ) -> None:
         self.start_factor = real("LinearLR", "start_factor", start_factor, 0)
         self.end_factor = real("LinearLR", "end_factor", end_factor, 0)
-        self.total_iters = whole("LinearLR", "total_iters", total_iters, least=1)
+        self.total_iters = whole_number("LinearLR", "total_iters", total_iters, least=1)
         super().__init__(optimizer, last_epoch)
 
     def factor(self, epoch: int) -> float:
@@ -218,7 +219,7 @@ class PolynomialLR(LRScheduler):
         power: float = 1.0,
         last_epoch: int = -1,
     ) -> None:
-        self.total_iters = whole("PolynomialLR", "total_iters", total_iters, least=1)
+        self.total_iters = whole_number("PolynomialLR", "total_iters", total_iters, least=1)
         self.power = real("PolynomialLR", "power", power, 0)
         super().__init__(optimizer, last_epoch)
 
@@ -236,7 +237,7 @@ class CosineAnnealingLR(LRScheduler):
     def __init__(
         self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1
     ) -> None:
-        self.T_max = whole("CosineAnnealingLR", "T_max", T_max, least=1)
+        self.T_max = whole_number("CosineAnnealingLR", "T_max", T_max, least=1)
         self.eta_min = real("CosineAnnealingLR", "eta_min", eta_min, 0)
         super().__init__(optimizer, last_epoch)
 
@@ -258,7 +259,10 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         last_epoch: int = -1,
     ) -> None:
         called = "CosineAnnealingWarmRestarts"
-        self.T_0, self.T_mult = whole(called, "T_0", T_0, 1), whole(called, "T_mult", T_mult, 1)
+        self.T_0, self.T_mult = (
+            whole_number(called, "T_0", T_0, 1),
+            whole_number(called, "T_mult", T_mult, 1),
+        )
         self.eta_min = real(called, "eta_min", eta_min, 0)
         super().__init__(optimizer, last_epoch)
 
@@ -322,7 +326,7 @@ class LinearWarmup(LRScheduler):
         after: LRScheduler | None = None,
         last_epoch: int = -1,
     ) -> None:
-        self.warmup_steps = whole("LinearWarmup", "warmup_steps", warmup_steps)
+        self.warmup_steps = whole_number("LinearWarmup", "warmup_steps", warmup_steps, 0)
         self.after = after
         if after is not None:
             _check_pure("LinearWarmup", optimizer, [after])
@@ -352,7 +356,9 @@ class SequentialLR(LRScheduler):
         last_epoch: int = -1,
     ) -> None:
         self.schedulers = list(schedulers)
-        self.milestones = [whole("SequentialLR", "milestones", m, least=1) for m in milestones]
+        self.milestones = [
+            whole_number("SequentialLR", "milestones", m, least=1) for m in milestones
+        ]
         _check_pure("SequentialLR", optimizer, self.schedulers)
         if len(self.milestones) != len(self.schedulers) - 1:
             expected = (

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tinygrad_rnn.errors import ArgumentError, DataError
 
-from .._checks import finite_array, whole_number
+from ...arguments import finite_array, whole_number
 
 __all__ = ["add_noise", "change_speed", "join", "mask", "tilt"]
 

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tinygrad_rnn.errors import ArgumentError, DataError, ShapeError
 
-from .._checks import finite_array, whole_number
+from ...arguments import finite_array, whole_number
 
 __all__ = ["LogMel", "cepstra", "deltas", "frames", "mel_filters", "normalize", "power_spectrum"]
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tinygrad_rnn.errors import ArgumentError
 
-from .._checks import whole_number
+from ...arguments import whole_number
 
 __all__ = ["Voice", "random_voice", "speak_digit"]
 
@@ -84,9 +84,7 @@ def random_voice(rng: np.random.Generator) -> Voice:
     )
 
 
-def speak_digit(
-    digit: int, voice: Voice, rng: np.random.Generator, rate: int = 8000
-) -> FloatArray:
+def speak_digit(digit: int, voice: Voice, rng: np.random.Generator, rate: int = 8000) -> FloatArray:
     """Samples (N,) of a digit 0 … 9, never twice the same: pitch, lengths and formants vary.
 
     Raises:

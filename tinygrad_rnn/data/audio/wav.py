@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tinygrad_rnn.errors import ArgumentError, DataError, ShapeError
 
-from .._checks import finite_array, whole_number
+from ...arguments import finite_array, whole_number
 from ..text import PathName, read_bytes
 
 __all__ = ["Sound", "decode_wav", "read_sounds", "read_wav", "write_wav"]

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tinygrad_rnn.errors import ArgumentError, DataError, ShapeError
 
-from .._checks import whole_number
+from ...arguments import whole_number
 
 __all__ = ["Task", "TaskBatch", "TaskStream", "one_hot", "solved"]
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from tinygrad_rnn.errors import ArgumentError
 
-from .._checks import whole_number
+from ...arguments import whole_number
 
 __all__ = ["mackey_glass"]
 

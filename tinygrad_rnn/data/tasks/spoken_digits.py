@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tinygrad_rnn.errors import ArgumentError, DataError, ShapeError
 
-from .._checks import whole_number
+from ...arguments import whole_number
 from ..audio import (
     LogMel,
     add_noise,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._checks import whole_number
+from ...arguments import whole_number
 from .base import Task, TaskBatch, answers_of, check_length, one_hot
 
 __all__ = ["Memorization", "RandomPermutation", "copying", "five_bit", "twenty_bit"]
