@@ -1,4 +1,4 @@
-"""What kernels do beside elementwise: reductions of rows and of columns, row by row; and draws."""
+"""What kernels do beside elementwise: reductions of rows and columns; draws; threads."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scan_cells import difference
+from scan_cells import CELLS, difference, measured
 
 import tinygrad_rnn as tg
-from tinygrad_rnn.compiler import fallbacks, llvm_kernels
+from tinygrad_rnn.compiler import fallbacks, llvm_kernels, native_engine, native_shares
 from tinygrad_rnn.compiler.draws import Draw, drawn
 from tinygrad_rnn.scan import ENGINES
 
@@ -156,3 +156,61 @@ def test_draws_are_those_of_the_loop(kind: str, reverse: bool) -> None:
         for (name, shape, dtype), array in zip(KINDS[kind], found, strict=True):
             draw = tg.rand if name == "random" else tg.randn
             np.testing.assert_array_equal(array[t], draw(*shape, dtype=dtype).numpy())
+
+
+# --------------------------------------------------------------------------------------- threads
+def shared(
+    monkeypatch: pytest.MonkeyPatch, count: int, run: Callable[[], list[Any]]
+) -> tuple[list[Any], list[int]]:
+    """What `run` gives with so many threads, and into how many shares its loops were divided."""
+    counts = []
+    way = native_engine.NativeRunner.way
+
+    def counted(runner: Any, wanted: int) -> Any:
+        found = way(runner, wanted)
+        counts.append(found[1].count)
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(native_engine, "LEAST", 0)
+        patch.setattr(native_engine, "threads", lambda: count)
+        patch.setattr(native_shares, "FEW", 1)
+        patch.setattr(native_engine.NativeRunner, "way", counted)
+        return run(), counts
+
+
+@needs_llvm
+@pytest.mark.parametrize("name", CELLS)
+def test_shares_of_the_batch_give_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run() -> list[Any]:
+        return measured(name, "native", truncate=3)
+
+    alone, _ = shared(monkeypatch, 1, run)
+    found, counts = shared(monkeypatch, 2, run)
+    assert set(counts) == {2}
+    assert difference(found, alone) < 1e-15  # of the order of sums over the batch
+
+
+@needs_llvm
+@pytest.mark.parametrize("update", [batch_normal, row_and_column_means, carry_that_is_a_sum])
+def test_rows_that_wait_for_each_other_stay_together(
+    update: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, counts = shared(monkeypatch, 2, lambda: run(update, "native", 5))
+    assert set(counts) == {1}
+    assert difference(found, run(update, "loop", 5)) < 1e-12
+
+
+@needs_llvm
+def test_as_many_shares_as_divide_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, counts = shared(monkeypatch, 3, lambda: measured("lstm_joined", "native"))
+    assert set(counts) <= {1, 2}  # of four rows; two by way of three
+
+
+def test_threads_are_those_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert native_shares.threads() == 3
+    monkeypatch.setenv("OMP_NUM_THREADS", "5,2")
+    assert native_shares.threads() == 5
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    assert native_shares.threads() >= 1

@@ -138,7 +138,8 @@ def _cut(
     body = {v for v in behind if v in recurrent and v.op is not None}
     for value in sorted(recurrent, key=lambda v: v.index):
         inside = all(a in body or a.op is None or a not in recurrent for a in value.inputs)
-        if value.op is not None and inside and sinks(value):
+        summed = any(_sums_rows(a) and a not in behind for a in value.inputs)
+        if value.op is not None and inside and sinks(value) and not summed:
             body.add(value)
     _sink_known(body, ancestors(ends, lambda v: v in given), given, constant, sinks)
     read = {a for v in body for a in v.inputs if a not in body}
@@ -156,6 +157,11 @@ def _cut(
     needs = ancestors([*inner.constant, *inner.stacked], lambda v: v in given)
     known = _in_order(v for v in needs if v.op is not None and v not in given)
     return Backward(saved, outside, known, inner, carried, of_stacked, of_constant, deltas)
+
+
+def _sums_rows(value: Value) -> bool:
+    """A sum over a batch, with which the rest is better done after the sum over time."""
+    return value.name == "sum" and 0 in value.params["dims"]
 
 
 def _in_order(values: object) -> list[Value]:

@@ -1,13 +1,14 @@
 """The engine without a Python loop: products, kernels and the loop over the steps in one function.
 
 Where every action of a step is a product of matrices, a kernel or a copy, the whole loop is one
-call. Any other loop is run like the llvm engine's.
+call, or one for each thread. Any other loop is run like the llvm engine's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from ctypes import CFUNCTYPE, c_int64, c_void_p
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -16,13 +17,15 @@ from .cut import Loop
 from .llvm_engine import KernelRunner, address_of, locate, plan_with_kernels, table_of
 from .llvm_kernels import Writer, compiled
 from .llvm_products import Product, packed, panel, write_product
-from .lowering import Bases, Block, copying, lowered
+from .lowering import Bases, copying, lowered
+from .native_shares import Part, Shares, shares, threads, work
 from .numpy_engine import NumpyRunner
 from .plan import Action, Plan
 
 __all__ = ["NativeRunner", "compile_loop"]
 
 SIGNATURE = CFUNCTYPE(None, c_int64, c_int64, c_int64, c_void_p)
+LEAST = 500_000_000  # operations from which a second thread pays for its start
 
 
 def compile_loop(loop: Loop, stacked_carries: bool) -> NumpyRunner:
@@ -56,16 +59,32 @@ class NativeRunner(NumpyRunner):
         self.packed: set[int] = set()  # constants that are handed over as panels
         self.bases = Bases()
         super().__init__(plan)
-        self.native = compiled(self.written(), SIGNATURE)
+        self.parts = [part for action in plan.actions for part in self.lowered(action)]
+        self.work = work(self.parts)
+        self.ways: dict[int, tuple[Any, Shares]] = {}
 
     def line(self, number: int, action: Action) -> str:
         """One action, to be read."""
         name = action.kind if action.kind != "op" else action.values[0].name
         return f"{name}_{number}"
 
-    def written(self) -> str:
+    def way(self, count: int) -> tuple[Any, Shares]:
+        """The function that does one of so many shares of the rows, or of as many as can be."""
+        if count not in self.ways:
+            entries, same = self.bases.entries, self.plan.shared
+            found = shares(self.parts, [same.get(n, n) for n, _ in entries], count)
+            if found is None:
+                self.ways[count] = self.way(count - 1)
+            else:
+                self.ways[count] = compiled(self.written(found.parts), SIGNATURE), found
+        return self.ways[count]
+
+    def count(self, length: int) -> int:
+        """The number of shares that pays, if rows do not wait for each other."""
+        return threads() if self.work * length >= LEAST else 1
+
+    def written(self, parts: Sequence[Part]) -> str:
         """The LLVM text: for i in range(count): the step first + i · direction."""
-        parts = [self.lowered(action) for action in self.plan.actions]
         writer = Writer(len(self.bases.entries), 3)
         first, count, direction = writer.function.args[:3]
         b = writer.builder
@@ -78,18 +97,17 @@ class NativeRunner(NumpyRunner):
         i.add_incoming(writer.number(0), entry)
         writer.step = b.add(first, b.mul(i, direction))
         for part in parts:
-            if type(part) is Product:
+            if isinstance(part, Product):
                 write_product(writer, part)
             else:
-                for piece in part:
-                    writer.part(piece)
+                writer.part(part)
         following = b.add(i, writer.number(1))
         i.add_incoming(following, b.block)
         b.cbranch(b.icmp_signed("<", following, count), inside, after)
         b.position_at_end(after)
         return writer.text()
 
-    def lowered(self, action: Action) -> Any:
+    def lowered(self, action: Action) -> Sequence[Part]:
         """A product, or the blocks of a kernel or a copy."""
         if action.kind == "kernel":
             blocks = lowered(list(action.nests), self.plan, self.bases)
@@ -97,9 +115,8 @@ class NativeRunner(NumpyRunner):
             return blocks
         assert action.target is not None
         if action.kind == "copy":
-            blocks_of_copy: list[Block] = [copying(action.operands[0], action.target, self.bases)]
-            return blocks_of_copy
-        return self.product(action)
+            return [copying(action.operands[0], action.target, self.bases)]
+        return [self.product(action)]
 
     def product(self, action: Action) -> Product:
         """A matrix product, with a constant right side as panels."""
@@ -130,14 +147,20 @@ class NativeRunner(NumpyRunner):
         length: int,
         reverse: bool,
     ) -> Any:
-        """The address of the table, and where and in which direction to go."""
+        """The tables of the shares, and where and in which direction to go."""
+        native, found = self.way(self.count(length))
         panels = [(i, packed(arrays[i])) for i in self.packed]
         locate(addresses, arrays)
         for i, array in panels:
             addresses[i] = address_of(array)
         table = np.array(table_of(self.plan, self.bases.entries, addresses, reverse), np.int64)
-        fixed.append((address_of(table), reverse))
-        return panels, table
+        tables = [table + np.multiply(found.shifts, k) for k in range(found.count)]
+        sums = [(arrays[self.bases.entries[i][0]], i) for i in found.sums] if tables[1:] else []
+        own = [(whole, i, t, np.empty_like(whole)) for whole, i in sums for t in tables[1:]]
+        for _, i, other, array in own:
+            other[i] = address_of(array)
+        fixed.append((native, [address_of(t) for t in tables], own, reverse))
+        return panels, tables
 
     def run(
         self,
@@ -148,12 +171,20 @@ class NativeRunner(NumpyRunner):
         breaks: Sequence[int],
     ) -> None:
         """All steps, with the carries cut where they have to be."""
-        table, reverse = fixed[-1]
+        native, tables, own, reverse = fixed[-1]
         start = 0
         for stop in (*breaks, length):
             first = length - 1 - start if reverse else start
-            self.native(first, stop - start, -1 if reverse else 1, table)
+            numbers = (first, stop - start, -1 if reverse else 1)
+            others = [Thread(target=native, args=(*numbers, table)) for table in tables[1:]]
+            for thread in others:
+                thread.start()
+            native(*numbers, tables[0])
+            for thread in others:
+                thread.join()
             if stop < length:
                 for place in self.plan.carries:
                     arrays[place.buffer.number].fill(0)
             start = stop
+        for whole, _, _, array in own:
+            whole += array
