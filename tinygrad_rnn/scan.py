@@ -120,7 +120,7 @@ def _check(
         raise DTypeError("scan", "a step(carry, x) to call", type(step).__name__)
     if isinstance(xs, bool):
         raise DTypeError("scan", "inputs or a number of steps", repr(xs))
-    init, xs = tree_map(as_tensor, init), xs if isinstance(xs, int) else tree_map(as_tensor, xs)
+    init, xs = _as_tensors(init), xs if isinstance(xs, int) else _as_tensors(xs)
     length = _length(xs)
     if isinstance(xs, int):
         xs = _step_numbers(xs, init)
@@ -130,23 +130,27 @@ def _check(
     return Problem(step, init, xs, length, sizes, reverse, truncate, every)
 
 
+def _as_tensors(tree: Any) -> Any:
+    fits = all(type(leaf) is Tensor for leaf in flatten(tree)[0])
+    return tree if fits else tree_map(as_tensor, tree)
+
+
 def _length(xs: Any) -> int:
     if isinstance(xs, int):
         if xs < 0:
             raise ArgumentError("scan", "a number of steps >= 0", xs)
         return xs
-    leaves, names = flatten(xs)[0], paths(xs, "xs")
+    leaves = flatten(xs)[0]
     if not leaves:
         raise ShapeError("scan", "at least one input, or the number of steps", "an empty tree")
-    for leaf, name in zip(leaves, names, strict=True):
+    for i, leaf in enumerate(leaves):
         if not leaf.ndim:
+            name = paths(xs, "xs")[i]
             raise ShapeError("scan", f"{name} with a time axis first", "a 0-d tensor")
         if leaf.shape[0] != leaves[0].shape[0]:
-            raise ShapeError(
-                "scan",
-                f"as many steps in {name} as in {names[0]}, {leaves[0].shape[0]}",
-                leaf.shape,
-            )
+            first, name = paths(xs, "xs")[0], paths(xs, "xs")[i]
+            wanted = f"as many steps in {name} as in {first}, {leaves[0].shape[0]}"
+            raise ShapeError("scan", wanted, leaf.shape)
     return int(leaves[0].shape[0])
 
 

@@ -12,6 +12,7 @@ from scan_cells import CELLS, B, H, I, difference, measured
 
 import tinygrad_rnn as tg
 from tinygrad_rnn.compiler import core, fallbacks, llvm_kernels, run, spans
+from tinygrad_rnn.compiler import structures as found
 from tinygrad_rnn.compiler.pool import pool
 from tinygrad_rnn.errors import MissingDependencyError
 from tinygrad_rnn.scan import ENGINES
@@ -23,7 +24,8 @@ needs_llvm = pytest.mark.skipif(not llvm_kernels.available(), reason="llvmlite i
 def compiled_now(monkeypatch: pytest.MonkeyPatch) -> dict[Any, Any]:
     """An empty cache of structures for one test."""
     structures: dict[Any, Any] = {}
-    monkeypatch.setattr(run, "_structures", structures)
+    monkeypatch.setattr(found, "_structures", structures)
+    monkeypatch.setattr(found, "_known", {})
     return structures
 
 
@@ -69,7 +71,7 @@ def test_numpy_allocates_nothing_in_the_loop(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_pass_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = measured("lstm_four_weights", "loop")
     for name in ("clean", "split", "join"):
-        monkeypatch.setattr(run, "switched_off", {name})
+        monkeypatch.setattr(found, "switched_off", {name})
         structures = compiled_now(monkeypatch)
         for engine in NAMES:
             assert difference(measured("lstm_four_weights", engine), expected) < 1e-12

@@ -20,8 +20,8 @@ from .cut import Cut
 from .engines import engine_named
 from .notation import equations, named_values
 from .program import Refused, Value
-from .run import compile_step
 from .step import Step
+from .structures import compile_step
 from .trace import Trace, trace_step
 
 __all__ = ["explain"]

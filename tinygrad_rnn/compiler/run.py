@@ -1,13 +1,11 @@
-"""From a call of `scan` to a compiled loop: trace, look up or compile, run; else fall back.
+"""From a call of `scan` to a compiled loop: look up or compile, run; else fall back.
 
 Legend: T time steps, B batch.
 """
 
 from __future__ import annotations
 
-import warnings
-from dataclasses import dataclass
-from threading import RLock
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,30 +15,16 @@ from ..scan import Problem, run_loop
 from ..tensor import Tensor
 from ..tree import flatten, unflatten
 from .batch import Environment, run_values, spread
-from .core import Call, Core, Engine, run_core
-from .cut import cut
+from .core import Call, Engine, run_core
 from .draws import drawn
-from .passes import PASSES, clean
 from .program import Refused, Value
 from .spans import masked, run_spans, with_breaks
 from .step import Step
-from .trace import Trace, trace_step
+from .structures import Compiled, Ready, prepared
 
-__all__ = ["Compiled", "compile_step", "compiled_for", "fallbacks", "run_compiled", "switched_off"]
+__all__ = ["fallbacks", "run_compiled"]
 
-switched_off: set[str] = set()  # names of passes to leave out
 fallbacks: list[str] = []  # why the last calls that fell back did so
-_structures: dict[Any, Compiled | str] = {}
-_steady: set[tuple[int, Any]] = set()
-_lock = RLock()
-
-
-@dataclass(frozen=True)
-class Compiled:
-    """What one structure compiles to; `history` has the step after each pass."""
-
-    history: list[tuple[str, Step]]
-    core: Core
 
 
 def run_compiled(problem: Problem, engine: Engine) -> tuple[Any, Any]:
@@ -83,77 +67,20 @@ def run_once(problem: Problem, engine: Engine, start: int) -> tuple[Any, Any]:
     step, xs = problem.step, problem.xs
     if problem.lengths is not None:
         step, xs = masked(problem)
-    try:
-        trace, carries, outputs, structure = trace_step(step, problem.init, xs)
-        key = (
-            engine.name, tuple(trace.keys), tuple(v.index for v in (*carries, *outputs)),
-            frozenset(switched_off),
-        )  # fmt: skip
-        compiled = _structures.get(key)
-        identity = (hash(key), getattr(problem.step, "__code__", type(problem.step)))
-        if compiled is None or identity not in _steady:
-            again = trace_step(step, problem.init, xs)[0]
-            _check_steady(trace, again)
-            again.release()
-            inputs = [v for v in trace.values if v.op is None]
-            compiled = compiled_for(key, Step(inputs, carries, outputs), engine)
-            _steady.add(identity)
-    except Refused:
-        raise
-    except Exception as error:
-        raise Refused(f"{type(error).__name__} while tracing: {error}") from error
-    if isinstance(compiled, str):
-        raise Refused(compiled)
-    trace.release()
-    final, ys = _execute(problem, compiled, trace, flatten(xs)[0], breaks)
+    ready = prepared(step, problem.init, xs, engine)
+    final, ys = _execute(problem, ready, flatten(xs)[0], breaks)
     carry_structure = flatten(problem.init)[1]
-    return unflatten(carry_structure, final), unflatten(structure, ys)
-
-
-# ------------------------------------------------------------------------------- compilation
-def _check_steady(first: Trace, second: Trace) -> None:
-    """A step must do the same each time: what it makes anew at each call has to be equal."""
-    if first.keys != second.keys:
-        raise Refused("a step that does something else each time it is called")
-    for a, b in zip(first.tensors, second.tensors, strict=True):
-        if a is not b and not np.array_equal(a.array, b.array, equal_nan=a.dtype.kind == "f"):
-            raise Refused("a step that makes new numbers at each call (use tg.rand or an input)")
-
-
-def compiled_for(key: Any, step: Step, engine: Engine) -> Compiled | str:
-    """The compiled form of a structure, or the reason why there is none."""
-    with _lock:
-        if key not in _structures:
-            if len(_structures) > 512:
-                _structures.clear()
-            try:
-                _structures[key] = compile_step(step, engine)
-            except Refused as refusal:
-                _structures[key] = refusal.reason
-            except Exception as error:
-                reason = f"{type(error).__name__} while compiling: {error}"
-                warnings.warn(f"scan runs as a loop: {reason}", RuntimeWarning, stacklevel=6)
-                _structures[key] = reason
-        return _structures[key]
-
-
-def compile_step(step: Step, engine: Engine) -> Compiled:
-    """A step through all passes, cut; its loops are compiled when they are first run."""
-    history = [("trace", step)]
-    for name, change in (*PASSES.items(), ("clean again", clean)):
-        if name not in switched_off:
-            step = change(step)
-            history.append((name, step))
-    return Compiled(history, Core(cut(step, engine.sinks, engine.sinks_outputs), engine))
+    return unflatten(carry_structure, final), unflatten(ready.outputs, ys)
 
 
 # --------------------------------------------------------------------------------- execution
 def _execute(
-    problem: Problem, compiled: Compiled, trace: Trace, xs: list[Tensor], breaks: list[int]
+    problem: Problem, ready: Ready, xs: list[Tensor], breaks: list[int]
 ) -> tuple[list[Tensor], list[Tensor]]:
+    compiled = ready.compiled
     parts = compiled.core.cut
-    numbers = drawn(trace.draws, problem.length, problem.reverse)
-    given = _given(parts.step, xs, trace.tensors, numbers)
+    numbers = drawn(ready.draws, problem.length, problem.reverse)
+    given = _given(parts.step, xs, ready.tensors, numbers)
     env = _before(compiled, given, problem.length)
     stacked, constants = (
         [env.known[v] for v in parts.stacked],
@@ -177,7 +104,7 @@ def _execute(
     return results[: len(inits)], ys
 
 
-def _given(step: Step, xs: list[Tensor], captured: list[Tensor], drawn: list[Tensor]) -> Any:
+def _given(step: Step, xs: list[Tensor], captured: Sequence[Tensor], drawn: list[Tensor]) -> Any:
     """The tensors of all inputs but the carry, and whether they have a row for each step."""
     sources = {"x": iter(xs), "captured": iter(captured), "random": iter(drawn)}
     return {

@@ -94,7 +94,7 @@ INTERPRETERS[Value] = _record
 
 
 def trace_step(
-    step: Callable[[Any, Any], Any], carry: Any, xs: Any
+    step: Callable[[Any, Any], Any], carry: Any, xs: Any, trace: Trace | None = None
 ) -> tuple[Trace, list[Value], list[Value], Any]:
     """Run `step` on a carry and one x of `xs` without numbers.
 
@@ -104,7 +104,7 @@ def trace_step(
     Raises:
         Refused: whatever the step does that has no place in a program.
     """
-    trace = Trace()
+    trace = Trace() if trace is None else trace
     carries, carry_structure = flatten(carry)
     inputs, x_structure = flatten(xs)
     before = [Tensor(trace.input("carry", c.array.shape, c.array.dtype)) for c in carries]

@@ -1,0 +1,243 @@
+"""From a step to what it is compiled to: found again, or traced and compiled.
+
+Compiling happens once per structure: operations, shapes, dtypes, Python numbers, engine. A step of
+which all reads are known (`reads`) is not even traced while nothing but its tensors has changed;
+any other one is traced at every call.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from threading import RLock
+from types import CodeType
+from typing import Any
+
+import numpy as np
+
+from ..checks import get_default_dtype
+from ..tensor import Tensor
+from ..tree import flatten
+from .code_reads import NotEnumerable, code_of
+from .core import Core, Engine
+from .cut import cut
+from .passes import PASSES, clean
+from .program import Refused, Value, ancestors
+from .reads import Reader, enumerated
+from .step import Step
+from .trace import Trace, trace_step
+
+__all__ = ["Compiled", "Ready", "compile_step", "prepared", "switched_off"]
+
+VARIANTS = 8  # of one code, that are kept: closures over other numbers, other classes
+switched_off: set[str] = set()  # names of passes to leave out
+_structures: dict[Any, Compiled | str] = {}
+_steady: set[tuple[int, Any]] = set()
+_known: dict[CodeType, list[Known]] = {}
+_unknown: dict[CodeType, int] = {}  # how often a code could not be enumerated
+_lock = RLock()
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """What one structure compiles to; `history` has the step after each pass."""
+
+    history: list[tuple[str, Step]]
+    core: Core
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A compiled step, and what of a call it takes beside carry and inputs.
+
+    Attributes:
+        tensors: what it captures, in the order of its inputs.
+        draws: random numbers of a step: method, shape, dtype.
+        outputs: the structure of y.
+    """
+
+    compiled: Compiled
+    tensors: Sequence[Tensor]
+    draws: list[tuple[str, tuple[int, ...], Any]]
+    outputs: Any
+
+
+@dataclass
+class Known:
+    """A step whose reads are enumerated: for each kind of inputs what is ready, and its tensors."""
+
+    read: Reader
+    ready: dict[Any, tuple[Ready, list[int]]] = field(default_factory=dict)
+
+
+def prepared(step: Any, init: Any, xs: Any, engine: Engine) -> Ready:
+    """The compiled form of a step for this carry and these inputs.
+
+    Raises:
+        Refused: there is none.
+    """
+    code = None if switched_off else code_of(step)
+    try:
+        if code is not None and _unknown.get(code, 0) < VARIANTS:
+            found = _without_trace(code, step, init, xs, engine)
+            if found is not None:
+                return found
+        return _by_trace(step, init, xs, engine)
+    except Refused:
+        raise
+    except Exception as error:
+        raise Refused(f"{type(error).__name__} while tracing: {error}") from error
+
+
+# ----------------------------------------------------------------------------- without a trace
+def _without_trace(code: CodeType, step: Any, init: Any, xs: Any, engine: Engine) -> Ready | None:
+    for known in _known.get(code, ()):
+        tensors = known.read(step)
+        if tensors is not None:
+            break
+    else:
+        known, tensors = Known(_never), ()
+    signature = _signature(init, xs, tensors, engine)
+    if signature is None:
+        return None
+    entry = known.ready.get(signature)
+    if entry is None:
+        return _enumerated(code, known, signature, step, init, xs, engine)
+    ready, used = entry
+    return Ready(ready.compiled, [tensors[i] for i in used], ready.draws, ready.outputs)
+
+
+def _never(step: Any) -> None:
+    """What reads a step that has not been looked at."""
+
+
+def _signature(init: Any, xs: Any, tensors: Sequence[Tensor], engine: Engine) -> Any:
+    """What a compiled form depends on beside the reads; None if not all are arrays of the host."""
+    carries, carry = flatten(init)
+    inputs, structure = flatten(xs)
+    arrays = [t.array for t in (*carries, *inputs, *tensors)]
+    for array in arrays:
+        if type(array) is not np.ndarray:
+            return None
+    kinds = tuple([(a.shape, a.dtype) for a in arrays])
+    split = len(carries)
+    rows = tuple([shape[1:] for shape, _ in kinds[split : split + len(inputs)]])
+    rest = (kinds[:split], rows, kinds[split + len(inputs) :])
+    types = tuple([dtype for _, dtype in kinds])
+    return engine.name, carry, structure, rest, types, get_default_dtype()
+
+
+def _enumerated(
+    code: CodeType, known: Known, signature: Any, step: Any, init: Any, xs: Any, engine: Engine
+) -> Ready | None:
+    """Enumerate a step, compile its copy and remember both; None if that cannot be."""
+    trace = Trace()
+    try:
+        copy, read = enumerated(step, _fields(signature), trace)
+        count = len(trace.tensors)
+        _, carries, outputs, structure = trace_step(copy, init, xs, trace)
+        if len(trace.tensors) > count:
+            raise NotEnumerable("it makes tensors")
+    except Exception:  # whatever it is, a plain trace will say it better
+        _unknown[code] = _unknown.get(code, 0) + 1
+        return None
+    alive = ancestors([*carries, *outputs])
+    captured = [v in alive for v in trace.values if v.kind == "captured"]
+    used = [i for i, needed in enumerate(captured) if needed]
+    inputs = [v for v in trace.values if v.op is None and (v.kind != "captured" or v in alive)]
+    key = _key(trace, carries, outputs, engine)
+    compiled = _compiled_for(key, Step(inputs, carries, outputs), engine)
+    trace.release()
+    ready = Ready(compiled, [trace.tensors[i] for i in used], trace.draws, structure)
+    with _lock:
+        if known.read is _never:
+            known = _remembered(code, Known(read))
+        signature = _signature(init, xs, trace.tensors, engine)
+        known.ready[signature] = (replace(ready, tensors=()), used)
+    return ready
+
+
+def _remembered(code: CodeType, known: Known) -> Known:
+    variants = _known.setdefault(code, [])
+    variants.append(known)
+    if len(variants) > VARIANTS:  # something else at each call: not worth to be looked at
+        _unknown[code] = _unknown.get(code, 0) + 1
+        del variants[0]
+    return known
+
+
+def _fields(signature: Any) -> frozenset[str]:
+    """The names of the parts of named tuples in carry and inputs."""
+    found: set[str] = set()
+    waiting = [signature[1], signature[2]]
+    while waiting:
+        part = waiting.pop()
+        if type(part) is tuple:
+            found.update(getattr(part[0], "_fields", ()))
+            waiting.extend(part[2])
+    return frozenset(found)
+
+
+# ------------------------------------------------------------------------------- by a trace
+def _by_trace(step: Any, init: Any, xs: Any, engine: Engine) -> Ready:
+    trace, carries, outputs, structure = trace_step(step, init, xs)
+    key = _key(trace, carries, outputs, engine)
+    compiled = _structures.get(key)
+    identity = (hash(key), getattr(step, "__code__", type(step)))
+    if not isinstance(compiled, Compiled) or identity not in _steady:
+        again = trace_step(step, init, xs)[0]
+        _check_steady(trace, again)
+        again.release()
+        inputs = [v for v in trace.values if v.op is None]
+        compiled = _compiled_for(key, Step(inputs, carries, outputs), engine)
+        _steady.add(identity)
+    trace.release()
+    return Ready(compiled, trace.tensors, trace.draws, structure)
+
+
+def _key(trace: Trace, carries: list[Value], outputs: list[Value], engine: Engine) -> Any:
+    return (
+        engine.name, tuple(trace.keys), tuple([v.index for v in (*carries, *outputs)]),
+        frozenset(switched_off),
+    )  # fmt: skip
+
+
+def _check_steady(first: Trace, second: Trace) -> None:
+    """A step must do the same each time: what it makes anew at each call has to be equal."""
+    if first.keys != second.keys:
+        raise Refused("a step that does something else each time it is called")
+    for a, b in zip(first.tensors, second.tensors, strict=True):
+        if a is not b and not np.array_equal(a.array, b.array, equal_nan=a.dtype.kind == "f"):
+            raise Refused("a step that makes new numbers at each call (use tg.rand or an input)")
+
+
+# ------------------------------------------------------------------------------- compilation
+def _compiled_for(key: Any, step: Step, engine: Engine) -> Compiled:
+    """The compiled form of a structure; Refused, with the reason, if there is none."""
+    with _lock:
+        if key not in _structures:
+            if len(_structures) > 512:
+                _structures.clear()
+            try:
+                _structures[key] = compile_step(step, engine)
+            except Refused as refusal:
+                _structures[key] = refusal.reason
+            except Exception as error:
+                reason = f"{type(error).__name__} while compiling: {error}"
+                warnings.warn(f"scan runs as a loop: {reason}", RuntimeWarning, stacklevel=6)
+                _structures[key] = reason
+        found = _structures[key]
+    if isinstance(found, str):
+        raise Refused(found)
+    return found
+
+
+def compile_step(step: Step, engine: Engine) -> Compiled:
+    """A step through all passes, cut; its loops are compiled when they are first run."""
+    history = [("trace", step)]
+    for name, change in (*PASSES.items(), ("clean again", clean)):
+        if name not in switched_off:
+            step = change(step)
+            history.append((name, step))
+    return Compiled(history, Core(cut(step, engine.sinks, engine.sinks_outputs), engine))
