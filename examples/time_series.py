@@ -1,7 +1,7 @@
 """Forecast a chaotic series one step ahead and running freely, beside what a network has to beat.
 
-The series is Mackey–Glass with delay 17: dx/dt = 0.2 x(t−17) / (1 + x(t−17)¹⁰) − 0.1 x. The picture
-goes to runs/time_series.png. Errors are NMSE: 1 is what the mean of the series would get.
+The series is Mackey–Glass with delay 17. The picture goes to runs/time_series.png. Errors are NMSE:
+1 is what the mean of the series would get.
 
 python examples/time_series.py
 """
@@ -14,23 +14,13 @@ import numpy as np
 import tinygrad_rnn as tg
 from tinygrad_rnn.baselines import LinearAR, nmse, persistence
 from tinygrad_rnn.data import Standardizer, split_in_time, windows
+from tinygrad_rnn.data.tasks import mackey_glass
 from tinygrad_rnn.draw import plot_forecast
 from tinygrad_rnn.losses import mse_loss
 from tinygrad_rnn.optim import Adam, CosineAnnealingLR, clip_grad_norm_
 from tinygrad_rnn.train import Forecaster, forecasts
 
 WINDOW, AHEAD = 100, 100  # values a forecast looks back on, and steps it runs freely
-
-
-def mackey_glass(count, delay=17, fine=10):
-    """`count` values, one per unit of time; the equation in steps of 1/10 (midpoint rule)."""
-    x = np.full((count + 300) * fine, 1.2)
-    for n in range(delay * fine, len(x) - 1):
-        old = 0.5 * (x[n - delay * fine] + x[n - delay * fine + 1])
-        push = 0.2 * old / (1 + old**10)
-        half = x[n] + 0.5 / fine * (push - 0.1 * x[n])
-        x[n + 1] = x[n] + 1 / fine * (push - 0.1 * half)
-    return x[300 * fine :: fine]
 
 
 def main(count, steps):

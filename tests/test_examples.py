@@ -12,7 +12,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 LONGEST = 100
-NEEDS = dict.fromkeys(["mackey_glass", "optimisers", "temporal_order", "time_series"], "matplotlib")
+DRAW = ["mackey_glass", "optimisers", "sunspots", "temporal_order", "time_series"]
+NEEDS = dict.fromkeys(DRAW, "matplotlib")
 
 # What must be on the screen: the numbers of the lecture, and the baselines beside each network.
 SAYS = {
@@ -23,6 +24,7 @@ SAYS = {
     "five_shapes": ["one to one", "one to many", "many to one", "delayed", "in step"],
     "mackey_glass": ["AR(20)", "persistence", "NARX", "runs/mackey_glass.png"],
     "optimisers": ["SGD, momentum", "Newton", "runs/optimisers.png"],
+    "sunspots": ["AR", "persistence", "NARX", "GRU", "runs/sunspots.png"],
     "temporal_order": ["penalty", "wrong", "ρ(W)", "runs/temporal_order.png"],
     "time_series": ["persistence", "AR(", "GRU", "runs/time_series.png"],
     "translate_dates": ["with attention", "unseen dates exact", "->"],

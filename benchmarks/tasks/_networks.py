@@ -10,19 +10,18 @@ from typing import Any
 
 import tinygrad_rnn as tg
 from tinygrad_rnn import nn
-from tinygrad_rnn.nn import nets
 
-__all__ = ["NETWORKS", "Direct"]
+__all__ = ["NETWORKS", "beside_direct_connections"]
 
 FED_BACK = 3  # of its own last forecasts that NARX sees beside the window
 
 
-class Output(nn.Module):
-    """The one output of a recurrent network: a map of the states of a layer, or its own."""
+class Gated(nn.Module):
+    """A gated layer, and a linear map of its states."""
 
-    def __init__(self, layer: nn.Module, hidden: int | None = None) -> None:
+    def __init__(self, layer: nn.Module, hidden: int) -> None:
         self.layer = layer
-        self.output = nn.Linear(hidden, 1) if hidden else nn.Identity()
+        self.output = nn.Linear(hidden, 1)
 
     def forward(self, xs: Any) -> Any:
         """(T, B, 1) -> (T, B, 1)."""
@@ -35,7 +34,7 @@ class Causal(nn.Module):
     def __init__(self, taps: int, hidden: int) -> None:
         third = taps // 3
         near = range(1 - (taps - 2 * third), 1)
-        self.net = nets.TDNN([near, [-2 * third, -third, 0]], [1, hidden, 1], "tanh")
+        self.net = nn.TDNN([near, [-2 * third, -third, 0]], [1, hidden, 1], "tanh")
 
     def forward(self, xs: Any) -> Any:
         """(T, B, 1) -> (T, B, 1)."""
@@ -44,35 +43,21 @@ class Causal(nn.Module):
 
 
 NETWORKS: dict[str, Callable[[int, int], nn.Module]] = {
-    "DMLP": lambda p, h: nets.DMLP(1, p, [h]),
+    "DMLP": lambda p, h: nn.DMLP(1, p, [h]),
     "TDNN": Causal,
-    "Elman": lambda p, h: Output(nets.SimpleRNN(1, h, 1)),  # all of the past, not one step of it
-    "RMLP": lambda p, h: Output(nets.RMLP([1, h, h, 1])),
-    "Jordan": lambda p, h: Output(nn.Recurrent(nn.JordanCell, 1, h, decay=0.5)),
-    "NARX": lambda p, h: nets.NARX(1, 1, [h], output_lags=FED_BACK, input_lags=p - 1),
-    "LSTM": lambda p, h: Output(nn.LSTM(1, h), h),
-    "GRU": lambda p, h: Output(nn.GRU(1, h), h),
+    "Elman": lambda p, h: nn.SimpleRNN(1, h, 1),  # errors go back all the way, not one step
+    "RMLP": lambda p, h: nn.RMLP([1, h, h, 1]),
+    "Jordan": lambda p, h: nn.Recurrent(nn.JordanCell, 1, h, decay=0.5),
+    "NARX": lambda p, h: nn.NARX(1, 1, [h], output_lags=FED_BACK, input_lags=p - 1),
+    "LSTM": lambda p, h: Gated(nn.LSTM(1, h), h),
+    "GRU": lambda p, h: Gated(nn.GRU(1, h), h),
 }
 
 
-class Direct(nn.Module):
-    """ŷ(t+1) = Σ_i w_i y(t−i) + b + network: it starts as the least squares of the window alone."""
-
-    def __init__(self, network: str, taps: int, hidden: int) -> None:
-        self.linear = nets.DLNN(1, taps)
-        self.net = NETWORKS[network](taps, hidden)
-
-    def forward(self, xs: Any) -> Any:
-        """(T, B, 1) -> (T, B, 1): what follows each time."""
-        return self.linear(xs) + self.net(xs)
-
-    def start(self, xs: Any, ys: Any) -> None:
-        """Fit the direct connections, and silence the rest."""
-        self.linear.fit(xs, ys)
-        with tg.no_grad():
-            for parameter in list(self.net.parameters())[-2:]:  # the map to the output comes last
-                parameter.zero_()
-
-    def weights(self) -> list[Any]:
-        """What decays: the weights of the network, neither biases nor direct connections."""
-        return [parameter for parameter in self.net.parameters() if parameter.ndim > 1]
+def beside_direct_connections(network: str, taps: int, hidden: int) -> nn.Direct:
+    """The network in float64, silent at first: its map to the output begins with zeros."""
+    model = nn.Direct(NETWORKS[network](taps, hidden), 1, taps).double()
+    with tg.no_grad():
+        for parameter in list(model.network.parameters())[-2:]:  # that map comes last
+            parameter.zero_()
+    return model

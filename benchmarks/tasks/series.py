@@ -21,7 +21,7 @@ from tinygrad_rnn.data.tasks import mackey_glass
 from tinygrad_rnn.losses import mse_loss
 from tinygrad_rnn.optim import LBFGS
 
-from ._networks import NETWORKS, Direct
+from ._networks import NETWORKS, beside_direct_connections
 from .task import Figures, Task, data_file, say
 
 __all__ = ["TASKS", "Plan", "Series"]
@@ -88,11 +88,12 @@ class Training:
     def __init__(self, series: Series, network: str, plan: Plan, seed: int) -> None:
         tg.manual_seed(seed)
         self.series, self.plan = series, plan
-        self.model = Direct(network, plan.taps, plan.hidden).to(dtype=tg.float64)
+        self.model = beside_direct_connections(network, plan.taps, plan.hidden)
+        self.weights = [p for p in self.model.network.parameters() if p.ndim > 1]
         end, first = series.parts.train.stop - 1, plan.taps
         z = tg.tensor(series.z[:, None, None], dtype=tg.float64)
         self.everything, self.inputs, self.targets = z[:-1], z[:end], z[first + 1 : end + 1]
-        self.model.start(self.inputs[first:], z[first + 1 : end + 1])
+        self.model.fit(self.inputs[first:], z[first + 1 : end + 1])
         with tg.no_grad():
             self.unit = self.error().item()  # of the linear start
         self.optimizer = LBFGS(
@@ -109,7 +110,7 @@ class Training:
         self.optimizer.zero_grad()
         loss = self.error() / self.unit
         if self.plan.decay:
-            squares = [(weight**2).sum() for weight in self.model.weights()]
+            squares = [(weight**2).sum() for weight in self.weights]
             loss = loss + self.plan.decay * sum(squares[1:], squares[0])
         loss.backward()
         return loss
@@ -201,7 +202,7 @@ def _file(
 TASKS = [
     _task(
         "mg17", "Mackey–Glass 17", lambda: mackey_glass(10000), (0.0042, 0.0006, 0.0050, 0.0010),
-        Plan(taps=20, hidden=30, iterations=2000, look=100), minutes=5,
+        Plan(taps=20, hidden=30, iterations=600, look=50), minutes=3,
     ),
     _file(
         "ice", "ICE (a stand-in: SPECMAP every 2,000 years)", "ice_specmap_2kyr_220.txt",
@@ -220,11 +221,11 @@ TASKS = [
     ),
     _file(
         "river", "RIVER (monthly flow)", "river_264.txt", (4.3638, 0.9979, 6.4790, 2.0685),
-        Plan(taps=36, hidden=4, iterations=300, look=5, decay=1e-2, logs=True),
+        Plan(taps=36, hidden=4, iterations=300, look=5, decay=0.1, logs=True),
     ),
     _file(
         "laser", "LASER (Santa Fe A, continued)", "laser_10093.txt",
         (0.7711, 0.0576, 0.2415, 0.1332),
-        Plan(taps=20, hidden=20, iterations=1000, look=20), minutes=3,
+        Plan(taps=20, hidden=20, iterations=300, look=20), minutes=2,
     ),
 ]  # fmt: skip

@@ -138,6 +138,15 @@ def test_dmlp_is_an_mlp_on_each_window() -> None:
         close(ys[t], net.mlp(tg.cat([xs[t], xs[t - 1], xs[t - 2]], -1)))
 
 
+@pytest.mark.parametrize("network", [nn.DMLP(1, 3, [5]), nn.SimpleRNN(1, 5, 1)])
+def test_direct_connections_lie_beside_the_network(network: nn.Module) -> None:
+    net, xs, ys = nn.Direct(network, 1, taps=4).double(), random(T, B, 1), random(T, B, 1)
+    alone = nn.DLNN(1, taps=4).double().fit(xs, ys)
+    found = network(xs)
+    found = found[0] if isinstance(found, tuple) else found
+    close(net.fit(xs, ys)(xs) - found, alone(xs))
+
+
 # ------------------------------------------------------------------------------------------ TDNN
 PEDDINTI = [range(-2, 3), (-1, 2), (-3, 3), (-7, 2)]
 

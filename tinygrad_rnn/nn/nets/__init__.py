@@ -1,6 +1,6 @@
 """Whole networks, from the unit of 1943 to WaveNet: each composed of the layers and cells below."""
 
-from .delay_line import DLNN, DMLP, tapped_delay_line
+from .delay_line import DLNN, DMLP, Direct, tapped_delay_line
 from .fit import least_squares_
 from .mlp import MLP
 from .narx import NARX
@@ -12,8 +12,8 @@ from .unsupervised import DBN, RBM, Autoencoder
 from .wavenet import WaveNet, WaveNetCache
 
 __all__ = [
-    "Attention", "Autoencoder", "BRNN", "DBN", "DLNN", "DMLP", "Elman", "EncoderDecoder", "Frames",
-    "MLP", "McCullochPitts", "NARX", "ParallelRecurrent", "Perceptron", "RBM", "RMLP",
+    "Attention", "Autoencoder", "BRNN", "DBN", "DLNN", "DMLP", "Direct", "Elman", "EncoderDecoder",
+    "Frames", "MLP", "McCullochPitts", "NARX", "ParallelRecurrent", "Perceptron", "RBM", "RMLP",
     "ResidualRecurrent", "SimpleRNN", "TDNN", "WaveNet", "WaveNetCache", "least_squares_",
     "tapped_delay_line",
 ]  # fmt: skip

@@ -14,7 +14,7 @@ from ..module import Module
 from .fit import least_squares_
 from .mlp import MLP
 
-__all__ = ["DLNN", "DMLP", "tapped_delay_line"]
+__all__ = ["DLNN", "DMLP", "Direct", "tapped_delay_line"]
 
 
 def tapped_delay_line(xs: Any, taps: int) -> Any:
@@ -79,3 +79,30 @@ class DMLP(Module):
     def forward(self, xs: Any) -> Any:
         """What follows each time."""
         return self.mlp(tapped_delay_line(xs, self.taps))
+
+
+class Direct(Module):
+    """A network beside direct connections from a window: ŷ(t+1) = Σ_i W_i x(t−i) + b + net(x)(t).
+
+    `network` gives (T, B, O), alone or with a state, for xs (T, B, I). After `fit` what is left
+    for it to learn is what a linear forecast misses.
+
+    >>> import tinygrad_rnn as tg
+    >>> from tinygrad_rnn.nn.nets import RMLP
+    >>> Direct(RMLP([1, 4, 1]), 1, taps=3)(tg.ones(9, 2, 1)).shape
+    (9, 2, 1)
+    """
+
+    def __init__(self, network: Module, input_size: int, taps: int, output_size: int = 1) -> None:
+        self.linear = DLNN(input_size, taps, output_size)
+        self.network = network
+
+    def forward(self, xs: Any) -> Any:
+        """What follows each time."""
+        found = self.network(xs)
+        return self.linear(xs) + (found[0] if isinstance(found, tuple) else found)
+
+    def fit(self, xs: Any, ys: Any, ridge: float = 0.0) -> Direct:
+        """Set the direct connections by least squares, as if there were no network."""
+        self.linear.fit(xs, ys, ridge)
+        return self
