@@ -33,7 +33,7 @@ CHARACTERS = {
     "layers": 2, "hidden": 256, "dropout": 0.3, "B": 32, "T": 64, "steps": 10_000, "lr": 2e-3,
 }  # fmt: skip
 WORDS = {
-    "V": 4000, "hidden": 128, "dropout": 0.3, "B": 32, "T": 20, "steps": 1800, "lr": 4e-3,
+    "V": 4000, "hidden": 128, "dropout": 0.3, "B": 32, "T": 20, "steps": 1800, "lr": 8e-3,
     "samples": 25, "noise": "unigram, each position its own",
 }  # fmt: skip
 DATES: dict[str, Any] = {"hidden": 96, "B": 64, "steps": 1200, "lr": 4e-3}
@@ -148,6 +148,9 @@ TASKS = [
         run=lambda seed, quick: words(read_text([data_file(n) for n in WIKITEXT]), seed, quick),
         met=lambda rows: float(np.mean([row["gap %"] for row in rows])) <= 5,
         seeds=3, minutes=3, settings=WORDS, data=WIKITEXT,
+        note="WikiText-2's validation and test files, 463,000 words, cut 80/10/10. On the middle "
+        "part the rate 8e-3 was the best for the full softmax (perplexity 80.8, 73.0, 71.1, 74.4 "
+        "at 2e-3, 4e-3, 8e-3, 16e-3) and for NCE (82.4, 74.1, 71.5 at the first three).",
     ),
     Task(
         name="language.dates", title="dates, encoder and decoder with attention",
