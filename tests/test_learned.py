@@ -151,6 +151,23 @@ def test_record_merges_and_leaves_the_rest(
     assert "speeds" in after and after.split(record.BEGIN)[1] == text.split(record.BEGIN)[1]
 
 
+def test_many_figures_have_a_table_of_their_own() -> None:
+    found = record.entry(made("few.one", seeds=1), [row(0, 0.5)])
+    figures = {f"net {k}": float(k) for k in range(record.WIDE)}
+    many = [{**row(seed, 0.5), "figures": {"e": 0.5 + seed, **figures}} for seed in range(2)]
+    text = record.markdown({"few.one": found, "wide.a": record.entry(made(seeds=2), many)})
+    assert "| e 1 (0.5 … 1.5) | 2 | 2 s | missed |" in text
+    assert "All figures of `wide`" in text and "All figures of `few`" not in text
+    assert "| | e | net 0 | net 1 |" in text and "| a | 1 | 0 | 1 |" in text
+
+
+def test_hidden_figures_are_kept_but_not_shown() -> None:
+    hidden = {**row(0, 0.5), "figures": {"e": 0.5, "_v": 0.25}}
+    found = record.entry(made(seeds=1), [hidden])
+    assert found["rows"][0]["figures"]["_v"] == 0.25
+    assert "_v" not in record.markdown({"xor": found}) + record.line("xor", found)
+
+
 def test_recorded_section_is_that_of_the_file() -> None:
     whole = json.loads((ROOT / "benchmarks" / "tasks.json").read_text(encoding="utf-8"))
     section = RESULTS.split(record.BEGIN)[1].split(record.END)[0]

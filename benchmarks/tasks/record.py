@@ -16,6 +16,7 @@ __all__ = ["entry", "line", "markdown", "record", "verdict"]
 
 HERE = Path(__file__).parents[1]
 DATA, RESULTS = HERE / "tasks.json", HERE / "RESULTS.md"
+WIDE = 6  # a task with more figures than this has them in a table of its module
 BEGIN, END = "<!-- learned: begin -->", "<!-- learned: end -->"
 Entry = dict[str, Any]
 Record = dict[str, Entry]
@@ -109,8 +110,9 @@ def _write(path: Path, text: str) -> None:
 
 
 def markdown(whole: Record) -> str:
-    """The table, what it was measured on, notes, and the figures of every seed."""
-    return "\n".join([*_table(whole), *_about(whole), *_notes(whole), *_every_seed(whole)])
+    """The table, what it was measured on, notes, wide tables, and the figures of every seed."""
+    parts = (_table, _about, _notes, _wide_tables, _every_seed)
+    return "\n".join(line for part in parts for line in part(whole))
 
 
 def _table(whole: Record) -> Iterator[str]:
@@ -120,10 +122,17 @@ def _table(whole: Record) -> Iterator[str]:
     yield "|---|---|---|---|---|---|"
     for name, found in whole.items():
         cells = [
-            f"{found['title']} (`{name}`)", found["target"], _figures(found, "<br>"),
+            f"{found['title']} (`{name}`)", found["target"], _first_figures(found),
             str(len(found["rows"])), _time(found), verdict(found),
         ]  # fmt: skip
         yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _first_figures(found: Entry) -> str:
+    """All of a few, else the first: the others are in a table of their own."""
+    means = _means(found)
+    shown = means if len(means) <= WIDE else dict([*means.items()][:1])
+    return "<br>".join(f"{name} {value}" for name, value in shown.items())
 
 
 def _about(whole: Record) -> Iterator[str]:
@@ -145,6 +154,21 @@ def _notes(whole: Record) -> Iterator[str]:
     for name, found in whole.items():
         if found["note"]:
             yield f"\n- `{name}`: {found['note']}"
+
+
+def _wide_tables(whole: Record) -> Iterator[str]:
+    """Means of all figures, one table for each module with tasks of many."""
+    wide = {name: found for name, found in whole.items() if len(_means(found)) > WIDE}
+    for module in dict.fromkeys(name.partition(".")[0] for name in wide):
+        mine = {n: found for n, found in wide.items() if n.partition(".")[0] == module}
+        columns = list(dict.fromkeys(c for found in mine.values() for c in _means(found)))
+        yield f"\nAll figures of `{module}`, means over the seeds:\n"
+        yield f"| | {' | '.join(columns)} |"
+        yield "|---|" + "---|" * len(columns)
+        for name, found in mine.items():
+            means = {n: value.partition(" ")[0] for n, value in _means(found).items()}
+            cells = [means.get(column, "") for column in columns]
+            yield f"| {name.partition('.')[2]} | {' | '.join(cells)} |"
 
 
 def _every_seed(whole: Record) -> Iterator[str]:
