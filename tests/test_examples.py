@@ -12,11 +12,20 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 LONGEST = 100
-DRAW = ["mackey_glass", "optimisers", "sunspots", "temporal_order", "time_series"]
+DRAW = [
+    "adding",
+    "mackey_glass",
+    "optimisers",
+    "sequential_digits",
+    "sunspots",
+    "temporal_order",
+    "time_series",
+]
 NEEDS = dict.fromkeys(DRAW, "matplotlib")
 
 # What must be on the screen: the numbers of the lecture, and the baselines beside each network.
 SAYS = {
+    "adding": ["guessing costs 0.1667", "LSTM", "IRNN", "plain", "runs/adding.png"],
     "autodiff_tour": ["q = 3", "f = -12", "∂f/∂z = q = 3", "∂f/∂x = -4", "by hand 5.75"],
     "char_lm": ["5-gram", "LSTM", "bits per character"],
     "classify": ["guessing", "statistics", "GRU"],
@@ -25,6 +34,7 @@ SAYS = {
     "mackey_glass": ["AR(20)", "persistence", "NARX", "runs/mackey_glass.png"],
     "optimisers": ["SGD, momentum", "Newton", "runs/optimisers.png"],
     "sunspots": ["AR", "persistence", "NARX", "GRU", "runs/sunspots.png"],
+    "sequential_digits": ["unseen digits in 64 steps", "runs/sequential_digits.png"],
     "temporal_order": ["penalty", "wrong", "ρ(W)", "runs/temporal_order.png"],
     "time_series": ["persistence", "AR(", "GRU", "runs/time_series.png"],
     "translate_dates": ["with attention", "unseen dates exact", "->"],
