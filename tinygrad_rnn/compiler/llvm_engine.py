@@ -7,6 +7,7 @@ are one call of a kernel.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from ctypes import addressof, c_char
 from typing import Any
 
 import numpy as np
@@ -160,8 +161,11 @@ class KernelRunner(NumpyRunner):
 
 def address_of(array: Any) -> int:
     """Where the first element is."""
-    found: int = array.__array_interface__["data"][0]
-    return found
+    try:
+        return addressof(c_char.from_buffer(array))  # several times as fast as what follows
+    except (TypeError, ValueError):  # read only, or not contiguous
+        found: int = array.__array_interface__["data"][0]
+        return found
 
 
 def locate(addresses: list[int], arrays: Sequence[Any]) -> None:

@@ -153,9 +153,13 @@ class NativeRunner(NumpyRunner):
         locate(addresses, arrays)
         for i, array in panels:
             addresses[i] = address_of(array)
-        table = np.array(table_of(self.plan, self.bases.entries, addresses, reverse), np.int64)
+        entries = table_of(self.plan, self.bases.entries, addresses, reverse)
+        if found.count == 1:
+            fixed.append((native, [(c_int64 * len(entries))(*entries)], (), reverse))
+            return panels
+        table = np.array(entries, np.int64)
         tables = [table + np.multiply(found.shifts, k) for k in range(found.count)]
-        sums = [(arrays[self.bases.entries[i][0]], i) for i in found.sums] if tables[1:] else []
+        sums = [(arrays[self.bases.entries[i][0]], i) for i in found.sums]
         own = [(whole, i, t, np.empty_like(whole)) for whole, i in sums for t in tables[1:]]
         for _, i, other, array in own:
             other[i] = address_of(array)
