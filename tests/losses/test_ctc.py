@@ -15,7 +15,7 @@ import tinygrad_rnn as tg
 from tinygrad_rnn.backend import get_backend
 from tinygrad_rnn.errors import ArgumentError, DTypeError, IndexRangeError, ShapeError
 from tinygrad_rnn.losses import ctc_loss, ctc_loss_by_scan
-from tinygrad_rnn.losses.ctc_lattice import _Sums, build_lattice
+from tinygrad_rnn.losses.ctc_lattice import _Sums, build_lattice, log_probability, occupancy
 from tinygrad_rnn.testing import check_grads
 
 Array = np.ndarray
@@ -133,6 +133,20 @@ def test_alpha_times_beta_is_the_probability_at_every_step() -> None:
         for t in range(length):
             both = alpha[t + 1, 2:, row] + shifts[t + 1, row] + betas[t][:, row]
             assert math.log(np.exp(both).sum()) == pytest.approx(-loss[row], rel=1e-13)
+
+
+def test_what_backward_knows_is_of_the_same_log_probabilities() -> None:
+    rng = np.random.default_rng(0)
+    targets, lengths, counts = np.array([[1, 2], [2, 2]]), np.array([19, 7]), np.array([2, 2])
+
+    def lattice() -> Any:
+        return build_lattice(targets, lengths, counts, 0, get_backend("cpu"), np.float64)
+
+    here, there = np.log(rng.dirichlet(np.ones(3), (2, 19, 2)))
+    used = lattice()
+    log_probability(np, here, used)
+    for array in (here, there, here.copy(), here):
+        np.testing.assert_array_equal(occupancy(np, array, used), occupancy(np, array, lattice()))
 
 
 def _unshifted_betas(sums: _Sums, lattice: Any) -> list[Array]:

@@ -21,7 +21,7 @@ Legend: T steps, N rows, C classes, S states of the longest target.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -47,6 +47,7 @@ class Lattice:
         ends: (S + 2, N) 0 at the states in which a path may end, else −inf.
         lengths: (N,) the number of steps of each row.
         ending: the rows that end at a step, by that step.
+        known: the log-probabilities whose α were found last, and those α; backward needs them.
     """
 
     classes: Array
@@ -54,6 +55,7 @@ class Lattice:
     ends: Array
     lengths: Array
     ending: dict[int, Array]
+    known: list[Array] = field(default_factory=list)
 
 
 def build_lattice(
@@ -135,33 +137,43 @@ class _Sums:
                 shifts[t + 1] = self.shift(after)
         return alpha, xp.cumsum(shifts, axis=0)
 
-    def shares(self, alpha: Array) -> Iterator[tuple[int, Array]]:
-        """(t, exp(α_t + β_t) / p) from the last step to the first, in memory that is used again."""
+    def shares(self, alpha: Array) -> Iterator[tuple[slice, Array]]:
+        """(steps, exp(α + β) / p) of SPAN steps, the last ones first, in memory that is reused."""
         xp, ends = self.xp, self.lattice.ends[BEFORE:]
         ahead = self.room(-INF, more=2)  # e + β of the step after, two states beyond the last
-        skip, beta, share = self.room(-INF), self.room(), self.room()
+        skip, room = self.room(-INF), xp.empty((SPAN, *ends.shape), dtype=self.dtype)
         skip[:-2] = self.lattice.skip[2:]
-        for t in range(len(self.emissions) - 1, -1, -1):
-            self.add(ahead[:-2], ahead[1:-1], ahead[2:], skip, beta)
-            if t in self.lattice.ending:
-                rows = self.lattice.ending[t]
-                beta[:, rows] = ends[:, rows]
-            if t % SPAN == 0:
-                self.shift(beta)
-            xp.add(beta, self.emissions[t], out=ahead[:-2])
-            xp.add(beta, alpha[t + 1, BEFORE:], out=share)
-            self.shift(share)
-            xp.exp(share, out=share)
-            total = share.sum(axis=0)
-            total[total == 0] = 1  # no path at all, or none of so many steps
-            share /= total
-            yield t, share
+        for end in range(len(self.emissions), 0, -SPAN):
+            start = max(0, end - SPAN)
+            betas = room[: end - start]
+            for t in range(end - 1, start - 1, -1):
+                beta = betas[t - start]
+                self.add(ahead[:-2], ahead[1:-1], ahead[2:], skip, beta)
+                if t in self.lattice.ending:
+                    rows = self.lattice.ending[t]
+                    beta[:, rows] = ends[:, rows]
+                if t == start:
+                    self.shift(beta)
+                xp.add(beta, self.emissions[t], out=ahead[:-2])
+            yield slice(start, end), self.normalised(betas, alpha[start + 1 : end + 1, BEFORE:])
+
+    def normalised(self, betas: Array, alphas: Array) -> Array:
+        """exp(α + β) over its sum at each step, written over β."""
+        xp = self.xp
+        xp.add(betas, alphas, out=betas)
+        betas -= xp.maximum(betas.max(axis=1, keepdims=True), self.lowest[:1])
+        xp.exp(betas, out=betas)
+        total = betas.sum(axis=1, keepdims=True)
+        total[total == 0] = 1  # no path at all, or none of so many steps
+        betas /= total
+        return betas
 
 
 def log_probability(xp: Any, log_probs: Array, lattice: Lattice) -> Array:
     """log p(l|x): (N,) in float64, what has arrived at the ends by the last step of each row."""
     with quiet():
         alpha, shifts = _Sums(xp, log_probs, lattice).alphas()
+        lattice.known[:] = log_probs, alpha
         rows = xp.arange(alpha.shape[2])
         last = alpha[lattice.lengths, :, rows].T + lattice.ends
         top = xp.maximum(last.max(axis=0), float(np.finfo(last.dtype).min))
@@ -179,6 +191,10 @@ def occupancy(xp: Any, log_probs: Array, lattice: Lattice) -> Array:
     found = xp.zeros((steps, rows * classes), dtype=lattice.skip.dtype)
     with quiet():
         sums = _Sums(xp, log_probs, lattice)
-        for t, share in sums.shares(sums.alphas()[0]):
-            add_at(found[t], sums.flat, share.reshape(-1))
+        same = lattice.known and lattice.known[0] is log_probs
+        alpha = lattice.known[1] if same else sums.alphas()[0]
+        places = xp.arange(SPAN)[:, None] * (rows * classes) + sums.flat
+        for some, share in sums.shares(alpha):
+            where = places[: len(share)].reshape(-1)
+            add_at(found[some].reshape(-1), where, share.reshape(-1))
     return found.reshape(log_probs.shape).astype(log_probs.dtype, copy=False)
