@@ -24,23 +24,6 @@ Runner = Callable[..., tuple[list[Any], list[Any]]]
 
 
 # ------------------------------------------------------------------------- operations with out=
-def _sigmoid(x: Any, out: Any) -> None:
-    np.negative(x, out=out)
-    np.minimum(out, 88.0 if out.dtype.char == "f" else 709.0, out=out)
-    np.exp(out, out=out)
-    np.add(out, 1, out=out)
-    np.reciprocal(out, out=out)
-
-
-def _relu(x: Any, out: Any) -> None:
-    np.maximum(x, 0, out=out)
-
-
-def _rsqrt(x: Any, out: Any) -> None:
-    np.sqrt(x, out=out)
-    np.reciprocal(out, out=out)
-
-
 UFUNCS: dict[str, Callable[..., Any]] = {
     "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.true_divide,
     "neg": np.negative, "square": np.square, "reciprocal": np.reciprocal, "sqrt": np.sqrt,
@@ -52,8 +35,16 @@ UFUNCS: dict[str, Callable[..., Any]] = {
     "gt": np.greater, "ge": np.greater_equal, "logical_and": np.logical_and,
     "logical_or": np.logical_or, "logical_not": np.logical_not, "isnan": np.isnan,
     "isinf": np.isinf, "isfinite": np.isfinite, "pow": np.power, "matmul": np.matmul,
-    "clone": np.positive, "sigmoid": _sigmoid, "relu": _relu, "rsqrt": _rsqrt,
+    "clone": np.positive,
 }  # fmt: skip
+# what is several calls: each with the result so far, and perhaps a number
+CHAINS: dict[str, tuple[tuple[str, float | None], ...]] = {
+    "sigmoid": (("neg", None), ("minimum", 88.0), ("exp", None), ("add", 1.0),
+                ("reciprocal", None)),
+    "relu": (("maximum", 0.0),),
+    "rsqrt": (("sqrt", None), ("reciprocal", None)),
+}  # fmt: skip
+BY_NAME = frozenset((np.maximum, np.minimum))  # which take their result as out= alone
 REDUCTIONS = {"sum": np.add, "amax": np.maximum, "amin": np.minimum}
 
 
@@ -153,14 +144,35 @@ class NumpyRunner:
 
     def line(self, number: int, action: Action) -> str:
         """One action as a line of Python."""
-        words = [self.word(o) for o in action.operands]
+        words = [self.word(o) for o in _as_arrays(action)]
         assert action.target is not None
         target = self.word(action.target)
         if action.kind == "copy":
             return f"copyto({target}, {words[0]})"
-        name = f"{action.values[0].name}_{number}"
-        self.space[name] = operation(action.values[0])
-        return f"{name}({', '.join(words)}, out={target})"
+        value = action.values[0]
+        name = f"{value.name}_{number}"
+        if value.name in CHAINS and value.dtype.kind == "f":
+            return self.chain(number, CHAINS[value.name], words[0], action.target)
+        call = np.dot if _is_plain_product(action) else operation(value)
+        return self.call(name, call, words, target)
+
+    def call(self, name: str, call: Any, words: Sequence[str], target: str) -> str:
+        """A call with its result; a ufunc takes that faster by place than by name."""
+        self.space[name] = call
+        by_place = call is np.dot or (isinstance(call, np.ufunc) and call not in BY_NAME)
+        return f"{name}({', '.join(words)}, {'' if by_place else 'out='}{target})"
+
+    def chain(self, number: int, chain: Any, first: str, place: Place) -> str:
+        """Several calls, of which all but the first work in place."""
+        calls, source, target = [], first, self.word(place)
+        for part, operand in chain:
+            words = [source]
+            if operand is not None:
+                double = part == "minimum" and place.dtype.itemsize == 8
+                words.append(self.word(np.array(709.0 if double else operand, place.dtype)))
+            calls.append(self.call(f"{part}_{number}", UFUNCS[part], words, target))
+            source = target
+        return "; ".join(calls)
 
     def word(self, operand: Any) -> str:
         """A number, or the name of the view at a place."""
@@ -244,6 +256,29 @@ class NumpyRunner:
                 for place in self.plan.carries:
                     arrays[place.buffer.number].fill(0)
             start = stop
+
+
+def _as_arrays(action: Action) -> list[Any]:
+    """Operands with numbers as arrays of no axis, which ufuncs take at once."""
+    places = [o for o in action.operands if type(o) is Place]
+    floats = bool(places) and all(p.dtype.kind == "f" for p in places)
+    if not floats or not isinstance(UFUNCS.get(action.values[0].name), np.ufunc):
+        return list(action.operands)
+    dtype = places[0].dtype
+    return [o if type(o) is Place else np.array(o, dtype) for o in action.operands]
+
+
+def _is_plain_product(action: Action) -> bool:
+    """Whether BLAS can do it with less ado than matmul."""
+    places = (*action.operands, action.target)
+    return (
+        action.values[0].name == "matmul"
+        and action.target is not None
+        and action.target.contiguous
+        and all(len(p.shape) == 2 and p.strides[1] == p.dtype.itemsize for p in places)
+        and len({p.dtype for p in places}) == 1
+        and action.target.dtype.char in "fd"
+    )
 
 
 def _rows(view: Any, reverse: bool) -> Any:
