@@ -1,4 +1,6 @@
-"""A character-level LSTM language model on the text that every Python carries, in about 30 lines.
+"""A character-level LSTM language model on the text that every Python carries, and how it writes.
+
+Writing is drawing one symbol after another, or looking for what is likely as a whole (beam search).
 
 python examples/char_lm.py            (about a minute; `make run` is the same with all around it)
 """
@@ -16,7 +18,7 @@ from tinygrad_rnn.data import (
     builtin_text,
     train_validation_split,
 )
-from tinygrad_rnn.decode import Sampler, generate
+from tinygrad_rnn.decode import Sampler, as_step, beam_search, generate
 from tinygrad_rnn.optim import Adam
 from tinygrad_rnn.train import CharLM, Trainer, bits_per_char, language_loss
 
@@ -52,7 +54,25 @@ def main(steps, hidden_size):
 
     prompt = 'The "'
     symbols = generate(model, vocabulary.encode(prompt), Sampler(0.7), np.random.default_rng(0))
-    print("\n" + prompt + vocabulary.decode(list(itertools.islice(symbols, 300))))
+    print("\ndrawn: " + prompt + vocabulary.decode(list(itertools.islice(symbols, 300))))
+    complete(model, vocabulary, "The value of the ")
+
+
+def complete(model, vocabulary, prompt):
+    """The rest of a sentence: the likeliest that a beam of 1 and one of 8 find."""
+    symbols = vocabulary.encode(prompt)
+    with tg.no_grad():
+        _, state = model(tg.tensor(symbols[:-1, None]))  # (L, 1, H): rows are axis 1
+    print("\nlog p   how the beam would end: " + prompt)
+    for width, penalty in ((1, 0.0), (8, 0.0), (8, 1.0)):
+        [found] = beam_search(
+            as_step(model), state, symbols[-1:], beam_width=width, max_length=40, batch_dim=1,
+            end=vocabulary.encode(".")[0], length_penalty=penalty, n_best=min(width, 3),
+        )  # fmt: skip
+        print(f"beam of {width}, length penalty {penalty:g}")
+        for best in found:
+            text = vocabulary.decode(best.symbols) + "." * best.finished
+            print(f"{best.log_prob:6.2f}  …{text!r}")
 
 
 if __name__ == "__main__":
