@@ -75,14 +75,15 @@ class ConnectedWords:
         if not takes or not all(len(word) for word in takes):
             raise DataError("ConnectedWords", "words with a take each", "none")
         silent = finite_array("ConnectedWords", "frames of the pause", pause)
-        chains = [_chain([np.asarray(x) for x in word], states, iterations) for word in takes]
+        arrays = [[np.asarray(x, dtype=np.float64) for x in word] for word in takes]
+        chains = [_chain(word, states, iterations) for word in arrays]
         means = [chain.emissions.means for chain in chains]  # type: ignore[attr-defined]
         spreads = [chain.emissions.variances for chain in chains]  # type: ignore[attr-defined]
         emissions = GaussianEmissions(
             np.concatenate([*means, silent.mean(axis=0)[None]]),
             np.concatenate([*spreads, silent.var(axis=0)[None] + 1e-3]),
         )
-        leaving = [1 / np.mean([max(len(x) / states, 1) for x in word]) for word in takes]
+        leaving = [1 / np.mean([max(len(x) / states, 1) for x in word]) for word in arrays]
         transition, start = _loop(chains, np.array(leaving), np.exp(-penalty))
         return cls(HMM(start, transition, emissions), len(takes), states)
 

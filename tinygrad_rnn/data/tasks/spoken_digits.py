@@ -105,6 +105,7 @@ class SpokenDigits(Task):
 
     Args:
         speakers: draws a speaker, see `synthetic_speakers` and `recorded_speakers`.
+        pauses: the shortest and the longest, in seconds; around and between the digits.
         augment: tempo, pitch, vocal tract, microphone and noise at random, and masks (see `audio`).
 
     >>> task = SpokenDigits(least=2, most=4)
@@ -116,6 +117,7 @@ class SpokenDigits(Task):
     least: int = 3
     most: int = 7
     speakers: Callable[[np.random.Generator], Speaker] = synthetic_speakers
+    pauses: tuple[float, float] = (0.05, 0.3)
     augment: bool = False
     stack: int = 3
     features: LogMel = FEATURES
@@ -143,7 +145,11 @@ class SpokenDigits(Task):
         speaker = self.speakers(rng)
         color = rng.uniform(-0.9, 0.9) if self.augment else 0.0
         spoken = [self._as_loud(speaker(int(digit)), color, rng) for digit in digits]
-        samples = join(spoken, self.features.rate, rng, noise=0.02 * LOUDNESS)
+        shortest, longest = self.pauses
+        samples = join(
+            spoken, self.features.rate, rng,
+            shortest=shortest, longest=longest, noise=0.02 * LOUDNESS,
+        )  # fmt: skip
         decibels = rng.uniform(5, 40) if self.augment else 40.0
         return add_noise(samples, decibels, rng), digits
 
@@ -161,9 +167,14 @@ class SpokenDigits(Task):
         else:
             warp, tempo = round(rng.uniform(0.82, 1.2), 2), np.exp(rng.uniform(-0.35, 0.35))
             other = normalize(self.features(samples, warp=warp, tempo=tempo))
-            found = mask(other.astype(np.float32), rng, bands=8, steps=12, count=2)
-        steps = len(found) // self.stack
-        return found[: steps * self.stack].reshape(steps, self.input_size)
+            bands = self.features.mels // 5
+            found = mask(other.astype(np.float32), rng, bands=bands, steps=12, count=2)
+        return self.stacked(found)
+
+    def stacked(self, frames: FloatArray) -> FloatArray:
+        """Frames (F, M) as steps (T, I), `stack` side by side; what is left over goes."""
+        steps = len(frames) // self.stack
+        return frames[: steps * self.stack].reshape(steps, self.input_size)
 
     def draw(self, rng: np.random.Generator, batch: int) -> TaskBatch:
         """`batch` new strings."""
