@@ -22,9 +22,10 @@ from .work import Settings
 
 __all__ = ["PARTS"]
 
-SIZE, QUICK = (1024, 256, 100_000), (16, 8, 200)
+SIZES, QUICK = ((1024, 256, 100_000), (1024, 256, 10_000)), ((16, 8, 200),)
 FULL = "full softmax"
-# What is drawn in each step, whether by the batch or by the row, and how much faster it is to be.
+# What is drawn in each step, whether by the batch or by the row, and how much faster it is to be
+# at the first size.
 FEWER: dict[str, tuple[str, int, bool, float | None]] = {
     "NCE, 25 samples": ("nce", 25, True, 40.0),
     "NCE, 25 samples a row": ("nce", 25, False, None),
@@ -53,7 +54,11 @@ class Layer(NamedTuple):
 
 def vocabulary(settings: Settings) -> Measures:
     """Forward and backward of an output layer, down to its hidden states; drawing is included."""
-    size = QUICK if settings.quick else SIZE
+    for size in QUICK if settings.quick else SIZES:
+        yield from _measured(size, settings)
+
+
+def _measured(size: tuple[int, int, int], settings: Settings) -> Measures:
     layer = Layer.draw(*size)
     contenders = [Contender(FULL, _full(layer), dict)]
     for name, (method, count, shared, _) in FEWER.items():
@@ -64,7 +69,7 @@ def vocabulary(settings: Settings) -> Measures:
     times, memory = alternate(contenders, effort), {c.name: _peak(c.run) for c in contenders}
     label = "N={}, H={}, V={:,}".format(*size)
     for name in list(times)[1:]:
-        target = FEWER[name][3] if name in FEWER else None
+        target = FEWER[name][3] if name in FEWER and size == SIZES[0] else None
         yield faster("vocabulary", name, label, times[name], FULL, times[FULL], target)
     for name in list(times)[1:]:
         what = f"{name}: memory"
