@@ -1,7 +1,7 @@
 """Strings of spoken digits, labelled without being told when each is spoken: an LSTM with CTC.
 
-The voices are made up. With --data, a folder or archive of files digit_speaker_take.wav, the last
-speaker is not heard before. Beside it word models (HMM). The picture: runs/spoken_digits.png.
+The voices are made up; with --data, a folder or archive of files digit_speaker_take.wav, one of the
+speakers is not heard before. Beside it word models (HMM). The picture: runs/spoken_digits.png.
 
 python examples/spoken_digits.py
 """
@@ -24,8 +24,6 @@ from tinygrad_rnn.optim import Adam, clip_grad_norm_
 
 
 class Listener(nn.Module):
-    """Log-probabilities of the blank and ten digits at each step, from both directions."""
-
     def __init__(self, input_size, hidden=64):
         self.recurrent = nn.LSTM(input_size, hidden, bidirectional=True)
         self.output = nn.Linear(2 * hidden, 11)
@@ -55,7 +53,8 @@ def described(samples):  # for the hidden Markov models: cepstra and their slope
 
 def word_models(speakers, takes):
     """A chain of states for each digit, learned from digits of many speakers."""
-    alone, pauses, words = SpokenDigits(1, 1, speakers, pauses=(0.15, 0.15)), [], [[]] * 10
+    alone = SpokenDigits(1, 1, speakers, pauses=(0.15, 0.15), augment=True)
+    pauses, words = [], [[]] * 10
     for n in range(takes):
         samples, [digit] = alone.utterance(np.random.default_rng(n))
         before, word, after = np.split(described(samples), [14, -14])  # 0.15 s are 15 frames
@@ -65,7 +64,7 @@ def word_models(speakers, takes):
 
 
 def main(data, steps, count):
-    training, test = SpokenDigits(2, 4), SpokenDigits(2, 4)
+    training = test = SpokenDigits(2, 4, augment=True)  # noise, microphones, tempos
     if data:
         *known, last = sorted(read_spoken_digits(data).items())
         training = SpokenDigits(2, 4, recorded_speakers(dict(known)), augment=True)
@@ -82,14 +81,15 @@ def main(data, steps, count):
     found = {name: [[k - 1 for k in row.symbols] for row in searches[name]] for name in searches}
     words, frames = word_models(training.speakers, 100 + 4 * count), [described(x) for x, _ in said]
     found["word models (HMM)"] = words.decode(pad_sequence(frames), [len(x) for x in frames])
-    print(f"\nlabel error on {count} strings of voices not heard before")
+    print(f"\nlabel error on {count} strings of new voices; picture: runs/spoken_digits.png")
     for name, digits in found.items():
         print(f"  {name:18}{label_error_rate(digits, truth):7.1%}")
     Path("runs").mkdir(exist_ok=True)
-    heard, likely, seconds = said[0][0], np.exp(log_probs[: lengths[0], 0]), len(said[0][0]) / 8000
-    names = ["blank", *"0123456789"]
-    plot_labelling("runs/spoken_digits.png", test.features(heard), likely, names, seconds=seconds)
-    print("picture: runs/spoken_digits.png")
+    heard, likely = said[0][0], np.exp(log_probs[: lengths[0], 0])
+    plot_labelling(
+        "runs/spoken_digits.png", test.features(heard), likely, ["blank", *"0123456789"],
+        seconds=len(heard) / 8000, title=f"said: {truth[0]}",
+    )  # fmt: skip
 
 
 if __name__ == "__main__":
