@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .backend import Backend
@@ -125,8 +125,6 @@ def _check(
     if isinstance(xs, int):
         xs = _step_numbers(xs, init)
     sizes = _check_lengths(lengths, length, init, xs)
-    if sizes is not None:
-        xs = tree_map(lambda leaf: _without_padding(leaf, sizes), xs)
     return Problem(step, init, xs, length, sizes, reverse, truncate, every)
 
 
@@ -174,22 +172,26 @@ def _check_lengths(lengths: Any, length: int, init: Any, xs: Any) -> Tensor | No
     for tensor, axis, name in axes:
         if tensor.ndim <= axis or tensor.shape[axis] != batch:
             raise ShapeError("scan", f"{name} with {batch} rows on axis {axis}", tensor.shape)
-    if batch and (int(given.min()) < 1 or int(given.max()) > length):
-        bad = int(given.min()) if int(given.min()) < 1 else int(given.max())
-        raise ArgumentError("scan", f"lengths in 1 … {length}", bad)
+    if batch:
+        low, high = int(given.array.min()), int(given.array.max())
+        if low < 1 or high > length:
+            raise ArgumentError("scan", f"lengths in 1 … {length}", low if low < 1 else high)
     for tensor, _, _ in axes:
         return given.to(tensor.device)
     return given
 
 
-def _without_padding(x: Tensor, lengths: Tensor) -> Tensor:
+def without_padding(xs: Any, lengths: Tensor) -> Any:
     """Zeros beyond the lengths: a NaN there would reach the gradients, since 0·NaN is NaN."""
-    if x.ndim < 2 or x.dtype.kind != "f":
-        return x
-    times = Tensor(x.backend.xp.arange(x.shape[0])[:, None])
-    active = reshape(lengths > times, (*x.shape[:2], *(1,) * (x.ndim - 2)))
-    padded: Tensor = where(active, x, 0.0)
-    return padded
+
+    def cleaned(x: Tensor) -> Any:
+        if x.ndim < 2 or x.dtype.kind != "f":
+            return x
+        times = Tensor(x.backend.xp.arange(x.shape[0])[:, None])
+        active = reshape(lengths > times, (*x.shape[:2], *(1,) * (x.ndim - 2)))
+        return where(active, x, 0.0)
+
+    return tree_map(cleaned, xs)
 
 
 def check_carry(before: Any, after: Any, step: int) -> None:
@@ -225,6 +227,8 @@ def run_loop(problem: Problem) -> tuple[Any, Any]:
     every = problem.checkpoint_every
     if not problem.length:
         return problem.init, _no_outputs(problem)
+    if problem.lengths is not None:
+        problem = replace(problem, xs=without_padding(problem.xs, problem.lengths))
     carry = problem.init
     ys: dict[int, Any] = {}
     span = problem.length if every is None else every

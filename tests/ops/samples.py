@@ -32,7 +32,7 @@ from sampling import (
 )
 
 import tinygrad_rnn as tg
-import tinygrad_rnn.compiler  # registers its primitive
+from tinygrad_rnn.compiler.packing import pack, ragged, sort_rows, unpack
 from tinygrad_rnn.graph import primitives
 from tinygrad_rnn.losses.ctc import ctc_loss
 
@@ -50,6 +50,13 @@ def _scattered(index: Any, shape: tuple[int, ...]) -> Callable[[Array], Array]:
         return whole
 
     return reference
+
+
+PACKED = ragged(np.array([1, 2, 2]), 2, False)
+
+
+def _rows_of(x: Array) -> Array:
+    return np.array([x[t, b] for t, b in ((0, 1), (0, 2), (0, 0), (1, 1), (1, 2))])
 
 
 def _indexed(name: str, x: Array, index: Any, differentiable: bool = True) -> Sample:
@@ -169,6 +176,17 @@ SAMPLES: dict[str, list[Sample]] = {
                lambda x: np.pad(x, ((2, 0), (0, 1)))),
         Sample("value", lambda x: tg.pad(x, (1, 1), 2.5), (V,),
                lambda x: np.pad(x, 1, constant_values=2.5)),
+    ],
+    "pack_rows": [
+        Sample("unequal", lambda x: pack(x, PACKED), (C,), lambda x: _rows_of(x)[:, None]),
+    ],
+    "unpack_rows": [
+        Sample("unequal", lambda x: unpack(x, PACKED, 2), (_rows_of(C)[:, None],),
+               lambda x: np.array([[x[2, 0], x[0, 0], x[1, 0]], [0 * x[0, 0], x[3, 0], x[4, 0]]])),
+    ],
+    "sort_rows": [
+        Sample("longest first", lambda x: sort_rows(x, PACKED), (A,), lambda x: x[[1, 2, 0]]),
+        Sample("back", lambda x: sort_rows(x, PACKED, back=True), (A,), lambda x: x[[2, 0, 1]]),
     ],
     "matmul": [
         Sample("matrices", tg.matmul, (A, B.T), np.matmul),

@@ -18,12 +18,14 @@ from ..autodiff import gradients
 from ..checkpointing import outputs_of
 from ..errors import InPlaceError
 from ..graph import Node, Primitive, enable_grad, no_grad, primitives, touched_since
-from ..ops.shape import stack
+from ..ops.shape import cat, stack
 from ..tensor import Tensor
 from .backward import Backward, active_inputs, differentiate
 from .batch import Environment, run_values, spread
 from .cut import Cut, Loop, Sinks
+from .packing import Ragged
 from .program import Value, ancestors
+from .step import Step
 from .sums import evaluate, total
 
 __all__ = ["Call", "Core", "Engine", "run_core"]
@@ -37,6 +39,8 @@ class Engine:
     compile: Callable[[Loop, bool], Any]
     sinks: Sinks
     sinks_outputs: bool
+    packed: Callable[[Loop, bool], Any] | None = None  # for rows of unequal length, without masks
+    change: Callable[[Step], Step] | None = None  # done to a step before anything else
 
 
 @dataclass
@@ -113,6 +117,12 @@ class Call:
     inits: list[Tensor]
     again: Callable[[], tuple[list[Tensor], list[Tensor]]]  # the stacked and constant inputs
     read: list[Any]  # arrays that `again` reads
+    rows: Ragged | None = None  # how rows are packed, if they are: then `length` is their number
+
+    @property
+    def extent(self) -> Any:
+        """What a runner is told about the steps."""
+        return self.length if self.rows is None else self.rows
 
 
 # --------------------------------------------------------------------------------- forward
@@ -126,7 +136,7 @@ def run_core(
     columns = [t.array.flags.f_contiguous and t.ndim == 2 for t in constants]
     split = len(stacked)
     finals, exports = way.runner(
-        call.length, call.reverse, [t.array for t in call.inits], inputs[:split], inputs[split:]
+        call.extent, call.reverse, [t.array for t in call.inits], inputs[:split], inputs[split:]
     )
     arrays = [final.copy() for final in finals] + exports[: len(loop.exports)]
     if not any(call.wanted):
@@ -173,7 +183,7 @@ def _run_backward(
     stacked = [_rows(v, env) for v in way.loop.stacked]
     constants = [np.ascontiguousarray(env.known[v]) for v in way.loop.constant]
     breaks = [call.length - b for b in reversed(call.breaks)]
-    finals, exports = runner(call.length, not call.reverse, inits, stacked, constants, breaks)
+    finals, exports = runner(call.extent, not call.reverse, inits, stacked, constants, breaks)
     for value, array in zip(way.loop.exports, exports, strict=True):
         env.put(value, array, True)
     return [None if n is None else finals[n].copy() for n in way.carried]
@@ -218,7 +228,7 @@ def _replayed(g: Sequence[Any], call: Call, node: Node) -> list[Any]:
         for t, p, w in zip(values, parents, call.wanted, strict=True)
     ]
     with enable_grad():
-        outputs = _on_the_graph(call, inputs)
+        outputs = (_on_the_graph if call.rows is None else _on_packed_rows)(call, inputs)
     pairs = [(y, c) for y, c in zip(outputs, g, strict=True) if c is not None and y.requires_grad]
     targets = [t for t, w in zip(inputs, call.wanted, strict=True) if w]
     found = (
@@ -261,6 +271,33 @@ def _on_the_graph(call: Call, inputs: list[Tensor]) -> list[Tensor]:
         rows[t] = [env.known[v] for v in loop.exports]
     columns = [[rows[t][i] for t in range(call.length)] for i in range(len(loop.exports))]
     return [*carries, *(stack(column) for column in columns)]
+
+
+def _on_packed_rows(call: Call, inputs: list[Tensor]) -> list[Tensor]:
+    """As `_on_the_graph`, with as many rows in each step as there are."""
+    assert call.rows is not None
+    loop = call.core.cut.loop
+    carries = [t.unsqueeze(1) for t in inputs[: len(loop.carries)]]
+    rest = inputs[len(loop.carries) :]
+    stacked, constants = rest[: len(loop.stacked)], rest[len(loop.stacked) :]
+    ended: list[list[Tensor]] = [[] for _ in carries]
+    columns: list[list[Tensor]] = [[] for _ in loop.exports]
+    for offset, steps, rows in call.rows.segments:
+        for low in range(offset, offset + steps * rows, rows):
+            env = Environment(rows)
+            for (before, _), carry, done in zip(loop.carries, carries, ended, strict=True):
+                if len(carry) > rows:
+                    done.append(carry[rows:])
+                env.put(before, carry[:rows], True)
+            for value, tensor in zip(loop.stacked, stacked, strict=True):
+                env.put(value, tensor[low : low + rows], True)
+            env.known.update(zip(loop.constant, constants, strict=True))
+            run_values(loop.body, env)
+            carries = [env.known[after] for _, after in loop.carries]
+            for column, value in zip(columns, loop.exports, strict=True):
+                column.append(env.known[value])
+    finals = [cat([c, *reversed(done)]).squeeze(1) for c, done in zip(carries, ended, strict=True)]
+    return [*finals, *(cat(column) for column in columns)]
 
 
 def _unused(*_: Any, **__: Any) -> Any:

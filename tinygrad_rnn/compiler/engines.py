@@ -15,8 +15,10 @@ from .llvm_engine import compile_loop as compile_with_kernels
 from .llvm_engine import sinks
 from .llvm_kernels import available, machine
 from .native_engine import compile_loop as compile_whole
+from .native_ragged import compile_packed
 from .numpy_engine import compile_loop
 from .program import Value
+from .ragged_engine import compile_packed as in_numpy
 from .run import fallbacks, run_compiled
 
 __all__ = ["NUMPY", "choose", "engine_named", "show_config"]
@@ -31,9 +33,9 @@ def _numpy_sinks(value: Value) -> bool:
     return value.op is not None and value.op.form == "elementwise" and value.size >= LARGE
 
 
-NUMPY = Engine("numpy", compile_loop, _numpy_sinks, False)
+NUMPY = Engine("numpy", compile_loop, _numpy_sinks, False, in_numpy)
 LLVM = Engine("llvm", compile_with_kernels, sinks, True)
-NATIVE = Engine("native", compile_whole, sinks, True)
+NATIVE = Engine("native", compile_whole, sinks, True, compile_packed)
 
 
 def _run_numpy(problem: Problem) -> tuple[Any, Any]:

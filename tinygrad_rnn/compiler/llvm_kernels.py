@@ -144,7 +144,10 @@ class Writer:
         items = [a.dtype.itemsize for t in block.terms if t[0] == "load" for a in (t[1],)]
         items += [a.dtype.itemsize for _, a in (*block.stores, *block.adds)]
         items += [a.dtype.itemsize for _, _, a in block.reductions]
-        native = machine()[2] // max(items, default=8)
+        return self.cut(size, machine()[2] // max(items, default=8))
+
+    def cut(self, size: int, native: int) -> list[tuple[int, int, int]]:
+        """`size` points in pieces of the widest vectors that fit."""
         width = 2 * native if size % (2 * native) == 0 else native
         pieces, start = [], 0
         while width >= 1:
@@ -165,11 +168,15 @@ class Writer:
             for block in part.blocks:
                 self.block(block, [i])
 
-        self.loop(0, part.size, 1, row)
+        self.loop(0, self.extent(part.size), 1, row)
+
+    def extent(self, size: int) -> Any:
+        """How far the first axis of a block goes."""
+        return size
 
     def block(self, block: Block, given: list[Any]) -> None:
         """One loop nest, of which the first indices may be given."""
-        sizes = block.sizes[len(given) :]
+        sizes = [n if i else self.extent(n) for i, n in enumerate(block.sizes)][len(given) :]
         if block.reductions:
             rows = sizes[: block.rows - len(given)]
             self.nested(rows, lambda outer: self.reduced(block, [*given, *outer]))

@@ -8,6 +8,7 @@ step, is packed once per call into panels as wide as a tile, so that its loads f
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,9 +18,11 @@ from .llvm_kernels import Writer, machine
 from .llvm_math import Lanes
 from .lowering import Address
 
-__all__ = ["Product", "packed", "panel", "write_product"]
+__all__ = ["Product", "Tile", "packed", "panel", "tiles_of_all", "write_product"]
 
 UNROLL = 4
+Tile = Callable[[Any, int], None]
+Tiles = Callable[[Writer, int, int, Tile], None]
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,15 @@ def packed(matrix: Any) -> Any:
     return np.ascontiguousarray(panels)
 
 
-def write_product(writer: Writer, product: Product) -> None:
+def tiles_of_all(writer: Writer, rows: int, height: int, body: Tile) -> None:
+    """body(top, height) for all rows; the last tile may be lower."""
+    full = rows // height * height
+    writer.loop(0, full, height, lambda top: body(top, height))
+    if full < rows:
+        writer.loop(full, rows, rows - full, lambda top: body(top, rows - full))
+
+
+def write_product(writer: Writer, product: Product, tiles: Tiles = tiles_of_all) -> None:
     """Write all tiles of a product."""
     item = product.out.dtype.itemsize
     native = machine()[2] // item
@@ -58,14 +69,14 @@ def write_product(writer: Writer, product: Product) -> None:
     while width >= 1:
         count = (product.columns - done) // width
         if count:
-            _panels(writer, product, starts, done, count, width, min(width, native), height)
+            _panels(writer, product, starts, done, count, width, min(width, native), height, tiles)
             done += count * width
         width //= 2
 
 
 def _panels(
     writer: Writer, product: Product, starts: list[Any], first: int, count: int,
-    width: int, lanes: int, height: int,
+    width: int, lanes: int, height: int, tiles: Tiles,
 ) -> None:  # fmt: skip
     """The tiles of `count` panels of one width, panel by panel, from the top down."""
     item = product.out.dtype.itemsize
@@ -85,12 +96,7 @@ def _panels(
             below = writer.moved(out, b.mul(top, writer.number(product.out.strides[0])))
             _tile(writer, product, left, right, below, step, height, width, lanes)
 
-        full = product.rows // height * height
-        writer.loop(0, full, height, rows)
-        if full < product.rows:
-            writer.loop(
-                full, product.rows, product.rows - full, lambda t: rows(t, product.rows - full)
-            )
+        tiles(writer, product.rows, height, rows)
 
     writer.loop(0, count, 1, one_panel)
 

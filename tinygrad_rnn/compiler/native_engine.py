@@ -16,13 +16,13 @@ import numpy as np
 from .cut import Loop
 from .llvm_engine import KernelRunner, address_of, locate, plan_with_kernels, table_of
 from .llvm_kernels import Writer, compiled
-from .llvm_products import Product, packed, panel, write_product
+from .llvm_products import Product, packed, panel, tiles_of_all, write_product
 from .lowering import Bases, copying, lowered
 from .native_shares import Part, Shares, shares, threads, work
 from .numpy_engine import NumpyRunner
 from .plan import Action, Plan
 
-__all__ = ["NativeRunner", "compile_loop"]
+__all__ = ["NativeRunner", "compile_loop", "is_native"]
 
 SIGNATURE = CFUNCTYPE(None, c_int64, c_int64, c_int64, c_void_p)
 LEAST = 500_000_000  # operations from which a second thread pays for its start
@@ -31,12 +31,13 @@ LEAST = 500_000_000  # operations from which a second thread pays for its start
 def compile_loop(loop: Loop, stacked_carries: bool) -> NumpyRunner:
     """A function that runs the loop; see `NumpyRunner`."""
     plan = plan_with_kernels(loop, stacked_carries)
-    if all(_is_native(action) for action in plan.actions):
+    if all(is_native(action) for action in plan.actions):
         return NativeRunner(plan)
     return KernelRunner(plan)
 
 
-def _is_native(action: Action) -> bool:
+def is_native(action: Action) -> bool:
+    """Whether an action can be compiled."""
     if action.kind in ("kernel", "copy"):
         return all(p.dtype.kind in "fb" for p in action.operands)
     if action.values[0].name != "matmul":
@@ -53,6 +54,8 @@ def _is_native(action: Action) -> bool:
 
 class NativeRunner(NumpyRunner):
     """A planned loop as one compiled function."""
+
+    tiles = staticmethod(tiles_of_all)
 
     def __init__(self, plan: Plan) -> None:
         self.listings: list[str] = []
@@ -85,8 +88,8 @@ class NativeRunner(NumpyRunner):
 
     def written(self, parts: Sequence[Part]) -> str:
         """The LLVM text: for i in range(count): the step first + i · direction."""
-        writer = Writer(len(self.bases.entries), 3)
-        first, count, direction = writer.function.args[:3]
+        writer = self.writer()
+        count = writer.function.args[1]
         b = writer.builder
         entry = b.block
         inside = writer.function.append_basic_block("steps")
@@ -95,10 +98,10 @@ class NativeRunner(NumpyRunner):
         b.position_at_end(inside)
         i = b.phi(writer.int)
         i.add_incoming(writer.number(0), entry)
-        writer.step = b.add(first, b.mul(i, direction))
+        writer.step = self.step(writer, i)
         for part in parts:
             if isinstance(part, Product):
-                write_product(writer, part)
+                write_product(writer, part, self.tiles)
             else:
                 writer.part(part)
         following = b.add(i, writer.number(1))
@@ -106,6 +109,15 @@ class NativeRunner(NumpyRunner):
         b.cbranch(b.icmp_signed("<", following, count), inside, after)
         b.position_at_end(after)
         return writer.text()
+
+    def writer(self) -> Writer:
+        """What writes a function of (first, count, direction, table)."""
+        return Writer(len(self.bases.entries), 3)
+
+    def step(self, writer: Writer, i: Any) -> Any:
+        """Where the i-th step is."""
+        first, _, direction = writer.function.args[:3]
+        return writer.builder.add(first, writer.builder.mul(i, direction))
 
     def lowered(self, action: Action) -> Sequence[Part]:
         """A product, or the blocks of a kernel or a copy."""

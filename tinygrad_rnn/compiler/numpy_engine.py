@@ -18,9 +18,7 @@ from .plan import Action, NoView, Plan, act_one_by_one, make_plan
 from .pool import pool
 from .program import Value
 
-__all__ = ["NumpyRunner", "Runner", "compile_loop"]
-
-Runner = Callable[..., tuple[list[Any], list[Any]]]
+__all__ = ["NumpyRunner", "compile_loop"]
 
 
 # ------------------------------------------------------------------------- operations with out=
@@ -66,7 +64,7 @@ def operation(value: Value) -> Callable[..., Any]:
 
 
 # ------------------------------------------------------------------------------- the loop
-def compile_loop(loop: Loop, stacked_carries: bool) -> Runner:
+def compile_loop(loop: Loop, stacked_carries: bool) -> NumpyRunner:
     """A function that runs the loop; see `NumpyRunner`."""
     forced: set[Value] = set()
     while True:

@@ -6,6 +6,7 @@ Legend: T time steps, B batch.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from ..tree import flatten, unflatten
 from .batch import Environment, run_values, spread
 from .core import Call, Engine, run_core
 from .draws import drawn
+from .packed import run_packed
 from .program import Refused, Value
 from .spans import masked, run_spans, with_breaks
 from .step import Step
@@ -63,6 +65,10 @@ def _check_possible(problem: Problem) -> None:
 
 def run_once(problem: Problem, engine: Engine, start: int) -> tuple[Any, Any]:
     """All steps of a problem in one loop; `start` is the number of steps that came before."""
+    if problem.lengths is not None:
+        found = _without_padding(problem, engine, start)
+        if found is not None:
+            return found
     problem, breaks = with_breaks(problem, start)
     step, xs = problem.step, problem.xs
     if problem.lengths is not None:
@@ -71,6 +77,20 @@ def run_once(problem: Problem, engine: Engine, start: int) -> tuple[Any, Any]:
     final, ys = _execute(problem, ready, flatten(xs)[0], breaks)
     carry_structure = flatten(problem.init)[1]
     return unflatten(carry_structure, final), unflatten(ready.outputs, ys)
+
+
+def _without_padding(problem: Problem, engine: Engine, start: int) -> tuple[Any, Any] | None:
+    """Rows of unequal length on the steps that they have; None if that needs masks."""
+    assert problem.lengths is not None
+    if (problem.lengths.array >= problem.length).all():
+        found = run_once(replace(problem, lengths=None), engine, start)
+        if any(y.shape[1:2] != problem.lengths.shape for y in flatten(found[1])[0]):
+            raise Refused("outputs without rows")
+        return found
+    try:
+        return run_packed(problem, engine)
+    except Refused:
+        return None
 
 
 # --------------------------------------------------------------------------------- execution

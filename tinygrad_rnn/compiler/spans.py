@@ -5,7 +5,7 @@ Legend: T time steps, B batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -15,10 +15,10 @@ from ..checkpointing import checkpoint
 from ..graph import grad_mode
 from ..ops.elementwise import where
 from ..ops.shape import cat
-from ..scan import Problem, check_carry
+from ..scan import Problem, check_carry, without_padding
 from ..scan import _like as rows_like
 from ..tensor import Tensor, as_tensor
-from ..tree import flatten, tree_map
+from ..tree import flatten, tree_map, unflatten
 
 __all__ = ["masked", "run_spans", "with_breaks"]
 
@@ -30,35 +30,56 @@ Run = Callable[[Problem, int], tuple[Any, Any]]  # a problem, the number of step
 def run_spans(problem: Problem, run: Run) -> tuple[Any, Any]:
     """A problem by `run`: at once, or in spans of steps where that saves memory."""
     every = problem.checkpoint_every
-    if every is not None and every < problem.length:
-        return _in_spans(problem, every, lambda p, start: checkpoint(
+    if grad_mode() and every is not None and every < problem.length:
+        return _joined(problem, every, lambda p, start: checkpoint(
             lambda carry: run(replace(p, init=carry), start), p.init
         ))  # fmt: skip
-    if not grad_mode() or not problem.length:
+    if not grad_mode():
         leaves = flatten(problem.xs)[0]
         width = max((leaf.array[0].nbytes for leaf in leaves), default=1)
         block = max(64, BLOCK // max(1, 8 * width))
-        if problem.length >= 2 * block:
-            return _in_spans(problem, block, run)
+        if problem.length > block:
+            return _in_place(problem, block, run)
     return run(problem, 0)
 
 
-def _in_spans(problem: Problem, span: int, run: Run) -> tuple[Any, Any]:
-    """Runs of `span` steps one after the other, in the order of the loop."""
+def _joined(problem: Problem, span: int, run: Run) -> tuple[Any, Any]:
+    """Spans of which each gives a piece of the outputs."""
     carry, pieces = problem.init, []
+    for part, start, _ in _spans(problem, span):
+        carry, ys = run(replace(part, init=carry), start)
+        pieces.append(ys)
+    if problem.reverse:
+        pieces.reverse()
+    return carry, tree_map(lambda *columns: cat(list(columns)), *pieces)
+
+
+def _in_place(problem: Problem, span: int, run: Run) -> tuple[Any, Any]:
+    """Spans without gradients, each written into the outputs: no more memory than one span's."""
+    carry, structure = problem.init, None
+    leaves: list[Any] = []
+    for part, start, steps in _spans(problem, span):
+        carry, ys = run(replace(part, init=carry), start)
+        found, structure = flatten(ys)
+        if not leaves:
+            shapes = [(problem.length, *y.shape[1:]) for y in found]
+            leaves = [np.empty(s, y.dtype) for s, y in zip(shapes, found, strict=True)]
+        for leaf, y in zip(leaves, found, strict=True):
+            leaf[steps] = y.array
+    return carry, unflatten(structure, [Tensor(leaf) for leaf in leaves])
+
+
+def _spans(problem: Problem, span: int) -> Iterator[tuple[Problem, int, slice]]:
+    """Runs of `span` steps in the order of the loop, the steps before each, and which it has."""
     length = problem.length
     for start in range(0, length, span):
         stop = min(start + span, length)
         low, high = (length - stop, length - start) if problem.reverse else (start, stop)
         xs = tree_map(lambda leaf: leaf[low:high], problem.xs)  # noqa: B023 (used at once)
-        part = replace(problem, init=carry, xs=xs, length=high - low, checkpoint_every=None)
+        part = replace(problem, xs=xs, length=high - low, checkpoint_every=None)
         if problem.lengths is not None:
             part = replace(part, lengths=problem.lengths - low)
-        carry, ys = run(part, start)
-        pieces.append(ys)
-    if problem.reverse:
-        pieces.reverse()
-    return carry, tree_map(lambda *columns: cat(list(columns)), *pieces)
+        yield part, start, slice(low, high)
 
 
 def with_breaks(problem: Problem, start: int) -> tuple[Problem, list[int]]:
@@ -85,4 +106,4 @@ def masked(problem: Problem) -> tuple[Any, Any]:
         kept = tree_map(lambda new, old: where(rows_like(here, new), new, old), after, carry)
         return kept, tree_map(lambda leaf: where(rows_like(here, leaf), leaf, 0.0), y)
 
-    return step, (problem.xs, active)
+    return step, (without_padding(problem.xs, problem.lengths), active)

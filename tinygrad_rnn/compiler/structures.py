@@ -236,6 +236,8 @@ def _compiled_for(key: Any, step: Step, engine: Engine) -> Compiled:
 def compile_step(step: Step, engine: Engine) -> Compiled:
     """A step through all passes, cut; its loops are compiled when they are first run."""
     history = [("trace", step)]
+    if engine.change is not None:
+        step = engine.change(step)
     for name, change in (*PASSES.items(), ("clean again", clean)):
         if name not in switched_off:
             step = change(step)

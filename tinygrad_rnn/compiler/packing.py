@@ -1,0 +1,129 @@
+"""Rows of unequal length without padding: which row of which step is where.
+
+The rows of a batch are sorted by length, longest first. Step t then works on the first n(t) rows,
+and all rows of all steps follow each other without gaps: N = Σ n(t) of them. A row that runs
+backward in time has its steps turned around, so that the loop itself always goes forward.
+
+Legend: T time steps, B batch, N packed rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from ..graph import Primitive
+from ..ops.call import bind
+from ..ops.declare import linear
+from ..tensor import Tensor
+
+__all__ = ["Ragged", "Segment", "pack", "ragged", "sort_rows", "unpack"]
+
+Segment = tuple[int, int, int]  # the packed row it starts at, steps, rows in each
+
+
+@dataclass(frozen=True, eq=False)
+class Ragged:
+    """How a batch is packed.
+
+    Attributes:
+        order, back: (B,) the row of the batch that is the i-th longest, and the inverse of that.
+        places: (N,) which of the T·B padded rows each packed row is.
+        segments: runs of steps with one number of rows, in order.
+    """
+
+    batch: int
+    order: Any
+    back: Any
+    places: Any
+    segments: list[Segment]
+
+    @property
+    def total(self) -> int:
+        """N."""
+        return len(self.places)
+
+
+def ragged(lengths: Any, steps: int, reverse: bool) -> Ragged:
+    """The packing of rows of these lengths (B,), each cut to 0 … T."""
+    return _ragged(lengths.tobytes(), lengths.dtype.str, steps, reverse)
+
+
+@lru_cache(maxsize=16)  # the layers of a network ask for the same
+def _ragged(numbers: bytes, dtype: str, steps: int, reverse: bool) -> Ragged:
+    sizes = np.frombuffer(numbers, dtype).clip(0, steps)
+    batch = len(sizes)
+    order = np.argsort(-sizes, kind="stable")
+    back = np.empty_like(order)
+    back[order] = np.arange(batch)
+    longest = sizes[order]
+    times = np.arange(longest[0])[:, None]
+    t, rows = (longest > times).nonzero()
+    when = longest[rows] - 1 - t if reverse else t
+    return Ragged(batch, order, back, when * batch + order[rows], _segments(longest.tolist()))
+
+
+def _segments(longest: list[int]) -> list[Segment]:
+    """Row i is there until step longest[i]."""
+    found, offset, start = [], 0, 0
+    for rows in range(len(longest), 0, -1):
+        stop = longest[rows - 1]
+        if stop > start:
+            found.append((offset, stop - start, rows))
+            offset, start = offset + (stop - start) * rows, stop
+    return found
+
+
+# ----------------------------------------------------------------------- as linear operations
+_pack: Primitive = linear(
+    "pack_rows",
+    lambda xp, x, places, steps, batch: x.reshape(-1, 1, *x.shape[2:]).take(places, 0),
+    lambda g, places, steps, batch: bind(
+        _unpack, [g], {"places": places, "steps": steps, "batch": batch}
+    ),
+)
+
+
+_sort: Primitive = linear(
+    "sort_rows",
+    lambda xp, x, places, inverse: x.take(places, 0),
+    lambda g, places, inverse: bind(_sort, [g], {"places": inverse, "inverse": places}),
+)
+
+
+def _spread(xp: Any, x: Any, places: Any, steps: int, batch: int) -> Any:
+    out = xp.zeros((steps * batch, *x.shape[2:]), x.dtype)
+    out[places] = x[:, 0]
+    return out.reshape(steps, batch, *x.shape[2:])
+
+
+_unpack: Primitive = linear(
+    "unpack_rows",
+    _spread,
+    lambda g, places, steps, batch: bind(
+        _pack, [g], {"places": places, "steps": steps, "batch": batch}
+    ),
+)
+
+
+def pack(x: Tensor, how: Ragged) -> Tensor:
+    """(T, B, …) without its padding: (N, 1, …)."""
+    params = {"places": how.places, "steps": x.shape[0], "batch": how.batch}
+    found: Tensor = bind(_pack, [x], params)
+    return found
+
+
+def unpack(x: Tensor, how: Ragged, steps: int) -> Tensor:
+    """(N, 1, …) back to (T, B, …), with zeros beyond the lengths."""
+    found: Tensor = bind(_unpack, [x], {"places": how.places, "steps": steps, "batch": how.batch})
+    return found
+
+
+def sort_rows(x: Tensor, how: Ragged, back: bool = False) -> Tensor:
+    """(B, …) with its longest rows first, or back in the order of the batch."""
+    places, inverse = (how.back, how.order) if back else (how.order, how.back)
+    found: Tensor = bind(_sort, [x], {"places": places, "inverse": inverse})
+    return found

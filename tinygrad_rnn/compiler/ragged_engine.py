@@ -1,0 +1,158 @@
+"""Loops over packed rows: each run of steps with one number of rows is a piece of the loop.
+
+The carry before step t lies at the first packed row of step t, so what is stacked needs no copy;
+what step t makes is written behind its own rows, where the next step, with fewer, looks for it. The
+rows that end there are moved to the final carry before they are overwritten. Back in time rows are
+added, and their carry is the cotangent of the final one, which is in its place from the beginning.
+
+Legend: B batch, N packed rows, n rows of one step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from ..backend import quiet
+from .core import Engine
+from .cut import Loop
+from .layout import Place
+from .numpy_engine import NumpyRunner, compile_loop
+from .packing import Ragged, Segment
+from .plan import Plan
+from .pool import pool
+from .program import Refused, Value
+from .rowwise import SYMBOLIC, keeps_rows, one_row, with_rows
+
+__all__ = ["PackedRunner", "Piece", "compile_packed", "for_rows"]
+
+Piece = Callable[[Segment], None]
+NEEDS_SHAPES = ("reshape", "expand", "assemble")  # whose parameters name the number of rows
+
+
+@cache
+def for_rows(engine: Engine) -> Engine:
+    """The engine for loops over one row, which runs them on packed rows."""
+    make = engine.packed
+    if make is None:
+        raise Refused(f"the engine {engine.name} has no packed rows")
+
+    def sinks(value: Value) -> bool:
+        return engine.sinks(value) and keeps_rows(value)
+
+    def compiled(loop: Loop, stacked_carries: bool) -> Any:
+        return make(with_rows(loop), stacked_carries)
+
+    name = f"{engine.name}, packed"
+    return replace(engine, name=name, sinks=sinks, compile=compiled, change=one_row)
+
+
+def compile_packed(loop: Loop, stacked_carries: bool) -> PackedRunner:
+    """A function that runs a loop of `SYMBOLIC` rows on packed rows; see `PackedRunner`."""
+    return PackedRunner(compile_loop(loop, stacked_carries).plan)
+
+
+class PackedRunner(NumpyRunner):
+    """Runs a planned loop of `SYMBOLIC` rows on as many as there are in each step."""
+
+    def __init__(self, plan: Plan) -> None:
+        _check(plan)
+        super().__init__(plan)
+
+    def __call__(  # type: ignore[override]
+        self,
+        how: Ragged,
+        backward: bool,
+        inits: Sequence[Any],
+        stacked: Sequence[Any],
+        constants: Sequence[Any],
+        breaks: Sequence[int] = (),
+    ) -> tuple[list[Any], list[Any]]:
+        plan = self.plan
+        arrays = self.packed_memory(how, [*constants, *stacked])
+        finals = []
+        for place, init in zip(plan.carries, inits, strict=True):
+            buffer = place.buffer
+            final = arrays[buffer.number]
+            if buffer.rows == "carry":
+                final = np.empty((how.batch, *buffer.shape[1:]), buffer.dtype)
+                arrays[buffer.number][: how.segments[0][2]] = init[: how.segments[0][2]]
+            np.copyto(final, init)
+            finals.append(final)
+        with quiet():
+            self.run_packed(how, backward, arrays, finals)
+        total = how.total
+        exports = [
+            np.ndarray((total, 1, *p.shape[1:]), p.dtype, arrays[p.buffer.number])
+            for p in plan.exports
+        ]
+        return finals, exports
+
+    def packed_memory(self, how: Ragged, given: Sequence[Any]) -> list[Any]:
+        """The array of each buffer: those given, and from the pool as many rows as are needed."""
+        total = how.total + -how.total % max(1, (1 << how.total.bit_length()) >> 4)
+        count = {"stack": total, "carry": total + how.batch}  # few sizes: memory is used again
+        arrays = list(given)
+        for buffer in self.plan.buffers[len(given) :]:
+            rows = count.get(buffer.rows, how.batch)
+            arrays.append(pool.array((rows, *buffer.shape[1:]), buffer.dtype))
+        return arrays
+
+    def run_packed(self, how: Ragged, backward: bool, arrays: list[Any], finals: list[Any]) -> None:
+        """All pieces in order, and after each the rows that end there."""
+        pieces = how.segments[::-1] if backward else how.segments
+        moved = [
+            (final, arrays[p.buffer.number])
+            for final, p in zip(finals, self.plan.carries, strict=True)
+            if p.buffer.rows == "carry"
+        ]
+        run = self.prepared(arrays, backward)
+        for i, piece in enumerate(pieces):
+            run(piece)
+            offset, steps, rows = piece
+            after, less = offset + steps * rows, pieces[i + 1][2] if i + 1 < len(pieces) else 0
+            for final, rows_of_carry in moved:
+                final[less:rows] = rows_of_carry[after + less : after + rows]
+
+    def prepared(self, arrays: list[Any], backward: bool) -> Piece:
+        """What runs some steps with one number of rows."""
+
+        def run(piece: Segment) -> None:
+            each = [_steps(p, arrays, piece, backward) for p in self.each]
+            fixed = [_rows(p, arrays, piece[2]) for p in self.fixed]
+            self.loop(zip(*each, strict=True) if each else range(piece[1]), fixed)
+
+        return run
+
+
+def _check(plan: Plan) -> None:
+    """Every place must have the rows first, and no operation may know how many they are."""
+    for action in plan.actions:
+        if action.kind == "op" and action.values[0].name in NEEDS_SHAPES:
+            raise Refused(f"{action.values[0].name} in memory for rows of unequal length")
+        for place in (*action.operands, action.target):
+            if type(place) is Place and place.buffer.rows != "constant":
+                first = place.shape[0] == SYMBOLIC if place.shape else False
+                if not first or place.strides[0] != place.buffer.bytes // SYMBOLIC:
+                    raise Refused("rows that do not follow each other in memory")
+
+
+def _steps(place: Place, arrays: Sequence[Any], piece: Segment, backward: bool) -> Any:
+    """The view at a place of each step, in the order of running."""
+    offset, steps, rows = piece
+    one = place.strides[0]
+    start = place.offset + (offset + (rows if place.ahead else 0)) * one
+    shape, strides = (steps, rows, *place.shape[1:]), (rows * one, *place.strides)
+    view = np.ndarray(shape, place.dtype, arrays[place.buffer.number], start, strides)
+    return view[::-1] if backward else view
+
+
+def _rows(place: Place, arrays: Sequence[Any], rows: int) -> Any:
+    """The view at a place that is the same in all steps of a piece."""
+    shape = place.shape if place.buffer.rows == "constant" else (rows, *place.shape[1:])
+    memory = arrays[place.buffer.number]
+    return np.ndarray(shape, place.dtype, memory, place.offset, place.strides)
