@@ -14,7 +14,7 @@ from .language import (
     text_run,
 )
 from .loop import BEST, LAST, Trainer, read_about
-from .metrics import History, MovingAverage, bits
+from .metrics import History, MovingAverage, bits, perplexity
 from .pretraining import pretrain_autoencoders, pretrain_rbms
 from .progress import Progress, clock
 from .settings import RunSettings, SeriesSettings, TextSettings
@@ -43,6 +43,7 @@ __all__ = [
     "load_char_lm",
     "load_checkpoint",
     "load_forecaster",
+    "perplexity",
     "pretrain_autoencoders",
     "pretrain_rbms",
     "read_about",

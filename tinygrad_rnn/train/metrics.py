@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ArgumentError
+from ..arguments import real
 
-__all__ = ["History", "MovingAverage", "bits"]
+__all__ = ["History", "MovingAverage", "bits", "perplexity"]
 
 
 def bits(nats: float) -> float:
@@ -21,6 +21,15 @@ def bits(nats: float) -> float:
     3.0
     """
     return nats / math.log(2)
+
+
+def perplexity(nats: float) -> float:
+    """As many equally likely symbols would be as hard to predict: e^(cross-entropy in nats).
+
+    >>> round(perplexity(math.log(8)), 6)
+    8.0
+    """
+    return math.exp(nats)
 
 
 @dataclass
@@ -39,8 +48,7 @@ class MovingAverage:
     weight: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.decay < 1:
-            raise ArgumentError("MovingAverage", "0 <= decay < 1", self.decay)
+        real("MovingAverage", "decay", self.decay, 0, 1)
 
     def update(self, value: float) -> float:
         """Take in one value; the new average."""
