@@ -219,6 +219,9 @@ def test_silence_is_the_floor_and_loudness_an_offset() -> None:
     features, noise = audio.LogMel(RATE), np.random.default_rng(0).standard_normal(4000)
     np.testing.assert_array_equal(features(np.zeros(4000)), np.float32(np.log(1e-8)))
     np.testing.assert_allclose(features(10 * noise) - features(noise), np.log(100), atol=1e-4)
+    loud = features(noise) > 0
+    apart = features(3e-3 * noise)[loud] - features(noise)[loud]
+    np.testing.assert_allclose(apart, np.log(9e-6), atol=1e-4)  # the floor is no addition
 
 
 def test_a_tempo_changes_the_frames_alone() -> None:
