@@ -10,7 +10,17 @@ FLOORS = {
     1: ["create", "graph", "inplace", "tensor", "tree"],
     2: ["ops"],
     3: ["autodiff", "checkpointing", "forward", "guards", "scan", "transforms"],
-    4: ["arguments", "clipping", "compiler", "derived", "functional", "losses", "recurrence", "testing"],
+    4: [
+        "arguments",
+        "clipping",
+        "compiler",
+        "convolution",
+        "derived",
+        "functional",
+        "losses",
+        "recurrence",
+        "testing",
+    ],
     5: ["baselines", "data", "nn", "optim"],
     6: ["decode", "draw", "parallel", "train"],
     7: [PACKAGE],  # the façade: what `import tinygrad_rnn` offers

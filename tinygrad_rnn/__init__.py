@@ -13,6 +13,7 @@ from typing import Any
 
 from . import derived, errors, inplace, ops
 from ._version import __version__
+from .arguments import explicit as _explicit
 from .autodiff import gradients
 from .backend import cuda_is_available
 from .checkpointing import checkpoint
@@ -29,6 +30,7 @@ from .checks import (
     set_default_dtype,
     uint8,
 )
+from .convolution import conv1d
 from .create import (
     arange,
     empty,
@@ -59,8 +61,6 @@ from .graph import (
     no_grad,
     set_grad_enabled,
 )
-from .ops.call import explicit as _explicit
-from .ops.conv import conv1d
 from .ops.elementwise import *
 from .ops.indexing import (
     argsort,
@@ -133,13 +133,13 @@ def __getattr__(name: str) -> Any:
 
 # what takes a tensor says so; elementwise operations and `cat` do by themselves
 for _name in (
-    "all", "amax", "amin", "any", "argmax", "argmin", "argsort", "chunk", "clip", "conv1d",
-    "cumsum", "dot", "expand", "flatten", "flip", "gather", "index_select", "linear",
-    "log_softmax", "logsumexp", "max", "mean", "min", "movedim", "norm", "outer", "pad",
-    "permute", "prod", "reshape", "scatter_add", "softmax", "sort", "split", "squeeze", "std",
-    "sum", "swapaxes", "take_along_dim", "topk", "transpose", "unbind", "unsqueeze", "var",
-    "clone", "broadcast_to", "full_like", "ones_like", "zeros_like", "rand_like", "safe_log",
-    "safe_sqrt", *derived.__all__,
+    "all", "amax", "amin", "any", "argmax", "argmin", "argsort", "broadcast_to", "chunk", "clip",
+    "clone", "cumsum", "dot", "expand", "flatten", "flip", "full_like", "gather", "index_select",
+    "logsumexp", "max", "mean", "min", "movedim", "norm", "ones_like", "outer", "pad", "permute",
+    "prod", "rand_like", "reshape", "safe_log", "safe_sqrt", "scatter_add", "sort", "split",
+    "squeeze", "std", "sum", "swapaxes", "take_along_dim", "topk", "transpose", "unbind",
+    "unsqueeze", "var", "zeros_like",
+    *derived.__all__,
 ):  # fmt: skip
     if not hasattr(globals()[_name], "primitive"):
         globals()[_name] = _explicit(globals()[_name])

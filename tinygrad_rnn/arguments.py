@@ -1,18 +1,25 @@
-"""Checks of what users give to everything above the core: numbers, flags and arrays of numbers."""
+"""Checks of what users give: numbers, flags, arrays of numbers, and what is no tensor at all."""
 
 from __future__ import annotations
 
 import numbers
 import operator
+from collections.abc import Callable, Iterable
+from functools import wraps
 from math import inf
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .errors import ArgumentError, DataError, DTypeError, ShapeError
+from .ops.call import HINT
+from .tensor import Tensor
 
-__all__ = ["finite_array", "flag", "numeric_array", "positive", "real", "whole_number"]
+__all__ = [
+    "explicit", "finite_array", "flag", "function", "numeric_array", "positive", "real", "refused",
+    "several", "string", "whole_number",
+]  # fmt: skip
 
 
 def real(called: str, name: str, value: object, least: float = -inf, bound: float = inf) -> float:
@@ -53,6 +60,33 @@ def flag(called: str, name: str, value: object) -> bool:
     return bool(value)
 
 
+def string(called: str, name: str, value: object) -> str:
+    """`value`, which must be a string."""
+    if not isinstance(value, str):
+        raise DTypeError(called, f"{name}, a string,", _kind(value))
+    return value
+
+
+def several(called: str, name: str, value: Any) -> list[Any]:
+    """What `value` holds, as a list; a single thing is none."""
+    try:
+        return list(value)
+    except TypeError:
+        raise DTypeError(called, f"{name}, several in a list,", _kind(value)) from None
+
+
+def function(called: str, name: str, value: Any) -> Any:
+    """`value`, which must be something to call."""
+    if not callable(value):
+        raise DTypeError(called, f"{name}, a function,", _kind(value))
+    return value
+
+
+def _kind(value: object) -> str:
+    kind = type(value).__name__
+    return f"{kind} {value!r}" if isinstance(value, numbers.Number) else kind
+
+
 def numeric_array(called: str, name: str, values: ArrayLike) -> NDArray[Any]:
     """`values` as an array of numbers with at least one axis."""
     try:
@@ -75,3 +109,39 @@ def finite_array(called: str, name: str, values: ArrayLike) -> NDArray[np.float6
         expected = f"{name}, all finite,"
         raise DataError(called, expected, f"{array[tuple(place)]} at index {place}")
     return array
+
+
+# ---------------------------------------------------------------------- what is no tensor at all
+F = TypeVar("F", bound=Callable[..., Any])
+_NEVER = (str, bytes, list, tuple, dict, set, type(None))
+
+
+def explicit(function: F) -> F:
+    """The function as users call it: it says so if what it is given is no tensor.
+
+    Lists are refused, as PyTorch does, and not converted: that would drop the gradients of tensors
+    inside, and cost a copy each time. Found out only where an attribute is missing, so this is one
+    call more; the library's own calls and the methods go without it.
+    """
+
+    @wraps(function)
+    def called(*args: Any, **options: Any) -> Any:
+        try:
+            return function(*args, **options)
+        except (AttributeError, TypeError) as error:
+            refused(function.__name__, (*args, *options.values()), error)
+            if type(error) is TypeError and args and isinstance(args[0], _NEVER):
+                got = type(args[0]).__name__
+                raise DTypeError(function.__name__, "a tensor or an array", got, HINT) from None
+            raise
+
+    called.__module__ = function.__module__.partition(".")[0]  # where pickle finds it
+    return called  # type: ignore[return-value]
+
+
+def refused(called: str, args: Iterable[Any], error: Exception) -> None:
+    """Raise a DTypeError if `error` says that one of the arguments lacks what tensors have."""
+    culprit = getattr(error, "obj", None)
+    missing = isinstance(error, AttributeError) and hasattr(Tensor, error.name or "")
+    if missing and not hasattr(culprit, "dtype") and any(arg is culprit for arg in args):
+        raise DTypeError(called, "a tensor or an array", type(culprit).__name__, HINT) from None

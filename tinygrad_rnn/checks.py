@@ -10,9 +10,9 @@ import numpy as np
 from .errors import DTypeError, IndexRangeError, ShapeError
 
 __all__ = [
-    "DTYPES", "bool_", "check_dim", "check_dims", "check_dtype", "check_key", "check_masks",
-    "check_shape", "float16", "float32", "float64", "get_default_dtype", "int16", "int32", "int64",
-    "int8", "require_float", "set_default_dtype", "sizes_of", "uint8",
+    "DTYPES", "bool_", "check_callable", "check_dim", "check_dims", "check_dtype", "check_key",
+    "check_masks", "check_shape", "float16", "float32", "float64", "get_default_dtype", "int16",
+    "int32", "int64", "int8", "require_float", "set_default_dtype", "sizes_of", "uint8",
 ]  # fmt: skip
 
 float16, float32, float64 = (np.dtype(name) for name in ("float16", "float32", "float64"))
@@ -56,6 +56,12 @@ def require_float(called: str, dtype: Any) -> None:
         )
 
 
+def check_callable(function: Any, called: str) -> None:
+    """What is to be differentiated or recomputed must be something to call."""
+    if not callable(function):
+        raise DTypeError(called, "a function first", type(function).__name__)
+
+
 def check_dim(dim: Any, ndim: int, called: str) -> int:
     """`dim` counted from the front; negative numbers count from the back."""
     if isinstance(dim, bool) or not hasattr(dim, "__index__"):
@@ -68,7 +74,7 @@ def check_dim(dim: Any, ndim: int, called: str) -> int:
 
 def check_shape(shape: Any, called: str) -> tuple[int, ...]:
     """A shape given as numbers or as one sequence; sizes are not negative and fit memory."""
-    if len(shape) == 1 and hasattr(shape[0], "__iter__") and not hasattr(shape[0], "__index__"):
+    if len(shape) == 1 and hasattr(shape[0], "__iter__") and getattr(shape[0], "ndim", True):
         shape = tuple(shape[0])
     count = 1
     for size in shape:

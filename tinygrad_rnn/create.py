@@ -15,7 +15,7 @@ import numpy as np
 
 from .backend import get_backend
 from .checks import check_dtype, check_shape, get_default_dtype
-from .errors import ArgumentError, ShapeError
+from .errors import ArgumentError, DTypeError, ShapeError
 from .tensor import Tensor
 
 __all__ = [
@@ -39,7 +39,7 @@ def full(
     kind: Any = dtype
     if kind is None:
         kind = get_default_dtype() if isinstance(value, float) else np.asarray(value).dtype
-    sizes = check_shape((shape,) if hasattr(shape, "__index__") else (tuple(shape),), "full")
+    sizes = check_shape((shape,), "full")
     return _filled(sizes, value, kind, device, requires_grad)
 
 
@@ -50,6 +50,8 @@ def _filled(sizes: Any, value: float, dtype: Any, device: Any, requires_grad: bo
         made = Tensor(backend.xp.full(sizes, value, dtype=kind))
     except MemoryError:
         raise ShapeError("full", "a shape that fits memory", str(sizes)) from None
+    except (TypeError, ValueError):
+        raise DTypeError("full", "one number to fill with", type(value).__name__) from None
     return made.requires_grad_() if requires_grad else made
 
 
@@ -94,7 +96,10 @@ def arange(
     if step == 0:
         raise ArgumentError("arange", "a step that is not 0", "0")
     low, high = (0, start) if stop is None else (start, stop)
-    values = np.arange(low, high, step)
+    try:
+        values = np.arange(low, high, step)
+    except (TypeError, ValueError) as error:
+        raise DTypeError("arange", "finite numbers", str(error)) from None
     kind = dtype if dtype is not None else None if values.dtype.kind == "f" else values.dtype
     return _made(values, kind, device, False, "arange")
 
@@ -205,7 +210,7 @@ def randint(
         low, high, shape = 0, low, high
     if high <= low:
         raise ArgumentError("randint", "low < high", f"{low} and {high}")
-    drawn = generator().integers(low, high, check_shape((tuple(shape),), "randint"))
+    drawn = generator().integers(low, high, check_shape((shape,), "randint"))
     return _made(drawn, dtype, device, False, "randint")
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .autodiff import gradients_of, others_may_ask
-from .checks import require_float
+from .checks import check_callable, require_float
 from .create import ones_like, zeros_like
 from .errors import DTypeError, ShapeError
 from .graph import INTERPRETERS, REVERSE_UNDER, Node, Primitive
@@ -127,6 +127,10 @@ def jvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence
     >>> float(dy)
     6.0
     """
+    check_callable(function, "jvp")
+    for several in (primals, tangents):
+        if not isinstance(several, (tuple, list)):
+            raise DTypeError("jvp", "tuples", type(several).__name__, "jvp(f, (x,), (v,))")
     xs, structure = flatten(tuple(primals))
     ts, other = flatten(tuple(tangents))
     if other != structure:

@@ -13,11 +13,12 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from .checks import check_dim
+from .arguments import explicit
+from .checks import check_dim, check_shape
+from .convolution import conv1d
 from .create import rand
 from .errors import ArgumentError, DeviceError, DTypeError, ShapeError
 from .graph import INTERPRETERS
-from .ops.conv import conv1d
 from .ops.elementwise import (
     abs,
     clip,
@@ -53,6 +54,7 @@ INF = float("inf")
 
 
 # --------------------------------------------------------------------------------------- layers
+@explicit
 def embedding(index: Any, weight: Any, padding_idx: int | None = None) -> Any:
     """The rows of `weight` that integers name; the row `padding_idx` gets no gradient.
 
@@ -84,6 +86,7 @@ def embedding(index: Any, weight: Any, padding_idx: int | None = None) -> Any:
     return where(unsqueeze(number == padding_idx, -1), rows.detach(), rows)
 
 
+@explicit
 def dropout(x: Any, p: float = 0.5, training: bool = True) -> Any:
     """x ⊙ m / (1 − p) with m ~ Bernoulli(1 − p): the expectation is x (Srivastava et al. 2014).
 
@@ -109,6 +112,7 @@ def check_probability(p: Any, called: str) -> None:
         raise ArgumentError(called, "a dropout probability in [0, 1]", repr(p))
 
 
+@explicit
 def layer_norm(
     x: Any,
     normalized_shape: int | Sequence[int],
@@ -121,6 +125,8 @@ def layer_norm(
     Raises:
         ShapeError: x does not end in `normalized_shape`.
     """
+    if not isinstance(eps, (int, float)):
+        raise DTypeError("layer_norm", "eps as a number", type(eps).__name__)
     ending = _as_shape(normalized_shape)
     if not ending or tuple(x.shape[-len(ending) :]) != ending:
         raise ShapeError("layer_norm", f"x of shape (…, {str(ending)[1:-1]})", str(x.shape))
@@ -132,7 +138,7 @@ def layer_norm(
 
 
 def _as_shape(shape: int | Sequence[int]) -> tuple[int, ...]:
-    return (shape,) if isinstance(shape, int) else tuple(shape)
+    return check_shape((shape,), "layer_norm")
 
 
 # -------------------------------------------------------------------------------------- softmax
@@ -160,6 +166,7 @@ def _all_finite(x: Any) -> bool:
 
 
 @method("softmax")
+@explicit
 def softmax(x: Any, dim: int = -1) -> Any:
     """eˣⁱ / Σⱼ eˣʲ along an axis, without overflow.
 
@@ -176,6 +183,7 @@ def softmax(x: Any, dim: int = -1) -> Any:
 
 
 @method("log_softmax")
+@explicit
 def log_softmax(x: Any, dim: int = -1) -> Any:
     """xᵢ − log Σⱼ eˣʲ along an axis, without overflow; −inf where a row is −inf throughout.
 
@@ -196,6 +204,7 @@ def _axis(x: Any, dim: int, called: str) -> int:
 
 
 # ---------------------------------------------------------------------------------- activations
+@explicit
 def gelu(x: Any, approximate: str = "none") -> Any:
     """x Φ(x), Φ the normal distribution function (Hendrycks, Gimpel 2016).
 
@@ -209,31 +218,37 @@ def gelu(x: Any, approximate: str = "none") -> Any:
     return 0.5 * x * (1 + erf(x * math.sqrt(0.5)))
 
 
+@explicit
 def silu(x: Any) -> Any:
     """x σ(x), also called swish (Elfwing et al. 2018)."""
     return x * sigmoid(x)
 
 
+@explicit
 def elu(x: Any, alpha: float = 1.0) -> Any:
     """x for x > 0, else α(eˣ − 1) (Clevert et al. 2015)."""
     return where(x > 0, x, alpha * expm1(minimum(x, 0.0)))
 
 
+@explicit
 def leaky_relu(x: Any, negative_slope: float = 0.01) -> Any:
     """x for x > 0, else slope · x (Maas et al. 2013)."""
     return where(x > 0, x, negative_slope * x)
 
 
+@explicit
 def hardtanh(x: Any, min_val: float = -1.0, max_val: float = 1.0) -> Any:
     """x limited to [min_val, max_val]."""
     return clip(x, min_val, max_val)
 
 
+@explicit
 def softsign(x: Any) -> Any:
     """x / (1 + |x|)."""
     return x / (1 + abs(x))
 
 
+@explicit
 def logsigmoid(x: Any) -> Any:
     """log σ(x) = −softplus(−x), without overflow."""
     return neg(softplus(neg(x)))

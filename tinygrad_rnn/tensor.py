@@ -348,7 +348,7 @@ def _from_python(data: Any, dtype: Any) -> np.ndarray[Any, Any]:
 def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     """`data` as a tensor: itself if it is one that fits, else shared memory, else a copy."""
     if isinstance(data, Tensor):
-        fits = dtype is None or data.dtype == np.dtype(dtype)
+        fits = dtype is None or data.dtype == check_dtype(dtype, "as_tensor")
         same = device is None or data.backend is get_backend(device)
         return data if fits and same else data.to(device=device, dtype=dtype)
     if is_array(data) and dtype is None and device is None and not isinstance(data, np.generic):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .autodiff import gradients_of, others_may_ask
-from .checks import require_float
+from .checks import check_callable, require_float
 from .create import zeros, zeros_like
 from .errors import ArgumentError, AutodiffError, ShapeError
 from .forward import Dual, jvp
@@ -62,6 +62,7 @@ def vjp(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any
     >>> float(pullback(tensor(1.0))[0])
     6.0
     """
+    check_callable(function, "vjp")
     inputs = tree_map(_fresh, primals)
     out = _run(function, inputs, inputs)
     xs = flatten(inputs)[0]
@@ -99,8 +100,12 @@ def value_and_grad(
 ) -> Callable[..., Any]:
     """A function that gives (f(…), ∂f/∂argument); f gives one number, or (number, aux)."""
 
+    check_callable(function, "value_and_grad")
+
     def differentiate(*args: Any, **options: Any) -> Any:
         numbers = (argnums,) if isinstance(argnums, int) else argnums
+        if any(not -len(args) <= n < len(args) for n in numbers):
+            raise ArgumentError("grad", f"argnums among {len(args)} arguments", argnums)
         fresh = list(args)
         for n in numbers:
             fresh[n] = tree_map(_fresh, args[n])
@@ -131,6 +136,7 @@ def grad(
     >>> float(grad(grad(lambda x: x * x * x))(tensor(2.0)))
     12.0
     """
+    check_callable(function, "grad")
     both = value_and_grad(function, argnums, has_aux)
 
     def gradient(*args: Any, **options: Any) -> Any:
@@ -196,7 +202,7 @@ def jacobian(
 
     `mode` "reverse" costs a pullback for each output element, "forward" a jvp for each input one.
     """
-
+    check_callable(function, "jacobian")
     if mode not in ("forward", "reverse"):
         raise ArgumentError("jacobian", 'mode "forward" or "reverse"', repr(mode))
 

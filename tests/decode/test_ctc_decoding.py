@@ -237,7 +237,7 @@ def test_bad_options() -> None:
     for threshold in (0.0, 1.0, math.nan):
         with pytest.raises(ArgumentError, match="threshold"):
             ctc_prefix_search(TWO_FRAMES, threshold=threshold)
-    with pytest.raises(ArgumentError, match="limit >= 1"):
+    with pytest.raises(ArgumentError, match="limit, a whole number >= 1"):
         ctc_prefix_search(TWO_FRAMES, limit=0)
 
 

@@ -224,10 +224,10 @@ def test_skips_through_layers_flatten_the_gradient() -> None:
     [
         (lambda: nn.RHNCell(I, H, depth=0), "depth an integer >= 1"),
         (lambda: nn.IndRNNCell(I, H, activation="rleu"), "'rleu'"),
-        (lambda: nn.CoupledOscillatorCell(I, H, dt=0.0), "dt=0.0"),
+        (lambda: nn.CoupledOscillatorCell(I, H, dt=0.0), "dt > 0 expected, got 0.0"),
         (lambda: nn.EchoStateCell(I, H, leak=0.0), "0 < leak <= 1"),
         (lambda: nn.SkipRNNCell(I, H, skip=0), "skip an integer >= 1"),
-        (lambda: nn.JordanCell(I, H, decay=1.0), "0 <= decay < 1"),
+        (lambda: nn.JordanCell(I, H, decay=1.0), "decay, a number >= 0 and < 1, expected, got 1.0"),
     ],
 )
 def test_cells_that_cannot_be(make: Any, words: str) -> None:

@@ -125,7 +125,7 @@ def test_ridge_and_the_wrong_shapes(rng: Any) -> None:
     layer = nn.least_squares_(nn.Linear(3, 2, bias=False, dtype=tg.float64), x, y, ridge=0.5)
     expected = np.linalg.solve(x.T @ x + 0.5 * np.eye(3), x.T @ y)
     close(layer.weight, expected.T)
-    with pytest.raises(ArgumentError, match="ridge >= 0 expected, got -1"):
+    with pytest.raises(ArgumentError, match="ridge, a number >= 0 and finite, expected, got -1"):
         nn.least_squares_(layer, x, y, ridge=-1)
     with pytest.raises(ShapeError, match="rows of 3 inputs and 2 targets"):
         nn.least_squares_(layer, y, x)

@@ -86,5 +86,5 @@ def test_what_pretraining_refuses() -> None:
         pretrain_rbms(nn.DBN([2, 2]), tg.full((3, 2), 1.5))
     with pytest.raises(ShapeError, match=r"data \(N, I\)"):
         pretrain_autoencoders(nn.MLP([2, 2, 1]), tg.ones(2))
-    with pytest.raises(ArgumentError, match="epochs >= 1"):
+    with pytest.raises(ArgumentError, match="epochs, a whole number >= 1"):
         pretrain_autoencoders(nn.MLP([2, 2, 1]), tg.ones(3, 2), epochs=0)

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tinygrad_rnn.errors import ArgumentError, DataError, ShapeError
 
-from ..arguments import finite_array
+from ..arguments import finite_array, positive
 from ._checks import symbol_vector
 
 __all__ = ["DiscreteEmissions", "GaussianEmissions"]
@@ -101,8 +101,7 @@ class GaussianEmissions:
             raise ShapeError("GaussianEmissions", "means and variances of shape (N, D)", got)
         if not (spreads > 0).all():
             raise ArgumentError("GaussianEmissions", "variances > 0", spreads.min())
-        if not 0 < floor < np.inf:
-            raise ArgumentError("GaussianEmissions", "floor > 0", floor)
+        positive("GaussianEmissions", "floor", floor)
         object.__setattr__(self, "means", centres)
         object.__setattr__(self, "variances", spreads)
         object.__setattr__(self, "floor", floor)

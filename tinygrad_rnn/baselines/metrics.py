@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tinygrad_rnn.errors import ArgumentError, DataError, ShapeError
 
-from ..arguments import finite_array
+from ..arguments import finite_array, numeric_array
 
 __all__ = ["nmse", "nrmse84"]
 
@@ -59,7 +59,7 @@ def nrmse84(target: ArrayLike, prediction: ArrayLike, deviation: float) -> float
 
 def _pair(called: str, target: ArrayLike, prediction: ArrayLike) -> tuple[FloatArray, FloatArray]:
     truth = finite_array(called, "a target", target)
-    forecast = np.asarray(prediction, dtype=np.float64)
+    forecast = numeric_array(called, "a prediction", prediction).astype(np.float64)
     if truth.shape != forecast.shape:
         got = f"{truth.shape} and {forecast.shape}"
         raise ShapeError(called, "target and prediction of one shape", got)

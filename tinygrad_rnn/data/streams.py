@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tinygrad_rnn.errors import ArgumentError, DataError, ShapeError
 
-from ..arguments import numeric_array, whole_number
+from ..arguments import numeric_array, several, whole_number
 
 __all__ = ["ContinuousBatches", "LengthBatches", "PaddedBatch", "pad_sequence"]
 
@@ -252,7 +252,7 @@ def _pad(arrays: list[Array], padding_value: float) -> Array:
 def _sequences(called: str, sequences: Sequence[ArrayLike]) -> list[Array]:
     arrays = [
         numeric_array(called, f"sequence {index}", sequence)
-        for index, sequence in enumerate(sequences)
+        for index, sequence in enumerate(several(called, "sequences", sequences))
     ]
     if not arrays:
         raise DataError(called, "at least one sequence", "none")

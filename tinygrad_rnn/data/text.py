@@ -15,8 +15,9 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tinygrad_rnn.errors import ArgumentError, DataError
+from tinygrad_rnn.errors import ArgumentError, DataError, DTypeError
 
+from ..arguments import several, string
 from ._checks import shorten, vocabulary_indices
 
 __all__ = ["CharVocabulary", "builtin_text", "read_text", "train_validation_split"]
@@ -51,6 +52,7 @@ def read_text(paths: PathName | Sequence[PathName]) -> str:
     """
     if isinstance(paths, (str, os.PathLike)):
         paths = [paths]
+    paths = several("read_text", "paths", paths)
     if not paths:
         raise ArgumentError("read_text", "at least one path", "none")
     return "".join(read_file("read_text", path) for path in paths)
@@ -71,6 +73,8 @@ def read_file(called: str, path: PathName) -> str:
 
 def read_bytes(called: str, path: PathName) -> bytes:
     """The content of a regular file, for all that reads one; ``called`` is who is asking."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise DTypeError(called, "a path", type(path).__name__)
     # Only regular files: a device or a pipe could keep the reader waiting for ever.
     if not os.path.isfile(path):
         found = "a directory" if os.path.isdir(path) else "something else"
@@ -102,6 +106,7 @@ class CharVocabulary:
     """
 
     def __init__(self, symbols: str) -> None:
+        string("CharVocabulary", "symbols", symbols)
         if not symbols or list(symbols) != sorted(set(symbols)):
             expected = "one or more different symbols in order of code point"
             raise DataError("CharVocabulary", expected, shorten(symbols))
@@ -188,8 +193,11 @@ def train_validation_split(
     >>> train_validation_split("abcdefghij", 0.2)
     ('abcdefgh', 'ij')
     """
-    if not 0 < validation < 1:
+    if not isinstance(validation, (int, float)) or not 0 < validation < 1:
         raise ArgumentError("train_validation_split", "0 < validation < 1", validation)
+    if not hasattr(sequence, "__len__"):
+        got = type(sequence).__name__
+        raise DTypeError("train_validation_split", "a text or an array", got)
     cut = len(sequence) - round(len(sequence) * validation)
     if not 0 < cut < len(sequence):
         got = f"{len(sequence)} symbols and validation={validation}"

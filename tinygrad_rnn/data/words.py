@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tinygrad_rnn.errors import DataError
 
-from ..arguments import whole_number
+from ..arguments import several, string, whole_number
 from ._checks import shorten, vocabulary_indices
 
 __all__ = ["WordVocabulary", "split_words"]
@@ -31,7 +31,8 @@ def split_words(text: str, lower: bool = False) -> list[str]:
     >>> split_words("Well, it's 3.5 o'clock!\n")
     ['Well', ',', "it's", '3.5', "o'clock", '!', '\n']
     """
-    return WORD.findall(text.lower() if lower else text)
+    written = string("split_words", "text", text)
+    return WORD.findall(written.lower() if lower else written)
 
 
 class WordVocabulary:
@@ -46,7 +47,8 @@ class WordVocabulary:
     """
 
     def __init__(self, words: Sequence[str], unknown: str | None = None) -> None:
-        self.words, self.unknown = tuple(words), unknown
+        self.words = tuple(several("WordVocabulary", "words", words))
+        self.unknown = unknown
         self._index = {word: place for place, word in enumerate(self.words)}
         if not self.words or len(self._index) < len(self.words):
             got = "none" if not self.words else shorten(Counter(self.words).most_common(1)[0][0])

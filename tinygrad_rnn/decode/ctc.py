@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..arguments import positive, several, whole_number
 from ..errors import ArgumentError, DataError, DTypeError, IndexRangeError, ShapeError
 from ..tensor import Tensor
 from .beam import Hypothesis
@@ -36,7 +37,9 @@ def ctc_merge(path: Iterable[int], blank: int | None = 0) -> tuple[int, ...]:
     >>> ctc_merge([0, 1, 1, 0, 1, 2])
     (1, 1, 2)
     """
-    return tuple(int(k) for k, _ in itertools.groupby(path) if k != blank)
+    return tuple(
+        int(k) for k, _ in itertools.groupby(several("ctc_merge", "path", path)) if k != blank
+    )
 
 
 def ctc_best_path(
@@ -87,10 +90,9 @@ def ctc_prefix_search(
     >>> found.symbols, round(float(np.exp(found.log_prob)), 2)
     ((1,), 0.64)
     """
-    if threshold is not None and not 0 < threshold < 1:
-        raise ArgumentError("ctc_prefix_search", "0 < threshold < 1", threshold)
-    if limit < 1:
-        raise ArgumentError("ctc_prefix_search", "limit >= 1", limit)
+    if threshold is not None:
+        positive("ctc_prefix_search", "threshold", threshold, 1)
+    whole_number("ctc_prefix_search", "limit", limit)
     found = []
     for x in _rows("ctc_prefix_search", log_probs, lengths, blank):
         parts = [_most_probable(part, blank, limit) for part in _sections(x, blank, threshold)]

@@ -6,6 +6,7 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 
+from ..arguments import several
 from ..errors import DataError, ShapeError
 
 __all__ = ["edit_distance", "label_error_rate"]
@@ -18,6 +19,7 @@ def edit_distance(a: Sequence[Hashable], b: Sequence[Hashable]) -> int:
     3
     """
     numbers: dict[Hashable, int] = {}
+    a, b = (v if hasattr(v, "__len__") else several("edit_distance", "labels", v) for v in (a, b))
     codes = [np.array([numbers.setdefault(s, len(numbers)) for s in text]) for text in (a, b)]
     places = np.arange(len(b) + 1)
     row = places
@@ -41,6 +43,8 @@ def label_error_rate(
     >>> label_error_rate([[1, 2], [3]], [[1, 2, 2], [3]])
     0.25
     """
+    decoded = several("label_error_rate", "decoded", decoded)
+    truth = several("label_error_rate", "truth", truth)
     if len(decoded) != len(truth):
         got = f"{len(decoded)} and {len(truth)}"
         raise ShapeError("label_error_rate", "as many decoded as true sequences", got)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..arguments import real, whole_number
 from ..errors import ArgumentError, DataError, ShapeError
 from ..graph import no_grad
 from ..tensor import Tensor, as_tensor
@@ -44,10 +45,9 @@ class Sampler:
     top_p: float | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.temperature < np.inf:
-            raise ArgumentError("Sampler", "a temperature >= 0", self.temperature)
-        if self.top_k is not None and self.top_k < 1:
-            raise ArgumentError("Sampler", "top_k >= 1", self.top_k)
+        real("Sampler", "temperature", self.temperature, 0)
+        if self.top_k is not None:
+            whole_number("Sampler", "top_k", self.top_k)
         if self.top_p is not None and not 0 < self.top_p <= 1:
             raise ArgumentError("Sampler", "0 < top_p <= 1", self.top_p)
 

@@ -36,6 +36,7 @@ def _array(x: Any, called: str) -> Any:
 @method("isclose")
 def isclose(x: Any, y: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Any:
     """Where |x − y| ≤ atol + rtol · |y|; equal infinities are close."""
+    x, y = (v if isinstance(v, Tensor) else _array(v, "isclose") for v in (x, y))
     with quiet():  # of inf − inf
         apart = abs_(x - y)
         within = logical_and(isfinite(apart), apart <= atol + rtol * abs_(y))
@@ -136,7 +137,7 @@ def nonzero(x: Any, as_tuple: bool = False) -> Any:
 @method("count_nonzero")
 def count_nonzero(x: Any, dim: Any = None) -> Any:
     """How many elements are not 0."""
-    return sum_(x != 0, dim)
+    return sum_((x if isinstance(x, Tensor) else _array(x, "count_nonzero")) != 0, dim)
 
 
 @method("unique")

@@ -51,7 +51,7 @@ def cross_entropy(
     """
     called = "cross_entropy"
     check_reduction(called, reduction)
-    if not 0 <= label_smoothing <= 1:
+    if not isinstance(label_smoothing, (int, float)) or not 0 <= label_smoothing <= 1:
         raise ArgumentError(called, "label_smoothing in [0, 1]", label_smoothing)
     logits, goal = _aligned(called, as_tensor(input), target, dim)
     weights = _class_weights(called, weight, logits)

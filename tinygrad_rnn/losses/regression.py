@@ -37,7 +37,7 @@ def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 
     Raises:
         ArgumentError: delta not positive.
     """
-    if not delta > 0:
+    if not isinstance(delta, (int, float)) or not delta > 0:
         raise ArgumentError("huber_loss", "delta > 0", delta)
     x, y = pair("huber_loss", input, target, reduction)
     size = abs(x - y)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from ..arguments import several
 from ..errors import ArgumentError, DTypeError, IndexRangeError
 from .module import Module
 
@@ -92,7 +93,10 @@ class ModuleList(_Row):
     """A list of modules that are found by the module that holds it."""
 
     def __init__(self, modules: Iterable[Module] = ()) -> None:
-        self._modules = {str(i): _module(m, "ModuleList") for i, m in enumerate(modules)}
+        self._modules = {
+            str(i): _module(m, "ModuleList")
+            for i, m in enumerate(several("ModuleList", "modules", modules))
+        }
 
     def extend(self, modules: Iterable[Module]) -> ModuleList:
         """Add modules at the end."""
@@ -106,6 +110,8 @@ class ModuleDict(_Holder):
 
     def __init__(self, modules: Mapping[str, Module] | None = None) -> None:
         self._modules = {}
+        if not isinstance(modules, Mapping | None):
+            raise DTypeError("ModuleDict", "a dict of modules", type(modules).__name__)
         for name, module in (modules or {}).items():
             self[name] = module
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import real
 from ..create import generator
-from ..errors import ArgumentError, ShapeError
+from ..errors import ArgumentError, DTypeError, ShapeError
 from ..graph import no_grad
 from ..tensor import Tensor
 
@@ -24,25 +25,33 @@ __all__ = [
 
 
 def _filled(tensor: Tensor, values: Any) -> Tensor:
+    """`tensor`, which `_tensor` has looked at, with new values."""
     source = np.asarray(values, dtype=tensor.dtype)
     with no_grad():
         return tensor.copy_(Tensor(tensor.backend.from_numpy(source)))
 
 
+def _tensor(tensor: Any, called: str) -> Tensor:
+    if not isinstance(tensor, Tensor):
+        raise DTypeError(called, "a tensor to fill", type(tensor).__name__, "a layer's .weight?")
+    return tensor
+
+
 # ---------------------------------------------------------------------------------- constants
 def constant_(tensor: Tensor, value: float) -> Tensor:
     """Every element `value`."""
-    return _filled(tensor, np.full(tensor.shape, value))
+    shape = _tensor(tensor, "constant_").shape
+    return _filled(tensor, np.full(shape, real("constant_", "value", value)))
 
 
 def zeros_(tensor: Tensor) -> Tensor:
     """Every element 0."""
-    return constant_(tensor, 0.0)
+    return constant_(_tensor(tensor, "zeros_"), 0.0)
 
 
 def ones_(tensor: Tensor) -> Tensor:
     """Every element 1."""
-    return constant_(tensor, 1.0)
+    return constant_(_tensor(tensor, "ones_"), 1.0)
 
 
 def eye_(tensor: Tensor) -> Tensor:
@@ -57,20 +66,20 @@ identity_ = eye_
 # ------------------------------------------------------------------------- independent numbers
 def uniform_(tensor: Tensor, low: float = 0.0, high: float = 1.0) -> Tensor:
     """U[low, high)."""
+    bounds = real("uniform_", "low", low), real("uniform_", "high", high)
     if not low <= high:
         raise ArgumentError("uniform_", "low <= high", f"{low} and {high}")
-    return _filled(tensor, generator().uniform(low, high, tensor.shape))
+    return _filled(tensor, generator().uniform(*bounds, _tensor(tensor, "uniform_").shape))
 
 
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
     """N(mean, std²)."""
-    if not std >= 0:
-        raise ArgumentError("normal_", "std >= 0", std)
-    return _filled(tensor, generator().normal(mean, std, tensor.shape))
+    numbers = real("normal_", "mean", mean), real("normal_", "std", std, 0)
+    return _filled(tensor, generator().normal(*numbers, _tensor(tensor, "normal_").shape))
 
 
 def _fans(tensor: Tensor, called: str) -> tuple[int, int]:
-    if tensor.ndim < 2:
+    if _tensor(tensor, called).ndim < 2:
         raise ShapeError(called, "a weight with at least two axes", str(tensor.shape))
     field = math.prod(tensor.shape[2:])
     return tensor.shape[1] * field, tensor.shape[0] * field
@@ -78,13 +87,15 @@ def _fans(tensor: Tensor, called: str) -> tuple[int, int]:
 
 def xavier_uniform_(tensor: Tensor, gain: float = 1.0) -> Tensor:
     """U(−a, a) with a = gain √(6/(fan_in + fan_out)) (Glorot, Bengio 2010)."""
-    bound = gain * math.sqrt(6.0 / max(1, sum(_fans(tensor, "xavier_uniform_"))))
+    scale = real("xavier_uniform_", "gain", gain, 0)
+    bound = scale * math.sqrt(6.0 / max(1, sum(_fans(tensor, "xavier_uniform_"))))
     return uniform_(tensor, -bound, bound)
 
 
 def xavier_normal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
     """N(0, gain² 2/(fan_in + fan_out)) (Glorot, Bengio 2010)."""
-    std = gain * math.sqrt(2.0 / max(1, sum(_fans(tensor, "xavier_normal_"))))
+    scale = real("xavier_normal_", "gain", gain, 0)
+    std = scale * math.sqrt(2.0 / max(1, sum(_fans(tensor, "xavier_normal_"))))
     return normal_(tensor, 0.0, std)
 
 
@@ -96,8 +107,9 @@ _GAINS = {
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     """The factor that keeps variance through a nonlinearity; `param` is the slope of leaky_relu."""
     if nonlinearity == "leaky_relu":
-        return math.sqrt(2.0 / (1 + (0.01 if param is None else param) ** 2))
-    if nonlinearity not in _GAINS:
+        slope = 0.01 if param is None else real("calculate_gain", "the slope", param)
+        return math.sqrt(2.0 / (1 + slope**2))
+    if not isinstance(nonlinearity, str) or nonlinearity not in _GAINS:
         known = ", ".join([*_GAINS, "leaky_relu"])
         raise ArgumentError("calculate_gain", f"one of {known}", repr(nonlinearity))
     return _GAINS[nonlinearity]
@@ -127,7 +139,7 @@ def kaiming_normal_(
 
 # ------------------------------------------------------------------------- matrices as a whole
 def _check_matrix(tensor: Tensor, called: str, square: bool = False) -> None:
-    if tensor.ndim != 2 or (square and tensor.shape[0] != tensor.shape[1]):
+    if _tensor(tensor, called).ndim != 2 or (square and tensor.shape[0] != tensor.shape[1]):
         kind = "a square matrix" if square else "a matrix"
         raise ShapeError(called, kind, str(tensor.shape))
 
@@ -137,13 +149,14 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
 
     Axes after the first are taken as one. The signs of R's diagonal make Q uniformly distributed.
     """
-    if tensor.ndim < 2:
+    scale = real("orthogonal_", "gain", gain)
+    if _tensor(tensor, "orthogonal_").ndim < 2:
         raise ShapeError("orthogonal_", "at least two axes", str(tensor.shape))
     rows, columns = tensor.shape[0], math.prod(tensor.shape[1:])
     tall = generator().standard_normal((max(rows, columns), min(rows, columns)))
     q, r = np.linalg.qr(tall)
     q *= np.where(np.diagonal(r) < 0, -1.0, 1.0)
-    return _filled(tensor, gain * (q if rows >= columns else q.T).reshape(tensor.shape))
+    return _filled(tensor, scale * (q if rows >= columns else q.T).reshape(tensor.shape))
 
 
 def sparse_(
@@ -161,10 +174,10 @@ def sparse_(
         raise ArgumentError("sparse_", "sparsity or fan_in", "both" if fan_in else "neither")
     rows, columns = tensor.shape
     if fan_in is not None:
-        if not 0 <= fan_in <= columns:
+        if not isinstance(fan_in, int) or not 0 <= fan_in <= columns:
             raise ArgumentError("sparse_", f"0 <= fan_in <= {columns}", fan_in)
         return _filled(tensor, _few_per_row(rows, columns, fan_in, std))
-    if sparsity is None or not 0 <= sparsity <= 1:
+    if not isinstance(sparsity, (int, float)) or not 0 <= sparsity <= 1:
         raise ArgumentError("sparse_", "sparsity in [0, 1]", sparsity)
     return _filled(tensor, _few_per_row(columns, rows, rows - math.ceil(sparsity * rows), std).T)
 

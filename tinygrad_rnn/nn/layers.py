@@ -9,11 +9,13 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from .. import functional as F
+from ..convolution import check_padding
 from ..create import empty
 from ..errors import ArgumentError
+from ..functional import check_probability
 from ..ops.shape import flatten
 from ..tensor import Tensor
+from . import functional as F
 from . import init
 from .module import Module
 from .parameter import Parameter
@@ -149,11 +151,9 @@ class Conv1d(Module):
                 "groups that divides both channels",
                 f"{groups} of {in_channels}, {out_channels}",
             )
-        self.in_channels, self.out_channels, self.kernel_size = (
-            in_channels,
-            out_channels,
-            kernel_size,
-        )
+        check_padding("Conv1d", padding, stride)
+        self.in_channels, self.out_channels = in_channels, out_channels
+        self.kernel_size = kernel_size
         self.options = {
             "stride": stride,
             "padding": padding,
@@ -186,7 +186,7 @@ class Dropout(Module):
     """In training, zero each element with probability p and scale the rest by 1/(1 − p)."""
 
     def __init__(self, p: float = 0.5) -> None:
-        F.check_probability(p, "Dropout")
+        check_probability(p, "Dropout")
         self.p = p
 
     def forward(self, x: Any) -> Any:
@@ -213,9 +213,8 @@ class LayerNorm(Module):
         device: Any = None,
         dtype: Any = None,
     ) -> None:
-        sizes = (
-            (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
-        )
+        given: Any = normalized_shape
+        sizes = tuple(given) if isinstance(given, (tuple, list)) else (given,)
         check_sizes("LayerNorm", **{f"normalized_shape[{i}]": n for i, n in enumerate(sizes)})
         self.normalized_shape, self.eps = sizes, eps
         self.weight = new_parameter(*sizes) if elementwise_affine else None

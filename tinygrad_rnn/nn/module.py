@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
+from ..arguments import refused
 from ..backend import is_device
 from ..checks import check_dtype
 from ..errors import ArgumentError, DTypeError
@@ -56,7 +57,11 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__}.forward is not written")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self.forward(*args, **kwargs)
+        try:
+            return self.forward(*args, **kwargs)
+        except AttributeError as error:  # of a list or a file in place of a tensor
+            refused(type(self).__name__, (*args, *kwargs.values()), error)
+            raise
 
     def extra_repr(self) -> str:
         """What stands between the parentheses of the repr of a module without children."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ..arguments import several
 from ..clipping import clip_grad_norm_, clip_grad_value_
-from ..errors import ShapeError, StateDictError
+from ..errors import DTypeError, ShapeError, StateDictError
 from ..graph import no_grad
 from ..ops.shape import cat, reshape
 from ..tensor import Tensor
@@ -20,7 +21,8 @@ __all__ = [
 
 def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
     """All parameters as one vector, in order; gradients flow through it."""
-    flat = [reshape(parameter, -1) for parameter in parameters]
+    held = several("parameters_to_vector", "parameters", parameters)
+    flat = [reshape(parameter, -1) for parameter in held]
     if not flat:
         raise ShapeError("parameters_to_vector", "at least one parameter", "none")
     joined: Tensor = cat(flat)
@@ -33,7 +35,7 @@ def vector_to_parameters(vector: Tensor, parameters: Iterable[Tensor]) -> None:
     Raises:
         ShapeError: the vector has not as many elements as the parameters together.
     """
-    held = list(parameters)
+    held = several("vector_to_parameters", "parameters", parameters)
     total = sum(parameter.numel() for parameter in held)
     if vector.shape != (total,):
         raise ShapeError("vector_to_parameters", f"a vector of shape ({total},)", vector.shape)
@@ -61,6 +63,8 @@ def functional_call(
     >>> functional_call(layer, {"weight": tg.ones(1, 2)}, tg.ones(3, 2)).tolist()
     [[2.0], [2.0], [2.0]]
     """
+    if not isinstance(module, Module):
+        raise DTypeError("functional_call", "a module first", type(module).__name__)
     places = list(module.places())
     replaced = _replacements(places, parameters)
     arguments = args if isinstance(args, tuple) else (args,)

@@ -5,9 +5,8 @@ Everything comes through `bind`, but for what `fast` and a few structural operat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from functools import wraps
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -25,10 +24,7 @@ from ..graph import (
 )
 from ..tensor import Tensor, as_tensor
 
-__all__ = [
-    "HINT", "NO_PARAMS", "SCALARS", "agree", "bind", "call", "execute", "explain", "explicit",
-    "refused",
-]  # fmt: skip
+__all__ = ["HINT", "NO_PARAMS", "SCALARS", "agree", "bind", "call", "execute", "explain"]
 
 NO_PARAMS: dict[str, Any] = {}
 SCALARS = frozenset((float, int, bool))
@@ -168,39 +164,3 @@ def call(primitive: Primitive, x: Any, params: dict[str, Any]) -> Any:
     if grad_mode() == ANOMALY:
         watch_for_nan(node, out, (array,))
     return Tensor(out, node)
-
-
-# ---------------------------------------------------------------------- what is no tensor at all
-F = TypeVar("F", bound=Callable[..., Any])
-_NEVER = (str, bytes, list, tuple, dict, set, type(None))
-
-
-def explicit(function: F) -> F:
-    """The function as users call it: it says so if what it is given is no tensor.
-
-    Lists are refused, as PyTorch does, and not converted: that would drop the gradients of tensors
-    inside, and cost a copy each time. Found out only where an attribute is missing, so this is one
-    call more; the library's own calls and the methods go without it.
-    """
-
-    @wraps(function)
-    def called(*args: Any, **options: Any) -> Any:
-        try:
-            return function(*args, **options)
-        except (AttributeError, TypeError) as error:
-            refused(function.__name__, (*args, *options.values()), error)
-            if type(error) is TypeError and args and isinstance(args[0], _NEVER):
-                got = type(args[0]).__name__
-                raise DTypeError(function.__name__, "a tensor or an array", got, HINT) from None
-            raise
-
-    called.__module__ = function.__module__.partition(".")[0]  # where pickle finds it
-    return called  # type: ignore[return-value]
-
-
-def refused(called: str, args: Iterable[Any], error: Exception) -> None:
-    """Raise a DTypeError if `error` says that one of the arguments lacks what tensors have."""
-    culprit = getattr(error, "obj", None)
-    missing = isinstance(error, AttributeError) and hasattr(Tensor, error.name or "")
-    if missing and not hasattr(culprit, "dtype") and any(arg is culprit for arg in args):
-        raise DTypeError(called, "a tensor or an array", type(culprit).__name__, HINT) from None

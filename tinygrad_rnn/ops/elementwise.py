@@ -16,13 +16,14 @@ from ..tensor import Tensor, method
 from .call import bind
 from .declare import elementwise, nondifferentiable
 
+# `add` and `sub` are offered by `derived`, with a factor
 __all__ = [
     "abs", "atan", "ceil", "clip", "cos", "cosh", "div", "eq", "erf", "exp", "expm1",
     "floor", "ge", "gt", "isfinite", "isinf", "isnan", "le", "log", "log1p", "logaddexp",
     "logical_and", "logical_not", "logical_or", "lt", "maximum", "minimum", "mul", "ne", "neg",
     "pow", "reciprocal", "relu", "round", "rsqrt", "safe_log", "safe_sqrt", "sigmoid", "sign",
     "sin", "sinh", "softplus", "sqrt", "square", "tan", "tanh", "where",
-]  # fmt: skip; `add` and `sub` are offered by `derived`, with a factor
+]  # fmt: skip
 
 Elementwise = Callable[..., Any]
 INF = float("inf")
@@ -284,6 +285,8 @@ def clip(x: Any, min: Any = None, max: Any = None) -> Any:
     if hasattr(min, "shape") or hasattr(max, "shape"):
         low = x if min is None else maximum(x, min)
         return low if max is None else minimum(low, max)
+    if isinstance(min, str) or isinstance(max, str):
+        raise DTypeError("clip", "numbers or tensors as min and max", f"{min!r} and {max!r}")
     if min is not None and max is not None and min > max:
         raise ArgumentError("clip", "min <= max", f"min={min}, max={max}")
     return _clamp(x, min=min, max=max)

@@ -123,8 +123,11 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     Raises:
         ShapeError, DTypeError: what does not fit.
     """
-    if bias is not None and len(x.shape) == 2 and _plain(x, weight, bias):
+    if bias is not None and _plain(x, weight, bias):
         return _linear_2d(x, weight, bias)
+    for operand in (x, weight) if bias is None else (x, weight, bias):
+        if not hasattr(operand, "dtype"):
+            raise DTypeError("linear", "tensors or arrays", type(operand).__name__, HINT)
     if weight.ndim != 2 or not x.shape or x.shape[-1] != weight.shape[1]:
         raise ShapeError(
             "linear", "x.shape[-1] == weight.shape[1]", f"{tuple(x.shape)} and {weight.shape}"
@@ -138,7 +141,7 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
 
 
 def _plain(x: Any, weight: Any, bias: Any) -> bool:
-    """Whether all three are tensors of numbers, alike, and of shapes that fit."""
+    """Whether all three are tensors of numbers, alike, x a matrix, and of shapes that fit."""
     if not type(x) is type(weight) is type(bias) is Tensor:
         return False
     a, w, b = x.array, weight.array, bias.array
@@ -148,6 +151,7 @@ def _plain(x: Any, weight: Any, bias: Any) -> bool:
         and dtype is w.dtype is b.dtype
         and type(a) not in INTERPRETERS
         and dtype.kind == "f"
+        and len(a.shape) == 2
         and shape == (*b.shape, a.shape[-1])
     )
 

@@ -6,7 +6,7 @@ import math
 from typing import Any, NamedTuple
 
 from ..checks import check_dim, check_dims, check_dtype, float16, float32, int64
-from ..errors import ArgumentError, ShapeError
+from ..errors import ArgumentError, DTypeError, ShapeError
 from ..graph import Primitive
 from ..tensor import Tensor, method
 from .call import bind, call
@@ -89,7 +89,9 @@ def var(
     unbiased: bool | None = None,
 ) -> Any:
     """Σ (x − mean)² / (n − correction); 1, as in PyTorch, for the unbiased estimate."""
-    correction = correction if unbiased is None else int(unbiased)
+    correction = correction if unbiased is None else int(bool(unbiased))
+    if not isinstance(correction, (int, float)):
+        raise DTypeError("var", "correction as a number", type(correction).__name__)
     dims = check_dims(dim, x.ndim, "var")
     count = _count(x, dims, "var")
     if count <= correction:

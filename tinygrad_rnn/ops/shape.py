@@ -23,7 +23,7 @@ from ..checks import (
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..graph import Node, Primitive, grad_mode
 from ..tensor import Tensor, as_tensor, method
-from .call import bind, call
+from .call import HINT, bind, call
 from .declare import linear
 from .naming import unbroadcast
 
@@ -332,6 +332,8 @@ def pad(x: Any, widths: Sequence[int], value: float = 0.0) -> Any:
     >>> tg.pad(tg.ones(2), (1, 2)).tolist()
     [0.0, 1.0, 1.0, 0.0, 0.0]
     """
+    if not hasattr(x, "dtype"):
+        raise DTypeError("pad", "a tensor or an array", type(x).__name__, HINT)
     if not isinstance(widths, (tuple, list)) or any(not hasattr(w, "__index__") for w in widths):
         raise DTypeError("pad", "a tuple of integers", repr(widths))
     if len(widths) % 2 or len(widths) > 2 * x.ndim:

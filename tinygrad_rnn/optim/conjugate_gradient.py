@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ..arguments import function
+
 __all__ = ["conjugate_gradient"]
 
 Array = Any
@@ -33,7 +35,7 @@ def conjugate_gradient(
     >>> conjugate_gradient(lambda v: A @ v, b, np.zeros(2))[-1].round(12).tolist()
     [1.0, 1.0]
     """
-    residual = product(x) - b
+    residual = function("conjugate_gradient", "product", product)(x) - b
     heights = [0.5 * float(x @ (residual - b))]
     scaled = residual / precondition
     direction, length = -scaled, float(residual @ scaled)

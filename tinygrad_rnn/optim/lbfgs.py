@@ -52,6 +52,8 @@ class LBFGS(WholeOptimizer):
         called = type(self).__name__
         if line_search_fn not in (None, "strong_wolfe"):
             raise ArgumentError(called, '"strong_wolfe" or None', repr(line_search_fn))
+        if not isinstance(wolfe, (tuple, list)) or len(wolfe) != 2:
+            raise ArgumentError(called, "wolfe, two numbers,", repr(wolfe))
         c1, c2 = (real(called, f"wolfe[{i}]", wolfe[i], 0, 1) for i in range(2))
         if not c1 < c2:
             raise ArgumentError(called, "wolfe = (c₁, c₂) with c₁ < c₂", repr(wolfe))

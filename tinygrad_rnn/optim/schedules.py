@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import cos, pi
 from typing import Any
 
-from ..arguments import real, whole_number
+from ..arguments import real, several, whole_number
 from ..errors import ArgumentError, DTypeError, StateDictError
 from .groups import Group
 from .optimizer import Optimizer
@@ -146,7 +146,8 @@ class MultiStepLR(LRScheduler):
         last_epoch: int = -1,
     ) -> None:
         self.milestones = sorted(
-            whole_number("MultiStepLR", "milestones", m, 0) for m in milestones
+            whole_number("MultiStepLR", "milestones", m, 0)
+            for m in several("MultiStepLR", "milestones", milestones)
         )
         self.gamma = real("MultiStepLR", "gamma", gamma, 0)
         super().__init__(optimizer, last_epoch)
@@ -355,7 +356,7 @@ class SequentialLR(LRScheduler):
         milestones: Sequence[int],
         last_epoch: int = -1,
     ) -> None:
-        self.schedulers = list(schedulers)
+        self.schedulers = several("SequentialLR", "schedulers", schedulers)
         self.milestones = [
             whole_number("SequentialLR", "milestones", m, least=1) for m in milestones
         ]

@@ -24,7 +24,7 @@ from ..data import (
     split_in_time,
     windows,
 )
-from ..errors import DataError
+from ..errors import ArgumentError, DataError
 from ..graph import no_grad
 from ..losses import mse_loss
 from ..nn import Dropout, Linear, Module
@@ -71,7 +71,9 @@ class Forecaster(Module):
         cell: str = "lstm",
         dropout: float = 0.0,
     ) -> None:
-        between = dropout if num_layers > 1 else 0.0
+        if cell not in CELLS:
+            raise ArgumentError("Forecaster", f"a cell among {', '.join(CELLS)}", repr(cell))
+        between = dropout if num_layers != 1 else 0.0
         self.recurrent = CELLS[cell](1 + inputs, hidden_size, num_layers, dropout=between)
         self.dropout = Dropout(dropout)
         self.output = Linear(hidden_size, 1)

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..create import manual_seed
 from ..data import CharVocabulary, ContinuousBatches, builtin_text, read_text
-from ..errors import DataError
+from ..errors import ArgumentError, DataError
 from ..graph import no_grad
 from ..losses import Sampler, cross_entropy, draw_candidates, sampled_loss
 from ..nn import Dropout, Embedding, Linear, Module
@@ -58,7 +58,9 @@ class CharLM(Module):
         embedding_size: int = 64,
         dropout: float = 0.0,
     ) -> None:
-        between = dropout if num_layers > 1 else 0.0
+        if cell not in CELLS:
+            raise ArgumentError("CharLM", f"a cell among {', '.join(CELLS)}", repr(cell))
+        between = dropout if num_layers != 1 else 0.0
         self.embedding = Embedding(vocabulary_size, embedding_size)
         self.recurrent = CELLS[cell](embedding_size, hidden_size, num_layers, dropout=between)
         self.dropout = Dropout(dropout)

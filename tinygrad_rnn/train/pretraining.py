@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
+from ..arguments import whole_number
 from ..create import randperm
 from ..errors import ArgumentError, ShapeError
 from ..graph import no_grad
@@ -87,8 +88,7 @@ def _checked(called: str, data: Any, epochs: int) -> Tensor:
     patterns = as_tensor(data)
     if patterns.ndim != 2 or not patterns.shape[0]:
         raise ShapeError(called, "data (N, I), N >= 1", str(patterns.shape))
-    if epochs < 1:
-        raise ArgumentError(called, "epochs >= 1", epochs)
+    whole_number(called, "epochs", epochs)
     return patterns
 
 

@@ -124,6 +124,8 @@ def _check(name: str, value: Any, limits: Mapping[str, Any]) -> None:
     if choices is not None and value not in choices:
         raise ArgumentError("settings", f"{name} among {', '.join(choices)}", repr(value))
     # The comparisons are written so that NaN fails them.
+    if (least is not None or below is not None) and not isinstance(value, (int, float)):
+        raise ArgumentError("settings", f"{name} as a number", repr(value))
     if least is not None and not value >= least:
         raise ArgumentError("settings", f"{name} >= {least}", value)
     if below is not None and not value < below:

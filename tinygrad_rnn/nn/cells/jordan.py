@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...errors import ArgumentError
+from ...arguments import real
 from ...functional import linear, tanh
 from ..layers import check_sizes, new_parameter
 from .base import GatedCell
@@ -36,9 +36,8 @@ class JordanCell(GatedCell):
         decay: float | None = None,
     ) -> None:
         check_sizes("JordanCell", outputs=outputs)
-        if decay is not None and not 0 <= decay < 1:
-            raise ArgumentError("JordanCell", "0 <= decay < 1 or None", decay)
-        self.outputs, self.decay = outputs, decay
+        self.outputs = outputs
+        self.decay = None if decay is None else real("JordanCell", "decay", decay, 0, 1)
         super().__init__(input_size, hidden_size, bias)
         self.weight_hy = new_parameter(outputs, hidden_size)
         self.bias_hy = new_parameter(outputs) if bias else None

@@ -6,7 +6,7 @@ from typing import Any
 
 from ...errors import ArgumentError
 from ...functional import linear, sigmoid, tanh
-from ..layers import new_parameter
+from ..layers import check_sizes, new_parameter
 from .base import GatedCell
 
 __all__ = ["LSTMCell"]
@@ -29,6 +29,7 @@ class LSTMCell(GatedCell):
     def __init__(
         self, input_size: int, hidden_size: int, bias: bool = True, proj_size: int = 0
     ) -> None:
+        check_sizes(type(self).__name__, input_size=input_size, hidden_size=hidden_size)
         if not isinstance(proj_size, int) or not 0 <= proj_size < max(1, hidden_size):
             raise ArgumentError("LSTMCell", "0 <= proj_size < hidden_size", repr(proj_size))
         self.proj_size = proj_size

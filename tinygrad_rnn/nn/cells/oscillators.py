@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...errors import ArgumentError
+from ...arguments import positive, real
 from ...functional import linear, tanh
 from ..layers import new_parameter
 from .base import GatedCell
@@ -33,11 +33,10 @@ class CoupledOscillatorCell(GatedCell):
         gamma: float = 1.0,
         epsilon: float = 0.1,
     ) -> None:
-        if not (dt > 0 and gamma > 0 and epsilon >= 0):
-            got = f"dt={dt}, gamma={gamma}, epsilon={epsilon}"
-            raise ArgumentError("CoupledOscillatorCell", "dt, gamma > 0 and epsilon >= 0", got)
+        called = "CoupledOscillatorCell"
         super().__init__(input_size, hidden_size, bias)
-        self.dt, self.gamma, self.epsilon = dt, gamma, epsilon
+        self.dt, self.gamma = positive(called, "dt", dt), positive(called, "gamma", gamma)
+        self.epsilon = real(called, "epsilon", epsilon, 0)
         self.weight_v = new_parameter(hidden_size, hidden_size)
         self.reset_parameters()
 

@@ -22,7 +22,7 @@ class RNNCell(GatedCell):
     def __init__(
         self, input_size: int, hidden_size: int, bias: bool = True, nonlinearity: str = "tanh"
     ) -> None:
-        if nonlinearity not in _ACTIVATIONS:
+        if not isinstance(nonlinearity, str) or nonlinearity not in _ACTIVATIONS:
             known = ", ".join(_ACTIVATIONS)
             raise ArgumentError("RNNCell", f"nonlinearity one of {known}", repr(nonlinearity))
         super().__init__(input_size, hidden_size, bias)

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import ArgumentError, ShapeError
+from ...arguments import real
+from ...errors import DTypeError, ShapeError
 from ...graph import no_grad
 from ...tensor import Tensor, as_tensor
 from ..layers import Linear
@@ -26,8 +27,9 @@ def least_squares_(layer: Linear, x: Any, y: Any, ridge: float = 0.0) -> Linear:
     >>> least_squares_(Linear(1, 1), [[0.0], [1.0], [2.0]], [[1.0], [3.0], [5.0]]).weight.shape
     (1, 1)
     """
-    if not ridge >= 0:
-        raise ArgumentError("least_squares_", "ridge >= 0", ridge)
+    real("least_squares_", "ridge", ridge, 0)
+    if not isinstance(layer, Linear):
+        raise DTypeError("least_squares_", "a Linear layer first", type(layer).__name__)
     inputs, targets = (_rows(value) for value in (x, y))
     if (inputs.shape[1], targets.shape[1]) != (layer.in_features, layer.out_features) or len(
         inputs

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
+from ...arguments import several
 from ...errors import ShapeError
 from ..cells.base import activation_named
 from ..containers import ModuleList
@@ -34,6 +35,7 @@ class MLP(Module):
         activation: str | Callable[[Any], Any] = "tanh",
         output_activation: str | Callable[[Any], Any] | None = None,
     ) -> None:
+        sizes = several("MLP", "sizes", sizes)
         if len(sizes) < 2:
             raise ShapeError("MLP", "sizes of an input and an output at least", list(sizes))
         self.layers = ModuleList(Linear(n, m) for n, m in pairwise(sizes))

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 
+from ...arguments import function, several
 from ...errors import ArgumentError, ShapeError
 from ...graph import no_grad
 from ...ops.shape import cat
@@ -109,6 +110,7 @@ class RMLP(Module):
     """
 
     def __init__(self, sizes: Sequence[int], nonlinearity: str = "tanh") -> None:
+        sizes = several("RMLP", "sizes", sizes)
         if len(sizes) < 3:
             raise ShapeError("RMLP", "sizes of input, hidden layers and output", list(sizes))
         pairs = pairwise(sizes[:-1])
@@ -180,6 +182,7 @@ class BRNN(Module):
     def __init__(
         self, input_size: int, hidden_size: int, output_size: int, layer: Any = RNN, **options: Any
     ) -> None:
+        function("BRNN", "layer", layer)
         self.layer = layer(input_size, hidden_size, bidirectional=True, **options)
         self.output = Linear(2 * hidden_size, output_size)
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+from ...arguments import several
 from ...errors import ArgumentError, ShapeError
 from ...ops.shape import cat
 from ..cells.base import activation_named
@@ -51,7 +52,8 @@ class TDNN(Module):
     def __init__(
         self, contexts: Sequence[Context], sizes: Sequence[int], activation: Any = "relu"
     ) -> None:
-        self.contexts = [list(context) for context in contexts]
+        contexts, sizes = several("TDNN", "contexts", contexts), several("TDNN", "sizes", sizes)
+        self.contexts = [several("TDNN", "a context", context) for context in contexts]
         if len(sizes) != len(contexts) + 1 or not contexts:
             got = f"{len(contexts)} contexts and {len(sizes)} sizes"
             raise ShapeError("TDNN", "a context for each layer, and one size more", got)

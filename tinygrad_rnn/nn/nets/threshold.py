@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ...arguments import real, several
+from ...checks import float32
 from ...create import zeros
 from ...errors import ArgumentError, ShapeError
 from ...graph import no_grad
@@ -28,8 +30,10 @@ class McCullochPitts(Module):
     """
 
     def __init__(self, weights: Sequence[float], threshold: float) -> None:
-        self.register_buffer("weight", tensor([float(w) for w in weights]))
-        self.threshold = threshold
+        self.register_buffer(
+            "weight", tensor(several("McCullochPitts", "weights", weights), float32)
+        )
+        self.threshold = real("McCullochPitts", "threshold", threshold)
 
     weight: Tensor
 

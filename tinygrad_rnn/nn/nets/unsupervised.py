@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
+from ...arguments import several
 from ...create import rand
 from ...errors import ArgumentError, ShapeError
 from ...functional import linear, sigmoid, softplus
@@ -109,6 +110,7 @@ class DBN(Module):
     """
 
     def __init__(self, sizes: Sequence[int]) -> None:
+        sizes = several("DBN", "sizes", sizes)
         check_sizes("DBN", layers=len(sizes) - 1)
         self.rbms = ModuleList(RBM(n, m) for n, m in pairwise(sizes))
 

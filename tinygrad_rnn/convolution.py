@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..errors import ArgumentError, ShapeError
-from ..tensor import method
-from .linalg import matmul
-from .shape import pad, reshape, stack
+from .arguments import explicit
+from .errors import ArgumentError, ShapeError
+from .ops.linalg import matmul
+from .ops.shape import pad, reshape, stack
+from .tensor import method
 
 __all__ = ["conv1d"]
 
 
 @method("conv1d")
+@explicit
 def conv1d(
     x: Any,
     weight: Any,
@@ -79,12 +81,18 @@ def _check(x: Any, weight: Any, bias: Any, stride: int, dilation: int, groups: i
 
 
 def _padding(padding: int | str, reach: int, stride: int) -> tuple[int, int]:
+    check_padding("conv1d", padding, stride)
     if padding == "causal":
         return reach, 0
     if padding == "same":
-        if stride != 1:
-            raise ArgumentError("conv1d", 'stride 1 with padding="same"', f"stride={stride}")
         return reach // 2, reach - reach // 2
-    if not isinstance(padding, int) or padding < 0:
-        raise ArgumentError("conv1d", 'padding >= 0, "same" or "causal"', repr(padding))
+    assert isinstance(padding, int)
     return padding, padding
+
+
+def check_padding(called: str, padding: int | str, stride: int) -> None:
+    """Padding is a number of zeros, or one of two words."""
+    if padding == "same" and stride != 1:
+        raise ArgumentError(called, 'stride 1 with padding="same"', f"stride={stride}")
+    if padding not in ("same", "causal") and (type(padding) is not int or padding < 0):
+        raise ArgumentError(called, 'padding >= 0, "same" or "causal"', repr(padding))

@@ -1,0 +1,129 @@
+"""What cannot be meant is refused in our words, wherever a newcomer may write it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygrad_rnn as tg
+from tinygrad_rnn import data, decode, nn, optim, train
+from tinygrad_rnn.errors import ArgumentError, DTypeError, ShapeError, TinygradRNNError
+from tinygrad_rnn.nn import functional as F
+
+T = tg.ones(2, 3)
+
+
+class Wrapped(nn.Module):
+    """A module of a user's own, with a slip of the keyboard in it."""
+
+    def forward(self, xs: Any) -> Any:
+        return self.not_there if xs is None else [x.shape for x in xs]
+
+
+REFUSED: dict[str, tuple[Any, type[TinygradRNNError], str]] = {
+    # of tensors something else is given
+    "linear list": (lambda: nn.Linear(3, 4)([1.0, 2.0, 3.0]), DTypeError, r"linear.*list\n.*tg"),
+    "linear weight": (lambda: F.linear(T, [[1.0]]), DTypeError, "linear.*list"),
+    "conv1d": (lambda: nn.Conv1d(1, 2, 3)([1.0]), DTypeError, "list"),
+    "norm": (lambda: nn.LayerNorm(3)([1.0]), DTypeError, "layer_norm.*list"),
+    "flatten": (lambda: nn.Flatten()("x"), DTypeError, "Flatten.*str"),
+    "gelu": (lambda: F.gelu("x"), DTypeError, "gelu.*str"),
+    "leaky": (lambda: F.leaky_relu([1.0]), DTypeError, "leaky_relu.*list"),
+    "softmax": (lambda: F.softmax([1.0]), DTypeError, "softmax.*list"),
+    "init array": (lambda: nn.init.zeros_(np.ones(2)), DTypeError, "zeros_: a tensor.*ndarray"),
+    "init module": (lambda: nn.init.normal_(nn.Linear(1, 1)), DTypeError, r"Linear\n.*weight"),
+    "init gain": (lambda: nn.init.xavier_uniform_(T, "tanh"), ArgumentError, "gain.*'tanh'"),
+    "init std": (lambda: nn.init.normal_(T, 0, None), ArgumentError, "std.*None"),
+    "functional_call": (lambda: nn.utils.functional_call(T, {}, T), DTypeError, "module.*Tensor"),
+    "vector": (lambda: nn.utils.parameters_to_vector(3), DTypeError, "parameters.*int 3"),
+    # options
+    "padding": (lambda: nn.Conv1d(1, 2, 3, padding="foo"), ArgumentError, "Conv1d.*'foo'"),
+    "padding stride": (
+        lambda: nn.Conv1d(1, 2, 3, stride=2, padding="same"), ArgumentError, "Conv1d.*stride=2"
+    ),
+    "layer norm": (lambda: nn.LayerNorm(2.5), ArgumentError, "LayerNorm.*2.5"),
+    "eps": (lambda: F.layer_norm(T, 3, eps="x"), DTypeError, "eps"),
+    "mlp": (lambda: nn.MLP(3), DTypeError, "MLP: sizes.*int 3"),
+    "rmlp": (lambda: nn.RMLP(3), DTypeError, "RMLP: sizes"),
+    "dbn": (lambda: nn.DBN(3), DTypeError, "DBN: sizes"),
+    "tdnn": (lambda: nn.TDNN(3, [1, 2]), DTypeError, "TDNN: contexts"),
+    "module list": (lambda: nn.ModuleList(3), DTypeError, "ModuleList: modules.*int 3"),
+    "module dict": (lambda: nn.ModuleDict([nn.Tanh()]), DTypeError, "ModuleDict.*list"),
+    "lstm": (lambda: nn.LSTMCell("3", 4), ArgumentError, "LSTMCell: input_size.*'3'"),
+    "rnn": (lambda: nn.RNNCell(3, 4, True, ["tanh"]), ArgumentError, "nonlinearity"),
+    "smoothing": (
+        lambda: F.cross_entropy(T, [0, 1], label_smoothing="x"), ArgumentError, "label_smoothing"
+    ),
+    "delta": (lambda: F.huber_loss(T, T, delta="x"), ArgumentError, "delta"),
+    "classes second": (
+        lambda: F.cross_entropy(tg.ones(2, 3, 5), tg.zeros(2, 5, dtype=int)), ShapeError, "dim=1"
+    ),
+    "milestones": (
+        lambda: optim.MultiStepLR(optim.SGD([T.clone().requires_grad_()], lr=1), 3),
+        DTypeError, "milestones.*int 3",
+    ),
+    "wolfe": (lambda: optim.LBFGS([nn.Parameter(T)], wolfe=3), ArgumentError, "wolfe"),
+    # functions
+    "grad": (lambda: tg.grad(3), DTypeError, "grad: a function first expected, got int"),
+    "jacobian": (lambda: tg.jacobian(3), DTypeError, "jacobian: a function"),
+    "hessian": (lambda: tg.hessian(T), DTypeError, "a function first expected, got Tensor"),
+    "vjp": (lambda: tg.vjp(T, T), DTypeError, "vjp: a function"),
+    "jvp": (lambda: tg.jvp(T, (T,), (T,)), DTypeError, "jvp: a function"),
+    "jvp tuples": (lambda: tg.jvp(tg.tanh, T, T), DTypeError, r"tuples.*Tensor\n.*\(x,\)"),
+    "argnums": (lambda: tg.grad(lambda x: x, 3)(T), ArgumentError, "argnums.*3"),
+    # making tensors
+    "arange": (lambda: tg.arange("x"), DTypeError, "arange"),
+    "arange nan": (lambda: tg.arange(float("nan")), DTypeError, "arange"),
+    "full": (lambda: tg.full((3,), [1, 2]), DTypeError, "full: one number.*list"),
+    "full shape": (lambda: tg.full(2.5, 1.0), DTypeError, "2.5"),
+    "too large": (lambda: tg.zeros(2**45), ShapeError, "fits memory"),
+    "power": (lambda: tg.tensor(3) ** -1, DTypeError, "negative integer powers"),
+    "as dtype": (lambda: tg.as_tensor(T, dtype="x"), DTypeError, "'x'"),
+    "correction": (lambda: T.var(correction="x"), DTypeError, "correction"),
+    "clip": (lambda: T.clip("x"), DTypeError, "clip"),
+    "raw shapes": (lambda: tg.add(np.ones(2), np.ones(3)), ShapeError, "broadcast"),
+    # data, decoding, training
+    "symbols": (lambda: data.CharVocabulary(3), DTypeError, "symbols.*int 3"),
+    "symbol list": (lambda: data.CharVocabulary([1, 2]), DTypeError, "symbols.*list"),
+    "path": (lambda: data.read_text(3), DTypeError, "paths.*int 3"),
+    "paths": (lambda: data.read_text([1, 2]), DTypeError, "a path.*int"),
+    "csv": (lambda: data.read_csv(3, "y"), DTypeError, "a path.*int"),
+    "split": (lambda: data.train_validation_split(3), DTypeError, "text or an array.*int"),
+    "share": (lambda: data.train_validation_split("abc", "x"), ArgumentError, "validation"),
+    "sequences": (lambda: data.pad_sequence(3), DTypeError, "sequences.*int 3"),
+    "words": (lambda: data.WordVocabulary(3), DTypeError, "words.*int 3"),
+    "ctc_merge": (lambda: decode.ctc_merge(3), DTypeError, "path.*int 3"),
+    "distance": (lambda: decode.edit_distance("ab", 3), DTypeError, "labels.*int 3"),
+    "temperature": (lambda: decode.Sampler("hot"), ArgumentError, "temperature.*'hot'"),
+    "cell": (lambda: train.CharLM(3, 4, cell="lsmt"), ArgumentError, "lstm.*'lsmt'"),
+    "layers": (lambda: train.CharLM(3, 4, num_layers="x"), TinygradRNNError, "num_layers|layers"),
+    "setting": (lambda: train.TextSettings(hidden="x"), ArgumentError, "hidden.*'x'"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused(name: str) -> None:
+    call, error, words = REFUSED[name]
+    with pytest.raises(error, match=words) as caught:
+        call()
+    assert " expected, got " in str(caught.value)
+
+
+def test_errors_of_a_module_of_ones_own_are_not_covered_up() -> None:
+    with pytest.raises(AttributeError, match="not_there"):
+        Wrapped()(None)
+    with pytest.raises(AttributeError, match="'int' object has no attribute 'shape'"):
+        Wrapped()([1, 2])  # the list may be meant, its elements are the author's business
+
+
+def test_functional_has_layers_and_losses() -> None:
+    assert F.relu is tg.functional.relu and F.cross_entropy is tg.losses.cross_entropy
+    assert nn.functional is F and F.mse_loss(T, T).item() == 0.0
+    assert F.cross_entropy(tg.ones(2, 3, 5), tg.zeros(2, 5, dtype=int), dim=1).ndim == 0
+
+
+def test_shapes_may_come_from_numpy() -> None:
+    assert tg.zeros(np.array([2, 3])).shape == (2, 3) == tg.full(np.array([2, 3]), 1.0).shape
+    assert tg.ones(np.int64(2), tg.tensor(3)).shape == (2, 3)
