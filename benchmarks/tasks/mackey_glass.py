@@ -22,7 +22,7 @@ __all__ = ["TASKS"]
 
 COUNT, HELD = 3000, 2000  # values to train on, and after them those to judge by
 SPACING = 12  # between the origins of the free runs that are taught
-ADAM = {"one step": (8000, 1e-2), "free": (1000, 3e-4)}  # iterations, first learning rate
+ADAM = {"one step": (6000, 1e-2), "free": (500, 3e-4)}  # iterations, first learning rate
 LBFGS = {"one step": 2500, "free": 2000}
 
 
@@ -101,11 +101,11 @@ TASKS = [
     Task(
         name="mackey_glass.adam", title="Mackey–Glass 17, free run of 84 steps, Adam",
         target="NRMSE84 < 1e-2, mean of 5 seeds", run=_run(_adam), met=_below(1e-2),
-        minutes=4, settings=ADAM,
+        minutes=2, settings=ADAM,
     ),
     Task(
         name="mackey_glass.lbfgs", title="Mackey–Glass 17, free run of 84 steps, L-BFGS",
         target="NRMSE84 < 1e-3, mean of 5 seeds", run=_run(_lbfgs), met=_below(1e-3),
-        minutes=6, settings=LBFGS,
+        minutes=2, settings=LBFGS,
     ),
 ]  # fmt: skip

@@ -202,11 +202,13 @@ def _file(
 NOTES = {
     "ice": "Not the numbers of the quoted networks: another curve of the same quantity. The window "
     "is what Schwarz's criterion gives for the linear part on the training values (4 or 5); the 33 "
-    "values of validation alone would take 25 taps, and do worse on the test.",
+    "values of validation alone would take 25 taps, and do worse on the test. With a decay of "
+    "0.001 what was chosen got 0.0080 on average (an LSTM 0.014 in one seed), a DMLP 0.0059.",
     "solar": "Almost all of the gain is that of a longer linear window (30 taps, where AR has at "
-    "most 20); the networks add about 1 %. With a decay of 0.001 they gain on validation and lose "
+    "most 20); the networks add less than 1 %. With a decay of 0.001 they gain on validation and lose "
     "on the test (0.112 for a DMLP), whose cycles are higher.",
-    "chickenpox": "Logarithms and a window of two years do most of it; AR is given logarithms too.",
+    "chickenpox": "Logarithms and a window of two years do most of it; AR is given logarithms too. "
+    "With a decay of 0.1 every network stays at 0.155.",
     "river": "40 values choose and 40 judge: with a decay of 0.01 the best on validation was the "
     "worst on the test (chosen 1.02, the recurrent networks 0.88), so the decay was raised after "
     "that had been seen. Logarithms and a window of three years do most of it.",
@@ -215,12 +217,12 @@ NOTES = {
 TASKS = [
     _task(
         "mg17", "Mackey–Glass 17", lambda: mackey_glass(10000), (0.0042, 0.0006, 0.0050, 0.0010),
-        Plan(taps=20, hidden=30, iterations=400, look=50), minutes=2,
+        Plan(taps=20, hidden=30, iterations=200, look=50), minutes=2,
     ),
     _file(
         "ice", "ICE (a stand-in: SPECMAP every 2,000 years)", "ice_specmap_2kyr_220.txt",
         (0.0244, 0.0376, 0.0273, 0.1122),
-        Plan(taps=5, hidden=4, iterations=300, look=5, decay=1e-3),
+        Plan(taps=5, hidden=4, iterations=300, look=5, decay=0.1),
         note=NOTES["ice"],
     ),
     _file(
