@@ -132,7 +132,7 @@ def run_core(
     """The final carries and the exports of a core."""
     way = core.way(call.wanted)
     loop = core.cut.loop
-    inputs = [np.ascontiguousarray(t.array) for t in (*stacked, *constants)]
+    inputs = [np.ascontiguousarray(t.array) for t in stacked] + [t.array for t in constants]
     columns = [t.array.flags.f_contiguous and t.ndim == 2 for t in constants]
     split = len(stacked)
     finals, exports = way.runner(
@@ -181,7 +181,7 @@ def _run_backward(
 ) -> list[Any]:
     inits = [0.0 if c is None else c for c, n in zip(g, way.carried, strict=True) if n is not None]
     stacked = [_rows(v, env) for v in way.loop.stacked]
-    constants = [np.ascontiguousarray(env.known[v]) for v in way.loop.constant]
+    constants = [env.known[v] for v in way.loop.constant]
     breaks = [call.length - b for b in reversed(call.breaks)]
     finals, exports = runner(call.extent, not call.reverse, inits, stacked, constants, breaks)
     for value, array in zip(way.loop.exports, exports, strict=True):

@@ -17,6 +17,7 @@ import numpy as np
 from .llvm_kernels import Writer, machine
 from .llvm_math import Lanes
 from .lowering import Address
+from .pool import pool
 
 __all__ = ["Product", "Tile", "packed", "panel", "tiles_of_all", "write_product"]
 
@@ -44,11 +45,12 @@ def panel(dtype: Any) -> int:
 
 
 def packed(matrix: Any) -> Any:
-    """A matrix (K, N) as panels (N / width, K, width), if the width divides N."""
+    """A matrix (K, N), in any order, as panels (N / width, K, width), if the width divides N."""
     width = panel(matrix.dtype)
     inner, columns = matrix.shape
-    panels = matrix.reshape(inner, columns // width, width).transpose(1, 0, 2)
-    return np.ascontiguousarray(panels)
+    panels = pool.array((columns // width, inner, width), matrix.dtype)
+    np.copyto(panels, matrix.reshape(inner, columns // width, width).transpose(1, 0, 2))
+    return panels
 
 
 def tiles_of_all(writer: Writer, rows: int, height: int, body: Tile) -> None:

@@ -222,7 +222,8 @@ class NumpyRunner:
 
     def memory(self, length: int, given: Sequence[Any]) -> tuple[list[Any], list[int]]:
         """The array of each buffer, those given first, the rest from the pool; and addresses."""
-        arrays, addresses = list(given), [0] * len(given)
+        arrays = [self.given(number, array) for number, array in enumerate(given)]
+        addresses = [0] * len(given)
         for other, rows, shape, dtype in self.wanted[len(given) :]:
             full = shape if rows < 0 else (length + rows, *shape)
             array, address = (None, -1) if other is not None else pool.taken(full, dtype)
@@ -231,6 +232,10 @@ class NumpyRunner:
         for number, other in self.borrowed:
             arrays[number], addresses[number] = arrays[other], addresses[other]
         return arrays, addresses
+
+    def given(self, number: int, array: Any) -> Any:
+        """An input as the loop needs it."""
+        return np.ascontiguousarray(array)
 
     def row(self, place: Place, arrays: Sequence[Any]) -> Any:
         """The view at a place that is the same in every step."""

@@ -96,7 +96,7 @@ class PackedRunner(NumpyRunner):
         """The array of each buffer: those given, and from the pool as many rows as are needed."""
         total = how.total + -how.total % max(1, (1 << how.total.bit_length()) >> 4)
         count = {"stack": total, "carry": total + how.batch}  # few sizes: memory is used again
-        arrays = list(given)
+        arrays = [self.given(number, array) for number, array in enumerate(given)]
         for buffer in self.plan.buffers[len(given) :]:
             rows = count.get(buffer.rows, how.batch)
             arrays.append(pool.array((rows, *buffer.shape[1:]), buffer.dtype))
