@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .autodiff import item, pull
+from .checks import check_callable
 from .create import get_rng_state, set_rng_state
 from .errors import InPlaceError
 from .graph import INTERPRETERS, Node, Primitive, enable_grad, grad_mode, touched_since
@@ -30,6 +31,7 @@ def checkpoint(function: Callable[..., Any], *args: Any) -> Any:
     >>> float(x.grad)
     12.0
     """
+    check_callable(function, "checkpoint")
     payloads = [getattr(leaf, "array", None) for leaf in flatten(args)[0]]
     if not grad_mode() or any(type(p) in INTERPRETERS for p in payloads):
         return function(*args)

@@ -116,6 +116,28 @@ def test_baselines_are_those_of_the_package(
     assert first == [series[169]] * 10
 
 
+def test_the_training_table_by_name_is_told_apart(
+    trained: Path, river: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("copy.csv").write_text(river.read_text())
+    for name in ("river.csv", "copy.csv"):
+        assert main(["forecast", "runs/river/best.ckpt", name, "--steps", "5"]) == 0
+        assert "note: the model was trained on the first rows" in capsys.readouterr().out
+    assert main(["forecast", "runs/river/best.ckpt", "--steps", "5"]) == 0
+    assert "note:" not in capsys.readouterr().out
+
+
+def test_a_table_on_which_nothing_could_be_trained_is_forecast(
+    river: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inputs = ["--target", "flow", "--inputs", "push"]
+    assert main(["train", "series", "river.csv", *inputs, *SMALL]) == 0
+    rows = [f"{line.rpartition(',')[0]},1.5" for line in river.read_text().splitlines()[1:]]
+    Path("steady.csv").write_text("\n".join(["day,flow,push", *rows]) + "\n")
+    assert main(["forecast", "runs/river/best.ckpt", "steady.csv"]) == 0
+    assert "note:" not in capsys.readouterr().out
+
+
 def test_another_file_is_forecast_as_a_whole(
     trained: Path, river: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -124,7 +146,8 @@ def test_another_file_is_forecast_as_a_whole(
     assert main(["forecast", "runs/river/best.ckpt", "other.csv", "--out", "elsewhere"]) == 0
     order = load_forecaster("runs/river/best.ckpt").baseline.order
     first = max(12, order)
-    assert f"One step ahead, {80 - first} forecasts" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"One step ahead, {80 - first} forecasts" in said and "note:" not in said
     assert table("elsewhere/forecast.csv")["row"][0] == str(first)
     assert Path("elsewhere/forecast.png").exists()
 

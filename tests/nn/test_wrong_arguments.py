@@ -72,6 +72,7 @@ REFUSED: dict[str, tuple[Any, type[TinygradRNNError], str]] = {
     "vjp": (lambda: tg.vjp(T, T), DTypeError, "vjp: a function"),
     "jvp": (lambda: tg.jvp(T, (T,), (T,)), DTypeError, "jvp: a function"),
     "jvp tuples": (lambda: tg.jvp(tg.tanh, T, T), DTypeError, r"tuples.*Tensor\n.*\(x,\)"),
+    "checkpoint": (lambda: tg.checkpoint(3), DTypeError, "checkpoint: a function.*int"),
     "argnums": (lambda: tg.grad(lambda x: x, 3)(T), ArgumentError, "argnums.*3"),
     # making tensors
     "arange": (lambda: tg.arange("x"), DTypeError, "arange"),

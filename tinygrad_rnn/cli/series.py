@@ -126,6 +126,9 @@ def forecast(arguments: argparse.Namespace) -> None:
     part = split_in_time(len(table.series)).test
     if arguments.file is not None:
         part = slice(max(settings.window, baseline.order), len(table.series))
+        if table.was_trained_on():
+            print("note: the model was trained on the first rows of this table and has seen them;")
+            print("      without naming the file, only the test part is judged\n")
     folder = made_folder(arguments.out or Path(arguments.checkpoint).parent)
     contest = Contest(name_of(settings), model, settings.window, table, baseline, part)
     judge(contest, settings.target, arguments.steps, folder)

@@ -24,7 +24,7 @@ from ..data import (
     split_in_time,
     windows,
 )
-from ..errors import ArgumentError, DataError
+from ..errors import ArgumentError, DataError, TinygradRNNError
 from ..graph import no_grad
 from ..losses import mse_loss
 from ..nn import Dropout, Linear, Module
@@ -143,6 +143,11 @@ def forecasts(model: Forecaster, cut: Windows, steps: int, batch: int = 256) -> 
     return np.concatenate(found, axis=1)
 
 
+def _measured(series: FloatArray, inputs: FloatArray) -> Standardizer:
+    part = split_in_time(len(series)).train
+    return Standardizer.fit(np.column_stack([series, inputs])[part])
+
+
 @dataclass(frozen=True, eq=False)
 class Table:
     """A series (N,), its inputs (N, I), and how to standardize both."""
@@ -157,10 +162,14 @@ class Table:
     ) -> Table:
         """Read a CSV file; scales are measured on its training part if none are given."""
         series, inputs = read_csv(path, settings.target, settings.inputs, settings.delimiter)
-        if scales is None:
-            part = split_in_time(len(series)).train
-            scales = Standardizer.fit(np.column_stack([series, inputs])[part])
-        return cls(series, inputs, scales)
+        return cls(series, inputs, scales or _measured(series, inputs))
+
+    def was_trained_on(self) -> bool:
+        """Whether the scales are those of this very table, so that a model has seen its start."""
+        try:
+            return _measured(self.series, self.inputs).to_dict() == self.scales.to_dict()
+        except TinygradRNNError:  # too short a table, or a constant column: none to train on
+            return False
 
     def windows(self, window: int, horizon: int, part: slice | None = None) -> Windows:
         """The standardized windows whose targets lie in ``part``."""
