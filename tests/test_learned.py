@@ -156,7 +156,7 @@ def test_many_figures_have_a_table_of_their_own() -> None:
     figures = {f"net {k}": float(k) for k in range(record.WIDE)}
     many = [{**row(seed, 0.5), "figures": {"e": 0.5 + seed, **figures}} for seed in range(2)]
     text = record.markdown({"few.one": found, "wide.a": record.entry(made(seeds=2), many)})
-    assert "| e 1 (0.5 … 1.5) | 2 | 2 s | missed |" in text
+    assert "| e 1 (0.5 … 1.5)<br>net 0 0<br>net 1 1 | 2 | 2 s | missed |" in text
     assert "All figures of `wide`" in text and "All figures of `few`" not in text
     assert "| | e | net 0 | net 1 |" in text and "| a | 1 | 0 | 1 |" in text
 

@@ -16,7 +16,8 @@ __all__ = ["entry", "line", "markdown", "record", "verdict"]
 
 HERE = Path(__file__).parents[1]
 DATA, RESULTS = HERE / "tasks.json", HERE / "RESULTS.md"
-WIDE = 6  # a task with more figures than this has them in a table of its module
+WIDE = 6  # a task with more figures than this has them in a table of its module,
+FIRST = 3  # and these in the table of all tasks
 BEGIN, END = "<!-- learned: begin -->", "<!-- learned: end -->"
 Entry = dict[str, Any]
 Record = dict[str, Entry]
@@ -131,7 +132,7 @@ def _table(whole: Record) -> Iterator[str]:
 def _first_figures(found: Entry) -> str:
     """All of a few, else the first: the others are in a table of their own."""
     means = _means(found)
-    shown = means if len(means) <= WIDE else dict([*means.items()][:1])
+    shown = means if len(means) <= WIDE else dict([*means.items()][:FIRST])
     return "<br>".join(f"{name} {value}" for name, value in shown.items())
 
 
