@@ -103,9 +103,9 @@ def numeric_array(called: str, name: str, values: ArrayLike) -> NDArray[Any]:
 def finite_array(called: str, name: str, values: ArrayLike) -> NDArray[np.float64]:
     """`values` as float64 without NaN and infinity."""
     array = numeric_array(called, name, values).astype(np.float64)
-    wrong = np.argwhere(~np.isfinite(array))
-    if len(wrong):
-        place = wrong[0].tolist()
+    finite = np.isfinite(array)
+    if not finite.all():
+        place = np.argwhere(~finite)[0].tolist()
         expected = f"{name}, all finite,"
         raise DataError(called, expected, f"{array[tuple(place)]} at index {place}")
     return array

@@ -43,7 +43,8 @@ def test_features_are_normalised_for_each_string() -> None:
     steps = task.steps_of(samples)
     np.testing.assert_allclose(steps.mean(axis=0), 0, atol=1e-4)
     np.testing.assert_allclose(steps.std(axis=0), 1, atol=1e-3)
-    np.testing.assert_allclose(task.steps_of(3 * samples), steps, atol=1e-3)
+    loud, louder = task.steps_of(30 * samples), task.steps_of(90 * samples)  # far from the floor
+    np.testing.assert_allclose(louder, loud, atol=1e-3)
 
 
 def test_stacked_frames_are_side_by_side() -> None:

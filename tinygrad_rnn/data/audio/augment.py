@@ -52,8 +52,9 @@ def add_noise(samples: ArrayLike, decibels: float, rng: np.random.Generator) -> 
     array = finite_array("add_noise", "samples", samples)
     if not np.isfinite(decibels):
         raise ArgumentError("add_noise", "finite decibels", decibels)
-    deviation = np.sqrt((array**2).mean() * 10 ** (-decibels / 10))
-    return (array + deviation * rng.standard_normal(array.shape)).astype(np.float32)
+    deviation = np.float32(np.sqrt((array**2).mean() * 10 ** (-decibels / 10)))
+    noise = rng.standard_normal(array.shape, np.float32)
+    return array.astype(np.float32) + deviation * noise
 
 
 def tilt(samples: ArrayLike, amount: float) -> FloatArray:

@@ -111,7 +111,7 @@ class SpokenDigits(Task):
     >>> task = SpokenDigits(least=2, most=4)
     >>> batch = task.draw(np.random.default_rng(1), 3)
     >>> batch.inputs.shape[1:], batch.targets.tolist()
-    ((3, 120), [[6, 8, 10], [6, 10, 0], [3, 5, 0]])
+    ((3, 120), [[6, 8, 10, 0], [10, 10, 1, 3], [2, 2, 0, 0]])
     """
 
     least: int = 3
