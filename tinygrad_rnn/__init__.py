@@ -122,13 +122,23 @@ _ROOMS = (
 )  # fmt: skip
 
 
+_ELSEWHERE = {  # what bears another name than in PyTorch
+    "autograd": "tg.gradients(outputs, inputs), or tg.grad(function)",
+    "cuda": 'tg.cuda_is_available() and x.to("cuda")',
+    "device": 'a plain name, device="cpu"',
+    "load": "tg.train.load_checkpoint",
+    "save": "tg.train.save_checkpoint",
+}
+
+
 def __getattr__(name: str) -> Any:
     """The rooms upstairs (`tg.nn`, `tg.optim`, …) are imported when they are first named."""
     if name in _ROOMS:
         return importlib.import_module(f".{name}", __name__)
     if name in ("explain", "show_config"):
         return getattr(importlib.import_module(".compiler", __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    place = f"; here it is {_ELSEWHERE[name]}" if name in _ELSEWHERE else ""
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}{place}")
 
 
 # what takes a tensor says so; elementwise operations and `cat` do by themselves
@@ -161,25 +171,25 @@ __all__ = [
     "arange", "argmax", "argmin", "argsort", "as_tensor", "asin", "atan", "bernoulli",
     "bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor", "bmm", "bool_", "broadcast_to",
     "cat", "ceil", "checkpoint", "chunk", "clamp", "clamp_max", "clamp_min", "clip", "clone",
-    "concat", "conv1d", "cos", "cosh", "count_nonzero", "cuda_is_available", "cumprod",
-    "cumsum", "derived", "detect_anomaly", "diag", "diagonal", "div", "dot", "einsum", "empty",
-    "empty_like", "enable_grad", "eq", "equal", "erf", "errors", "exp", "exp2", "expand",
-    "expm1", "eye", "flatten", "flip", "float16", "float32", "float64", "floor",
-    "floor_divide", "fmod", "from_dlpack", "from_numpy", "full", "full_like", "gather",
-    "gauss_newton", "ge", "get_default_dtype", "get_rng_state", "gnvp", "grad", "gradients",
-    "gt", "hessian", "hstack", "hvp", "index_select", "inplace", "int16", "int32", "int64",
-    "int8", "is_grad_enabled", "is_tensor", "isclose", "isfinite", "isinf", "isnan",
-    "jacobian", "jvp", "le", "linear", "linspace", "log", "log10", "log1p", "log2",
-    "log_softmax", "logaddexp", "logical_and", "logical_not", "logical_or", "logical_xor",
-    "logsumexp", "lt", "manual_seed", "masked_fill", "masked_select", "matmul", "max",
-    "maximum", "mean", "min", "minimum", "mm", "movedim", "mul", "multinomial", "mv", "ne",
-    "neg", "no_grad", "nonzero", "norm", "numel", "one_hot", "ones", "ones_like", "ops",
-    "outer", "pad", "permute", "pow", "prod", "rand", "rand_like", "randint", "randn",
-    "randn_like", "randperm", "reciprocal", "relu", "remainder", "repeat_interleave",
-    "reshape", "roll", "round", "rsqrt", "safe_log", "safe_sqrt", "scan", "scatter_add",
-    "set_default_dtype", "set_grad_enabled", "set_rng_state", "sigmoid", "sign", "sin", "sinh",
-    "softmax", "softplus", "sort", "split", "sqrt", "square", "squeeze", "stack", "std", "sub",
-    "sum", "swapaxes", "t", "take_along_dim", "tan", "tanh", "tensor", "tile", "topk", "trace",
-    "transpose", "tril", "triu", "trunc", "uint8", "unbind", "unique", "unsqueeze",
-    "value_and_grad", "var", "vjp", "vstack", "where", "zeros", "zeros_like",
+    "concat", "conv1d", "cos", "cosh", "count_nonzero", "cuda_is_available", "cumprod", "cumsum",
+    "derived", "detect_anomaly", "diag", "diagonal", "div", "dot", "einsum", "empty",
+    "empty_like", "enable_grad", "eq", "equal", "erf", "errors", "exp", "exp2", "expand", "expm1",
+    "eye", "flatten", "flip", "float16", "float32", "float64", "floor", "floor_divide", "fmod",
+    "from_dlpack", "from_numpy", "full", "full_like", "gather", "gauss_newton", "ge",
+    "get_default_dtype", "get_rng_state", "gnvp", "grad", "gradients", "gt", "hessian", "hstack",
+    "hvp", "index_select", "inplace", "int16", "int32", "int64", "int8", "is_grad_enabled",
+    "is_tensor", "isclose", "isfinite", "isinf", "isnan", "jacobian", "jvp", "le", "linear",
+    "linspace", "log", "log10", "log1p", "log2", "log_softmax", "logaddexp", "logical_and",
+    "logical_not", "logical_or", "logical_xor", "logsumexp", "lt", "manual_seed", "masked_fill",
+    "masked_select", "matmul", "max", "maximum", "mean", "median", "min", "minimum", "mm",
+    "movedim", "mul", "multinomial", "mv", "ne", "neg", "no_grad", "nonzero", "norm", "numel",
+    "one_hot", "ones", "ones_like", "ops", "outer", "pad", "permute", "pow", "prod", "rand",
+    "rand_like", "randint", "randn", "randn_like", "randperm", "ravel", "reciprocal", "relu",
+    "remainder", "repeat_interleave", "reshape", "roll", "round", "rsqrt", "safe_log",
+    "safe_sqrt", "scan", "scatter_add", "set_default_dtype", "set_grad_enabled", "set_rng_state",
+    "sigmoid", "sign", "sin", "sinh", "softmax", "softplus", "sort", "split", "sqrt", "square",
+    "squeeze", "stack", "std", "sub", "sum", "swapaxes", "t", "take_along_dim", "tan", "tanh",
+    "tensor", "tile", "topk", "trace", "transpose", "tril", "triu", "trunc", "uint8", "unbind",
+    "unique", "unsqueeze", "value_and_grad", "var", "vjp", "vstack", "where", "zeros",
+    "zeros_like",
 ]  # fmt: skip

@@ -25,6 +25,9 @@ else:
 __all__ = ["Tensor", "as_tensor", "from_dlpack", "from_numpy", "method", "tensor"]
 
 
+_PYTHON = frozenset((float, int, list, tuple))
+
+
 class Tensor(TensorMethods):
     """A multi-dimensional array that remembers how it was made.
 
@@ -42,6 +45,8 @@ class Tensor(TensorMethods):
     node: Node | None
 
     def __init__(self, array: Any, node: Node | None = None) -> None:
+        if type(array) in _PYTHON:
+            raise DTypeError("Tensor", "an array", type(array).__name__, "tg.tensor takes numbers")
         self.array = array
         self.node = node
 
@@ -168,8 +173,12 @@ class Tensor(TensorMethods):
 
     @property
     def data(self) -> Tensor:
-        """The same values outside the graph, as PyTorch calls it."""
+        """The same values outside the graph, as PyTorch calls it; set, they are overwritten."""
         return self.detach()
+
+    @data.setter
+    def data(self, values: Any) -> None:
+        self.detach().copy_(as_tensor(values).detach())
 
     # -------------------------------------------------------------------- out to the world
     def numpy(self) -> np.ndarray[Any, Any]:
@@ -223,6 +232,9 @@ class Tensor(TensorMethods):
 
     def __int__(self) -> int:
         return int(self.item())
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec else str(self)
 
     def __bool__(self) -> bool:
         if self.numel() != 1:

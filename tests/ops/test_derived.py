@@ -135,6 +135,52 @@ def test_options_that_pytorch_has() -> None:
     assert tg.ones(2, 3).repeat(2, 1).shape == (4, 3) and tg.clamp(y, max=2.5).numpy().max() == 2.5
 
 
+def test_median_is_the_lower_middle_element() -> None:
+    for x in (X, Y, X[:, :2]):
+        lower = np.sort(x.ravel())[(x.size - 1) // 2]
+        assert tg.median(tg.tensor(x)).item() == lower
+    values, indices = tg.tensor(X).median(1, keepdim=True)
+    assert values.tolist() == [[0.0], [1.0]] and indices.tolist() == [[2], [0]]
+    assert tg.tensor(X).median(0).values.shape == (3,) and tg.median(tg.tensor(3.0)).item() == 3.0
+    x = tg.tensor(Y, requires_grad=True)
+    x.median().backward()
+    assert x.grad is not None and x.grad.tolist() == [0.0, 0.0, 1.0]
+
+
+def test_numbers_are_written_in_the_format_asked_for() -> None:
+    loss = tg.tensor(0.51234, requires_grad=True) * 2
+    assert f"{loss:.3f}" == "1.025" and f"{tg.tensor([7])[0]:>4}" == "   7"
+    assert f"{tg.ones(2)}" == str(tg.ones(2))
+    with pytest.raises(ShapeError, match=r"\(2,\)"):
+        f"{tg.ones(2):.3f}"
+
+
+def test_data_can_be_set() -> None:
+    w = tg.tensor([1.0, 2.0], requires_grad=True)
+    (w * w).sum().backward()
+    w.data -= 0.5 * w.grad
+    assert w.tolist() == [0.0, 0.0] and w.requires_grad and w.is_leaf
+    w.data = w + tg.tensor([3.0, 4.0])
+    assert w.tolist() == [3.0, 4.0] and w.is_leaf
+    y = (w * w).sum()
+    w.data = [5.0, 6.0]
+    with pytest.raises(tg.errors.InPlaceError):
+        y.backward()
+    with pytest.raises(ShapeError):
+        w.data = tg.ones(3)
+
+
+def test_names_that_are_elsewhere() -> None:
+    for name, words in {
+        "save": "save_checkpoint",
+        "device": "cpu",
+        "autograd": "gradients",
+    }.items():
+        with pytest.raises(AttributeError, match=f"{name}.*{words}"):
+            getattr(tg, name)
+    assert divmod(tg.tensor(7), 2)[1].item() == 1 and tg.ones(2, 3).ravel().nelement() == 6
+
+
 # -------------------------------------------------------------------------------- what is refused
 REFUSED: dict[str, tuple[Any, type[Exception], str]] = {
     "floats have no bits": (lambda: tg.tensor(X) & tg.tensor(Y), DTypeError, "bitwise_and"),
@@ -171,6 +217,9 @@ REFUSED: dict[str, tuple[Any, type[Exception], str]] = {
     "too many": (lambda: tg.multinomial(tg.tensor([1.0, 0.0]), 2), ArgumentError, "replacement"),
     "draws": (lambda: tg.multinomial(tg.tensor([1.0, 0.0]), 0), ArgumentError, "num_samples"),
     "weights 3-d": (lambda: tg.multinomial(tg.ones(1, 1, 1), 1), ShapeError, r"\(1, 1, 1\)"),
+    "median": (lambda: tg.median(tg.ones(0)), ShapeError, r"median.*\(0,\)"),
+    "the class": (lambda: Tensor([1.0]), DTypeError, r"list\n.*tg\.tensor"),
+    "its sizes": (lambda: Tensor(2, 3), DTypeError, r"int\n.*tg\.tensor"),
     "uniform_": (lambda: tg.ones(2).uniform_(2, 1), ArgumentError, "2 and 1"),
     "normal_": (lambda: tg.ones(2).normal_(0, -1), ArgumentError, "-1"),
 }
@@ -238,6 +287,6 @@ def test_an_error_names_what_was_called(name: str) -> None:
 
 def test_functions_are_methods_where_they_take_a_tensor_first() -> None:
     without = {"bernoulli", "clamp", "concat", "einsum", "empty_like", "hstack", "is_tensor",
-               "multinomial", "numel", "randn_like", "vstack"}  # fmt: skip
+               "multinomial", "randn_like", "vstack", "numel"}  # fmt: skip
     missing = {name for name in derived.__all__ if not hasattr(Tensor, name)}
     assert missing <= without

@@ -13,7 +13,8 @@ __all__ = [
     "acos", "add", "allclose", "asin", "bernoulli", "bitwise_and", "bitwise_not", "bitwise_or",
     "bitwise_xor", "bmm", "clamp", "clamp_max", "clamp_min", "concat", "count_nonzero", "cumprod",
     "diag", "diagonal", "einsum", "empty_like", "equal", "exp2", "floor_divide", "fmod", "hstack",
-    "is_tensor", "isclose", "log10", "log2", "logical_xor", "masked_fill", "masked_select", "mm",
-    "multinomial", "mv", "nonzero", "numel", "randn_like", "remainder", "repeat_interleave",
-    "roll", "sub", "t", "tile", "trace", "tril", "triu", "trunc", "unique", "vstack",
+    "is_tensor", "isclose", "log10", "log2", "logical_xor", "masked_fill", "masked_select",
+    "median", "mm", "multinomial", "mv", "nonzero", "numel", "randn_like", "ravel", "remainder",
+    "repeat_interleave", "roll", "sub", "t", "tile", "trace", "tril", "triu", "trunc", "unique",
+    "vstack",
 ]  # fmt: skip

@@ -91,6 +91,11 @@ def _rfloordiv(x: Any, y: Any) -> Any:
     return floor_divide(y, x)
 
 
+@method("__divmod__")
+def _divmod(x: Any, y: Any) -> tuple[Any, Any]:
+    return floor_divide(x, y), remainder(x, y)
+
+
 @method("__rmod__")
 def _rmod(x: Any, y: Any) -> Any:
     return remainder(y, x)

@@ -11,8 +11,10 @@ from ..errors import ArgumentError, DTypeError, ShapeError
 from ..ops.shape import cat, expand, flatten, reshape, unsqueeze
 from ..tensor import Tensor, as_tensor, method
 
-__all__ = ["concat", "empty_like", "hstack", "randn_like", "repeat_interleave", "roll", "tile",
-           "vstack"]  # fmt: skip
+__all__ = [
+    "concat", "empty_like", "hstack", "randn_like", "ravel", "repeat_interleave", "roll", "tile",
+    "vstack",
+]  # fmt: skip
 
 concat = cat
 
@@ -145,6 +147,12 @@ def _normal_(self: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
     if not std >= 0:
         raise ArgumentError("normal_", "std >= 0", repr(std))
     return self.copy_(randn(*self.shape, dtype=self.dtype, device=self.device) * std + mean)
+
+
+@method("ravel")
+def ravel(x: Any) -> Any:
+    """All elements as a vector."""
+    return reshape(x, -1)
 
 
 @method("view_as", "reshape_as")

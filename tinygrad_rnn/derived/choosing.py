@@ -7,19 +7,21 @@ from typing import Any
 import numpy as np
 
 from ..backend import backend_of, is_array, quiet
-from ..checks import int64
+from ..checks import check_dim, int64
 from ..create import generator, rand
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..ops.call import HINT
 from ..ops.elementwise import abs as abs_
 from ..ops.elementwise import isfinite, isnan, logical_and, logical_or, where
+from ..ops.indexing import sort
+from ..ops.reduce import Extreme
 from ..ops.reduce import sum as sum_
-from ..ops.shape import cast, expand
+from ..ops.shape import cast, expand, flatten, unsqueeze
 from ..tensor import Tensor, as_tensor, method
 
 __all__ = [
     "allclose", "bernoulli", "count_nonzero", "equal", "is_tensor", "isclose", "masked_fill",
-    "masked_select", "multinomial", "nonzero", "numel", "unique",
+    "masked_select", "median", "multinomial", "nonzero", "numel", "unique",
 ]  # fmt: skip
 
 
@@ -68,6 +70,7 @@ def is_tensor(x: object) -> bool:
     return isinstance(x, Tensor)
 
 
+@method("nelement")
 def numel(x: Any) -> int:
     """The number of elements."""
     return int(np.prod(x.shape, dtype=np.int64))
@@ -132,6 +135,24 @@ def nonzero(x: Any, as_tuple: bool = False) -> Any:
         return tuple(Tensor(index) for index in found)
     count = int((array != 0).sum())
     return Tensor(xp.stack(found, 1) if found else xp.zeros((count, 0), dtype=int64))
+
+
+@method("median")
+def median(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
+    """The middle element, the lower one of two; along `dim` also where it is.
+
+    >>> import tinygrad_rnn as tg
+    >>> tg.median(tg.tensor([3.0, 1.0, 2.0, 9.0])).item()
+    2.0
+    """
+    if dim is None:
+        return median(flatten(x), 0)[0] if x.ndim else x
+    axis = check_dim(dim, x.ndim, "median")
+    if not x.ndim or not x.shape[axis]:
+        raise ShapeError("median", "an axis with at least one element", f"shape {x.shape}")
+    at = (slice(None),) * axis + ((x.shape[axis] - 1) // 2,)
+    found = [unsqueeze(part[at], axis) if keepdim else part[at] for part in sort(x, axis)]
+    return Extreme(*found)
 
 
 @method("count_nonzero")
