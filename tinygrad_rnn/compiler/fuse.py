@@ -21,7 +21,7 @@ from .layout import is_view
 from .plan import joined_keys
 from .program import Value, ancestors
 
-__all__ = ["FUSABLE", "Fusion", "Nest", "fuse", "is_reduction"]
+__all__ = ["FUSABLE", "Fusion", "Nest", "fuse", "is_plain_join", "is_reduction"]
 
 FUSABLE = frozenset((
     "add", "sub", "mul", "div", "neg", "square", "reciprocal", "sqrt", "rsqrt", "exp", "tanh",
@@ -95,7 +95,7 @@ class _Fuser:
         if value.name in FUSABLE:
             return "fused"
         if joined_keys(value) is not None:
-            return "join" if _is_plain_join(value) else "call"
+            return "join" if is_plain_join(value) else "call"
         if _is_column_sum(value):
             return "columns"
         return "reduce" if _is_row_reduction(value) else "call"
@@ -312,10 +312,11 @@ class _Fuser:
         return len(nest.terms) - 1
 
 
-def _is_plain_join(value: Value) -> bool:
-    """Parts side by side that are all there is."""
+def is_plain_join(value: Value) -> bool:
+    """Whether a value is parts side by side that are all there is."""
     keys = joined_keys(value)
-    assert keys is not None
+    if keys is None:
+        return False
     for key in keys:
         items = key if type(key) is tuple else (key,)
         if not all(type(k) is slice and k.step in (None, 1) for k in items):

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .cut import Loop
-from .fuse import FUSABLE, Fusion, Nest, fuse, is_reduction
+from .fuse import FUSABLE, Fusion, Nest, fuse, is_plain_join, is_reduction
 from .index_maps import identity
 from .layout import is_view
 from .llvm_kernels import build, compiled
@@ -38,7 +38,7 @@ def sinks(value: Value) -> bool:
     if is_view(value):
         return True
     floats = all(a.dtype.kind in "fb" for a in (*value.inputs, value))
-    return floats and (value.name in FUSABLE or is_reduction(value))
+    return floats and (value.name in FUSABLE or is_reduction(value) or is_plain_join(value))
 
 
 def compile_loop(loop: Loop, stacked_carries: bool) -> KernelRunner:
