@@ -266,7 +266,12 @@ def _one_step(problem: Problem, carry: Any, x: Any, t: int) -> tuple[Any, Any]:
         return after, y
     active = problem.lengths > t
     kept = tree_map(lambda new, old: where(_like(active, new), new, old), after, carry)
-    return kept, tree_map(lambda leaf: where(_like(active, leaf), leaf, 0.0), y)
+    return kept, tree_map(lambda leaf: ended(active, leaf), y)
+
+
+def ended(active: Tensor, leaf: Tensor) -> Any:
+    """Zeros of the dtype of `leaf` in rows that have ended."""
+    return where(_like(active, leaf), leaf, False if leaf.dtype.kind == "b" else 0)
 
 
 def _like(active: Tensor, leaf: Tensor) -> Any:

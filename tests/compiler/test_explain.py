@@ -80,3 +80,12 @@ def test_layers_of_modules_are_named() -> None:
     text = tg.explain(Cell(), tg.zeros(B, H), tg.zeros(5, B, H), engine="numpy")
     assert "new_t = tanh(new_t−1 weightᵀ + x_t)" in text
     assert "δx = δnew_t ⊙ (1 − new_t²)" in text or "(1 − new_t²)" in text
+
+
+def test_what_becomes_of_options_is_said() -> None:
+    init, xs = tg.zeros(4, 3), tg.zeros(6, 4, 3)
+    apart = tg.explain(lambda h, x: ((h + x).tanh(), h), init, xs, engine="numpy")
+    assert "lengths: rows are packed" in apart
+    assert "forward mode (jvp): run by the loop" in apart
+    mixed = tg.explain(lambda h, x: ((h + x.mean(0)).tanh(), h), init, xs, engine="numpy")
+    assert "lengths: rows are masked (rows of the batch that depend on each other)" in mixed

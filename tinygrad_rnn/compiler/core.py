@@ -23,7 +23,7 @@ from ..tensor import Tensor
 from .backward import Backward, active_inputs, differentiate
 from .batch import Environment, run_values, spread
 from .cut import Cut, Loop, Sinks
-from .packing import Ragged
+from .packing import Ragged, sort_rows
 from .program import Value, ancestors
 from .step import Step
 from .sums import evaluate, total
@@ -277,12 +277,13 @@ def _on_packed_rows(call: Call, inputs: list[Tensor]) -> list[Tensor]:
     """As `_on_the_graph`, with as many rows in each step as there are."""
     assert call.rows is not None
     loop = call.core.cut.loop
-    carries = [t.unsqueeze(1) for t in inputs[: len(loop.carries)]]
-    rest = inputs[len(loop.carries) :]
+    how, split = call.rows, len(loop.carries)
+    carries = [sort_rows(t, how).unsqueeze(1) for t in inputs[:split]]
+    rest = inputs[split:]
     stacked, constants = rest[: len(loop.stacked)], rest[len(loop.stacked) :]
     ended: list[list[Tensor]] = [[] for _ in carries]
     columns: list[list[Tensor]] = [[] for _ in loop.exports]
-    for offset, steps, rows in call.rows.segments:
+    for offset, steps, rows in how.segments:
         for low in range(offset, offset + steps * rows, rows):
             env = Environment(rows)
             for (before, _), carry, done in zip(loop.carries, carries, ended, strict=True):
@@ -296,7 +297,8 @@ def _on_packed_rows(call: Call, inputs: list[Tensor]) -> list[Tensor]:
             carries = [env.known[after] for _, after in loop.carries]
             for column, value in zip(columns, loop.exports, strict=True):
                 column.append(env.known[value])
-    finals = [cat([c, *reversed(done)]).squeeze(1) for c, done in zip(carries, ended, strict=True)]
+    whole = [cat([c, *reversed(done)]).squeeze(1) for c, done in zip(carries, ended, strict=True)]
+    finals = [sort_rows(t, how, back=True) for t in whole]
     return [*finals, *(cat(column) for column in columns)]
 
 

@@ -20,6 +20,7 @@ from .cut import Cut
 from .engines import engine_named
 from .notation import equations, named_values
 from .program import Refused, Value
+from .rowwise import one_row
 from .step import Step
 from .structures import compile_step
 from .trace import Trace, trace_step
@@ -57,6 +58,7 @@ def explain(step: Callable[..., Any], init: Any, xs: Any, engine: str = "auto") 
         parts.append(f"--- after {name}\n{'  unchanged' if text == before else text}")
         before = text
     parts += _hoisted(compiled.core.cut)
+    parts.append(_options(compiled.history[0][1], chosen))
     parts += _passes(compiled.core)
     return "\n\n".join(parts) + "\n"
 
@@ -152,6 +154,16 @@ def _names(cut: Cut) -> dict[Value, str]:
 
 
 # --------------------------------------------------------------------------------------- sections
+def _options(step: Step, engine: Engine) -> str:
+    """What becomes of calls that ask for more."""
+    try:
+        one_row(step)
+        rows = "packed" if engine.packed is not None else "masked, as this engine does always"
+    except Refused as refusal:
+        rows = f"masked ({refusal.reason})"
+    return f"--- with options\n  lengths: rows are {rows}\n  forward mode (jvp): run by the loop"
+
+
 def _hoisted(cut: Cut) -> list[str]:
     lines = ["--- what leaves the loop"]
     for title, values in (("before", cut.before), ("after", cut.after)):

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -115,29 +115,34 @@ class NativePackedRunner(PackedRunner, NativeRunner):
         """Where the i-th step is, in rows."""
         return writer.builder.mul(i, writer.function.args[2])
 
-    def prepared(self, arrays: list[Any], backward: bool) -> Piece:
-        """With the constants as panels, and one table of addresses that is moved along."""
+    def prepared(self, pieces: list[Segment], arrays: list[Any], backward: bool) -> Piece:
+        """With the constants as panels, and for each piece a table of addresses."""
         panels = {i: packed(arrays[i]) for i in self.packed}
-        entries, buffers = self.bases.entries, self.plan.buffers
+        entries = self.bases.entries
         base = np.array([address_of(panels.get(n, arrays[n])) for n, _ in entries], np.int64)
-        moves = [
-            buffers[n].bytes // SYMBOLIC * (buffers[n].rows in ("stack", "carry"))
-            for n, _ in entries
-        ]
-        row = np.array(moves, np.int64)
-        ahead = row * np.array([a for _, a in entries], np.int64)
-        table = np.empty_like(base)
-        address = address_of(table)
-        native = self.way(1)[0]
+        first = [o + (steps - 1) * rows * backward for o, steps, rows in pieces]
+        ahead = [rows for _, _, rows in pieces]
+        tables = base + np.outer(first, self.moves[0]) + np.outer(ahead, self.moves[1])
+        address, size = address_of(tables), 8 * len(entries)
+        alive = (panels, tables)
+        native, sign = self.way(1)[0], -1 if backward else 1
 
-        def run(piece: Segment) -> None:
-            offset, steps, rows = piece
-            first = offset + (steps - 1) * rows if backward else offset
-            np.add(base, row * first + ahead * rows, out=table)
-            native(rows, steps, -rows if backward else rows, address)
-            assert panels is not None  # alive until here, as the table is
+        def run(number: int) -> None:
+            _, steps, rows = pieces[number]
+            native(rows, steps, sign * rows, address + number * size)
+            assert alive  # until here
 
         return run
+
+    @cached_property
+    def moves(self) -> Any:
+        """(2, entries): bytes from row to row, and the same where the row ahead is meant."""
+        buffers = self.plan.buffers
+        rows = [
+            buffers[n].bytes // SYMBOLIC * (buffers[n].rows in ("stack", "carry"))
+            for n, _ in self.bases.entries
+        ]
+        return np.array([rows, [r * a for r, (_, a) in zip(rows, self.bases.entries, strict=True)]])
 
 
 def compile_packed(loop: Loop, stacked_carries: bool) -> PackedRunner:

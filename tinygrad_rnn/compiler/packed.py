@@ -18,7 +18,7 @@ from ..tree import flatten, unflatten
 from .batch import Environment, run_values, spread
 from .core import Call, Engine, run_core
 from .draws import drawn
-from .packing import Ragged, pack, ragged, sort_rows, unpack
+from .packing import Ragged, pack, ragged, unpack
 from .program import Refused, Value
 from .ragged_engine import for_rows
 from .step import Step
@@ -48,7 +48,7 @@ def run_packed(problem: Problem, engine: Engine) -> tuple[Any, Any]:
 def _execute(problem: Problem, ready: Ready, how: Ragged) -> tuple[list[Tensor], list[Tensor]]:
     core = ready.compiled.core
     parts = core.cut
-    inits = [sort_rows(t, how) for t in flatten(problem.init)[0]]
+    inits = flatten(problem.init)[0]
     given = _given(problem, parts.step, ready, how)
 
     def before() -> Environment:
@@ -77,9 +77,8 @@ def _execute(problem: Problem, ready: Ready, how: Ragged) -> tuple[list[Tensor],
     for value, tensor in zip(parts.exports, results[len(inits) :], strict=True):
         env.put(value, tensor, True)
     run_values(parts.after, env)
-    finals = [sort_rows(t, how, back=True) for t in results[: len(inits)]]
     rows = [_stacked(v, env) for v in parts.step.outputs]
-    return finals, [unpack(t, how, problem.length) for t in rows]
+    return results[: len(inits)], [unpack(t, how, problem.length) for t in rows]
 
 
 def _given(

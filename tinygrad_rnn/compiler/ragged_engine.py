@@ -30,7 +30,7 @@ from .rowwise import SYMBOLIC, keeps_rows, one_row, with_rows
 
 __all__ = ["PackedRunner", "Piece", "compile_packed", "for_rows"]
 
-Piece = Callable[[Segment], None]
+Piece = Callable[[int], None]
 NEEDS_SHAPES = ("reshape", "expand", "assemble")  # whose parameters name the number of rows
 
 
@@ -78,10 +78,11 @@ class PackedRunner(NumpyRunner):
         for place, init in zip(plan.carries, inits, strict=True):
             buffer = place.buffer
             final = arrays[buffer.number]
+            rows = init[how.order] if isinstance(init, np.ndarray) else init
             if buffer.rows == "carry":
                 final = np.empty((how.batch, *buffer.shape[1:]), buffer.dtype)
-                arrays[buffer.number][: how.segments[0][2]] = init[: how.segments[0][2]]
-            np.copyto(final, init)
+                arrays[buffer.number][: how.segments[0][2]] = rows[: how.segments[0][2]]
+            np.copyto(final, rows)
             finals.append(final)
         with quiet():
             self.run_packed(how, backward, arrays, finals)
@@ -90,7 +91,7 @@ class PackedRunner(NumpyRunner):
             np.ndarray((total, 1, *p.shape[1:]), p.dtype, arrays[p.buffer.number])
             for p in plan.exports
         ]
-        return finals, exports
+        return [final[how.back] for final in finals], exports
 
     def packed_memory(self, how: Ragged, given: Sequence[Any]) -> list[Any]:
         """The array of each buffer: those given, and from the pool as many rows as are needed."""
@@ -110,18 +111,21 @@ class PackedRunner(NumpyRunner):
             for final, p in zip(finals, self.plan.carries, strict=True)
             if p.buffer.rows == "carry"
         ]
-        run = self.prepared(arrays, backward)
+        run = self.prepared(pieces, arrays, backward)
         for i, piece in enumerate(pieces):
-            run(piece)
+            run(i)
+            if not moved:
+                continue
             offset, steps, rows = piece
             after, less = offset + steps * rows, pieces[i + 1][2] if i + 1 < len(pieces) else 0
             for final, rows_of_carry in moved:
                 final[less:rows] = rows_of_carry[after + less : after + rows]
 
-    def prepared(self, arrays: list[Any], backward: bool) -> Piece:
-        """What runs some steps with one number of rows."""
+    def prepared(self, pieces: list[Segment], arrays: list[Any], backward: bool) -> Piece:
+        """What runs the piece of a number: some steps with one number of rows."""
 
-        def run(piece: Segment) -> None:
+        def run(number: int) -> None:
+            piece = pieces[number]
             each = [_steps(p, arrays, piece, backward) for p in self.each]
             fixed = [_rows(p, arrays, piece[2]) for p in self.fixed]
             self.loop(zip(*each, strict=True) if each else range(piece[1]), fixed)

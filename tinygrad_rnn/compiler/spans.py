@@ -15,7 +15,7 @@ from ..checkpointing import checkpoint
 from ..graph import grad_mode
 from ..ops.elementwise import where
 from ..ops.shape import cat
-from ..scan import Problem, check_carry, without_padding
+from ..scan import Problem, check_carry, ended, without_padding
 from ..scan import _like as rows_like
 from ..tensor import Tensor, as_tensor
 from ..tree import flatten, tree_map, unflatten
@@ -104,6 +104,6 @@ def masked(problem: Problem) -> tuple[Any, Any]:
         after, y = tree_map(as_tensor, after), tree_map(as_tensor, y)
         check_carry(carry, after, 0)
         kept = tree_map(lambda new, old: where(rows_like(here, new), new, old), after, carry)
-        return kept, tree_map(lambda leaf: where(rows_like(here, leaf), leaf, 0.0), y)
+        return kept, tree_map(lambda leaf: ended(here, leaf), y)
 
     return step, (without_padding(problem.xs, problem.lengths), active)

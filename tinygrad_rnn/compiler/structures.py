@@ -235,9 +235,21 @@ def _compiled_for(key: Any, step: Step, engine: Engine) -> Compiled:
 
 def compile_step(step: Step, engine: Engine) -> Compiled:
     """A step through all passes, cut; its loops are compiled when they are first run."""
+    if engine.change is None:
+        return _through_passes(step, engine)
+    changed = engine.change(step)  # often the same for steps that differed before
+    keys = changed.inputs[0].graph.keys
+    ends = tuple([v.index for v in (*changed.carries, *changed.outputs)])
+    key = (engine.name, "changed", tuple(keys), ends, frozenset(switched_off))
+    if key not in _structures or None in keys:
+        _structures[key] = _through_passes(changed, engine)
+    found = _structures[key]
+    assert isinstance(found, Compiled)
+    return found
+
+
+def _through_passes(step: Step, engine: Engine) -> Compiled:
     history = [("trace", step)]
-    if engine.change is not None:
-        step = engine.change(step)
     for name, change in (*PASSES.items(), ("clean again", clean)):
         if name not in switched_off:
             step = change(step)
