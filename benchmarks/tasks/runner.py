@@ -68,6 +68,7 @@ class Runner:
         self.running[job] = subprocess.Popen(
             [sys.executable, *command, *["quick"] * self.quick],
             env=environment(task.threads, self.own_kernels), cwd=ROOT,
+            start_new_session=True,  # an interrupt is for us; we end it
         )  # fmt: skip
 
     def _ended(self) -> Iterator[tuple[Job, Row | None]]:
