@@ -45,9 +45,9 @@ def test_one_network_is_asked_at_every_length(kind: str) -> None:
 def test_a_course_grows_when_it_is_right_and_goes_back_when_it_guesses() -> None:
     tg.manual_seed(0)
     course = order.Course(order.Gated(4), order.SETTINGS["LSTM"], seed=0)
-    course.wrong = 0.0
+    course.wrong, course.top = 0.0, 50
     course._judge()
-    assert course.top > 10
+    assert course.top == 60
     before = {
         name: value.detach().numpy().copy() for name, value in course.model.state_dict().items()
     }
@@ -55,8 +55,11 @@ def test_a_course_grows_when_it_is_right_and_goes_back_when_it_guesses() -> None
     assert any(
         np.any(course.model.state_dict()[n].detach().numpy() != a) for n, a in before.items()
     )
-    rate, course.wrong = course.lr, 0.6
+    rate, course.wrong = course.lr, 0.2
     course._judge()
     for name, value in course.model.state_dict().items():
         assert value.detach().numpy().tolist() == before[name].tolist()
-    assert course.lr < rate and course.wrong < 0.5
+    assert course.lr < rate and course.wrong < 0.1
+    rate, course.standing = course.lr, 1999
+    course._judge()
+    assert course.lr == rate / 2

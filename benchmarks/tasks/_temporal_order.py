@@ -2,7 +2,8 @@
 
 The length of a batch is drawn from [low, top]. `top` begins at 10 and grows by a fifth whenever
 fewer than `next_at` of the last hundred batches or so are wrong; low = min(50, top/2). A network
-that falls back to guessing gets back the weights of its last good stage, and a smaller rate.
+that has lost what it knew (more than `back` wrong, once top is 50) gets back the weights of its
+last good stage, at 0.6 of the rate; one that stands still for `patience` updates goes on at half.
 The plain network learns with noise on what its units sum up: what is kept must then be
 a state to which the network returns, and such a state lasts for longer than it was trained.
 
@@ -29,12 +30,13 @@ from .task import Figures, say
 __all__ = ["LENGTHS", "SETTINGS", "order"]
 
 LENGTHS = (50, 100, 150, 200)
-COMMON = {"hidden": 50, "batch": 32, "grow": 1.2, "next_at": 0.02, "steps": 15_000}
+COMMON = {"hidden": 50, "batch": 32, "grow": 1.2, "next_at": 0.02, "back": 0.15,
+          "patience": 2000, "steps": 16_000}  # fmt: skip
 SETTINGS: dict[str, dict[str, Any]] = {
     "RNN": COMMON | {"lr": 5e-4, "slower": 0.5, "clip": 0.05, "penalty": 20.0, "noise": 0.1},
     "LSTM": COMMON | {"lr": 1e-3, "slower": 0.0, "clip": 1.0, "next_at": 0.01},
 }
-LOOK, HALVE = 500, 2000  # updates from one look on; at full length, from one halving of the rate on
+LOOK = 500  # updates from one look at new sequences to the next
 
 
 class Plain(nn.Module):
@@ -99,7 +101,7 @@ class Course:
         self.model, self.settings = model, settings
         self.rng = np.random.default_rng([seed, 1])
         self.lr, self.top, self.wrong = settings["lr"], 10, 1.0
-        self.updates = self.settled = 0
+        self.updates = self.standing = 0
         self.good: dict[str, Any] | None = None
         self._restart()
 
@@ -122,23 +124,27 @@ class Course:
         self._judge()
 
     def _judge(self) -> None:
-        if self.wrong > 0.5 and self.good is not None:
+        self.updates, self.standing = self.updates + 1, self.standing + 1
+        if self.good is not None and self.top >= 50 and self.wrong > self.settings["back"]:
             self.model.load_state_dict(self.good)
-            self.lr, self.wrong = 0.6 * self.lr, 0.05
-            self._restart()
-        if self.wrong < self.settings["next_at"]:
-            state = self.model.state_dict()
-            self.good = {name: value.detach().clone() for name, value in state.items()}
-            if self.top < LENGTHS[-1]:
-                self.top = min(LENGTHS[-1], math.ceil(self.top * self.settings["grow"]))
-                self.wrong = 0.05
-        self.settled += self.top == LENGTHS[-1]
+            self._slow_down(0.6)
+        elif self.wrong < self.settings["next_at"]:
+            self._promote()
+        elif self.standing % self.settings["patience"] == 0:
+            self.lr *= 0.5
+
+    def _slow_down(self, factor: float) -> None:
+        self.lr, self.wrong, self.standing = factor * self.lr, 0.05, 0
+        self._restart()
+
+    def _promote(self) -> None:
+        state = self.model.state_dict()
+        self.good = {name: value.detach().clone() for name, value in state.items()}
+        self.top = min(LENGTHS[-1], math.ceil(self.top * self.settings["grow"]))
+        self.wrong, self.standing = 0.05, 0
 
     def ready(self) -> bool:
         """Whether it is time to look, and every length is learned."""
-        self.updates += 1
-        if self.settled and self.settled % HALVE == 0:
-            self.lr *= 0.5
         if self.top < LENGTHS[1] or self.updates % LOOK:
             return False
         return max(wrong_share(self.model, length, 2000, 5) for length in LENGTHS) < 0.005
