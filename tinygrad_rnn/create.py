@@ -108,8 +108,8 @@ def linspace(
     start: float, stop: float, steps: int, dtype: Any = None, device: Any = None
 ) -> Tensor:
     """`steps` equally spaced numbers from start to stop."""
-    if steps < 0:
-        raise ArgumentError("linspace", "steps >= 0", steps)
+    if not hasattr(steps, "__index__") or steps < 0:
+        raise ArgumentError("linspace", "steps, an integer >= 0,", steps)
     return _made(np.linspace(start, stop, steps), dtype, device, False, "linspace")
 
 
@@ -208,6 +208,8 @@ def randint(
     """Random integers low … high − 1; `randint(high, shape)` starts at 0."""
     if shape is None:
         low, high, shape = 0, low, high
+    if not (hasattr(low, "__index__") and hasattr(high, "__index__")):
+        raise DTypeError("randint", "integer bounds", f"{low!r} and {high!r}")
     if high <= low:
         raise ArgumentError("randint", "low < high", f"{low} and {high}")
     drawn = generator().integers(low, high, check_shape((shape,), "randint"))
@@ -216,6 +218,5 @@ def randint(
 
 def randperm(n: int, device: Any = None) -> Tensor:
     """0 … n − 1 in random order."""
-    if n < 0:
-        raise ShapeError("randperm", "n >= 0", n)
-    return _made(generator().permutation(n), np.int64, device, False, "randperm")
+    (count,) = check_shape((n,), "randperm")
+    return _made(generator().permutation(count), np.int64, device, False, "randperm")

@@ -131,6 +131,8 @@ def _raw(value: Any, like: Tensor, called: str) -> Any:
     if isinstance(value, (list, tuple)):
         value = as_tensor(value, like.dtype if like.dtype.kind == "f" else None, like.device)
     array = value.array if isinstance(value, Tensor) else value
+    if not is_array(array) and type(array) not in (int, float, bool):
+        raise DTypeError(called, "a tensor, an array or a number", type(array).__name__)
     if not is_array(array) or backend_of(array) is like.backend:
         return array
     if type(array) is not backend_of(array).array_type:  # a number that NumPy made

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from .backend import Backend, backend_of, get_backend, is_array
-from .checks import DTYPES, check_dim, check_dtype, get_default_dtype, require_float
+from .checks import DTYPES, check_callable, check_dim, check_dtype, get_default_dtype, require_float
 from .errors import AutodiffError, DeviceError, DTypeError, ShapeError
 from .graph import INTERPRETERS, LEAF, HookHandle, Node, Watch
 
@@ -155,6 +155,7 @@ class Tensor(TensorMethods):
 
         The handle's `remove()` takes the hook off.
         """
+        check_callable(hook, "register_hook")
         hooks, key = self._watched("register_hook").hooks, object()
         hooks[key] = hook
         return HookHandle(lambda: hooks.pop(key, None))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
-from tinygrad_rnn import data, decode, nn, optim, train
+from tinygrad_rnn import data, decode, nn, optim, testing, train
 from tinygrad_rnn.errors import ArgumentError, DTypeError, ShapeError, TinygradRNNError
 from tinygrad_rnn.nn import functional as F
 
@@ -85,7 +85,20 @@ REFUSED: dict[str, tuple[Any, type[TinygradRNNError], str]] = {
     "correction": (lambda: T.var(correction="x"), DTypeError, "correction"),
     "clip": (lambda: T.clip("x"), DTypeError, "clip"),
     "raw shapes": (lambda: tg.add(np.ones(2), np.ones(3)), ShapeError, "broadcast"),
+    "nothing": (lambda: T.clone().__setitem__(0, None), DTypeError, "__setitem__.*NoneType"),
+    "add text": (lambda: T.clone().add_("a"), DTypeError, "add_.*str"),
+    "reshape": (lambda: T.reshape("a"), DTypeError, "reshape: integer sizes"),
+    "randperm": (lambda: tg.randperm(2.5), DTypeError, "randperm.*2.5"),
+    "linspace": (lambda: tg.linspace(0, 1, 2.5), ArgumentError, "steps.*2.5"),
+    "randint": (lambda: tg.randint(0, 2.5, (2,)), DTypeError, "0 and 2.5"),
+    "hook": (lambda: nn.Parameter(T).register_hook(3), DTypeError, "register_hook: a function"),
+    "check_grads": (lambda: testing.check_grads(3, (T,)), DTypeError, "check.*function"),
+    "check args": (lambda: testing.check_grads(tg.tanh, T), DTypeError, r"tuple.*Tensor\n.*\(x,\)"),
     # data, decoding, training
+    "encode": (
+        lambda: data.CharVocabulary("ab").encode(["a"]), DTypeError, "encode: text.*list"
+    ),
+    "from text": (lambda: data.CharVocabulary.from_text(3), DTypeError, "text.*int 3"),
     "symbols": (lambda: data.CharVocabulary(3), DTypeError, "symbols.*int 3"),
     "symbol list": (lambda: data.CharVocabulary([1, 2]), DTypeError, "symbols.*list"),
     "path": (lambda: data.read_text(3), DTypeError, "paths.*int 3"),
@@ -128,3 +141,12 @@ def test_functional_has_layers_and_losses() -> None:
 def test_shapes_may_come_from_numpy() -> None:
     assert tg.zeros(np.array([2, 3])).shape == (2, 3) == tg.full(np.array([2, 3]), 1.0).shape
     assert tg.ones(np.int64(2), tg.tensor(3)).shape == (2, 3)
+
+
+def test_a_state_dict_is_saved_as_it_is(tmp_path: Any) -> None:
+    pytest.importorskip("safetensors")
+    model, again = nn.GRU(2, 3), nn.GRU(2, 3)
+    train.save_checkpoint(tmp_path / "model.ckpt", model.state_dict())
+    again.load_state_dict(train.load_checkpoint(tmp_path / "model.ckpt").tensors)
+    for name, value in model.state_dict().items():
+        assert tg.equal(again.state_dict()[name], value)

@@ -146,10 +146,13 @@ def test_safetensors_that_is_not_installed(
 @pytest.mark.parametrize(
     ("array", "message"),
     [
-        ([1.0, 2.0], "a NumPy array for 'w' expected, got list"),
-        (None, "a NumPy array for 'w' expected, got NoneType"),
-        (np.float32(1), "a NumPy array for 'w' expected, got float32"),
-        (np.ma.masked_array([1, 2], [0, 1]), "a NumPy array for 'w' expected, got MaskedArray"),
+        ([1.0, 2.0], "a tensor or NumPy array for 'w' expected, got list"),
+        (None, "a tensor or NumPy array for 'w' expected, got NoneType"),
+        (np.float32(1), "a tensor or NumPy array for 'w' expected, got float32"),
+        (
+            np.ma.masked_array([1, 2], [0, 1]),
+            "a tensor or NumPy array for 'w' expected, got MaskedArray",
+        ),
         (np.ones(2, "c16"), "'w' of bool, integer or float type expected, got complex128"),
         (np.ones(2, "g"), "'w' of bool, integer or float type expected, got float128"),
         (np.array(["a"]), "'w' of bool, integer or float type expected, got <U1"),

@@ -119,7 +119,7 @@ class CharVocabulary:
     @classmethod
     def from_text(cls, text: str) -> CharVocabulary:
         """Collect the symbols of a text."""
-        return cls("".join(sorted(set(text))))
+        return cls("".join(sorted(set(string("CharVocabulary.from_text", "text", text)))))
 
     @classmethod
     def from_dict(cls, state: Mapping[str, Any]) -> CharVocabulary:
@@ -155,6 +155,7 @@ class CharVocabulary:
         Raises:
             DataError: a symbol is not in the vocabulary; the message names it and its position.
         """
+        string("CharVocabulary.encode", "text", text)
         codes = np.minimum(_code_points(text), len(self._table) - 1)
         indices = self._table[codes]
         if len(indices) and indices.min() < 0:

@@ -48,7 +48,11 @@ def reshape(x: Any, *shape: Any) -> Any:
     (2, 3)
     """
     sizes = sizes_of(shape)
-    if sizes.count(-1) > 1 or any(size < -1 for size in sizes):
+    try:
+        odd = sizes.count(-1) > 1 or any(size < -1 for size in sizes)
+    except TypeError:
+        raise DTypeError("reshape", "integer sizes", repr(sizes)) from None
+    if odd:
         raise ShapeError("reshape", "sizes >= 0 and at most one -1", str(sizes))
     if -1 in sizes and 0 in sizes:
         raise ShapeError("reshape", "no -1 beside a size of 0", str(sizes))

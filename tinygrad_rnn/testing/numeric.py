@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..backend import Backend, quiet
+from ..checks import check_callable
 from ..create import get_rng_state, set_rng_state
 from ..errors import ArgumentError, DTypeError
 from ..graph import no_grad
@@ -38,6 +39,11 @@ class Numbers:
     """
 
     def __init__(self, fn: Callable[..., Any], args: Sequence[Any], called: str) -> None:
+        check_callable(fn, called)
+        if not isinstance(args, (tuple, list)):
+            raise DTypeError(
+                called, "a tuple of arguments", type(args).__name__, f"{called}(f, (x,))"
+            )
         self.fn, self.called, self.rng = fn, called, get_rng_state()
         leaves, self.structure = flatten(tuple(args))
         self.leaves = [as_tensor(leaf).detach() for leaf in leaves]

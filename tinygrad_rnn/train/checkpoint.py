@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from .._version import __version__
 from ..errors import ArgumentError, CheckpointError, DTypeError, MissingDependencyError
+from ..tensor import Tensor
 from .safefile import open_plain, replacing
 from .tensorfile import (
     CODES,
@@ -111,7 +112,7 @@ def save_checkpoint(
     """Write arrays and state to one file, which replaces an older one only when it is complete.
 
     Args:
-        tensors: name → NumPy array of bool, integer or float type, in any layout.
+        tensors: name → tensor or NumPy array of bool, integer or float type, in any layout.
         state: of None, bool, int, float, str, list, tuple and dict with str keys, at most 8 MB;
             the ``state`` of NumPy's bit generators too. Arrays in it become lists.
         backend: what computed the run, for the reader to know.
@@ -206,9 +207,11 @@ def _portable(where: str, name: object, array: object) -> NDArray[Any]:
     """The array contiguous (the format takes strided memory for dense) and little-endian."""
     if flaw := flaw_of_name(name):
         raise ArgumentError(where, f"a usable name in place of {brief(name)}", flaw)
+    if isinstance(array, Tensor):
+        array = array.detach().to("cpu").numpy()
     if not isinstance(array, np.ndarray) or isinstance(array, np.ma.MaskedArray):
-        hint = "of a Tensor, save t.detach().numpy()"
-        raise DTypeError(where, f"a NumPy array for {name!r}", type(array).__name__, hint)
+        hint = "tg.tensor(…) makes a tensor of numbers and lists"
+        raise DTypeError(where, f"a tensor or NumPy array for {name!r}", type(array).__name__, hint)
     if array.dtype.name not in CODES:
         raise DTypeError(where, f"{name!r} of bool, integer or float type", array.dtype)
     return np.asarray(array, array.dtype.newbyteorder("<"), order="C")
