@@ -119,6 +119,10 @@ class _Fuser:
                 late[value] = max(early[value], min(limits, default=last))
             else:
                 late[value] = max(early[value], min(limits, default=last) // 2 * 2)
+        for value in self.body:
+            if self.kind[value] == "columns":  # added up while what it sums is at hand
+                phase = late.get(value.inputs[0], 0)
+                late[value] = min(late[value], max(early[value], phase + phase % 2))
         return late
 
     # ------------------------------------------------------------------ what gets a place
