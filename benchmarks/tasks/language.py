@@ -146,7 +146,7 @@ TASKS = [
         note="The last tenth is most of The Taming of the Shrew, which begins at 87 %, and The "
         "Tempest: harder than the rest of the file. A 5-gram of the first 85 % has 2.48 bits there "
         "and 1.85 on a play it has seen. 10,000 steps with dropout 0.3 on the first 85 % (13 "
-        "minutes of one core) are too many: 2.13 on the 5 % behind them, a third of which is a play "
+        "minutes of one core) are too many: 2.13 on the 5 % behind them, a third of it a play "
         "that was trained on, and 2.45 on the last tenth. The settings of this task are now fewer "
         "steps, more dropout, and the first 90 % to train on.",
     ),
