@@ -68,7 +68,7 @@ def draw(images, chances):
         above.set_axis_off()
         below.imshow(chances[:, column].T, aspect="auto", cmap="Blues", vmin=0, vmax=1)
         below.set(xlabel="step", yticks=range(10))
-    figure.suptitle("Read row by row from the upper left; below, how probable each digit is after each step")
+    figure.suptitle("Read from the upper left; below, how probable each digit is after each step")
     figure.savefig("runs/sequential_digits.png")
 
 
