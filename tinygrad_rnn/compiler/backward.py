@@ -86,11 +86,13 @@ def differentiate(
     wanted: Sequence[bool],
     arriving: Sequence[bool],
     sinks: Sinks,
+    fixed: set[Value],
     kept: Sequence[Value] | None = None,
 ) -> Backward:
     """The backward pass for these inputs, given which exports have a cotangent.
 
-    `kept` are the values that the forward pass has kept, if it has run already.
+    `fixed` are the values that are the same in every step, `kept` those that the forward pass has
+    kept, if it has run already.
     """
     nodes = active_inputs(loop, wanted)
     graph = loop.carries[0][0].graph
@@ -116,7 +118,9 @@ def differentiate(
     of_stacked = [result(v) for v in loop.stacked]
     of_constant = [result(v) for v in loop.constant]
     deltas = {v: found[node].array for v, node in nodes.items() if node in found}
-    return _cut(loop, cotangents, outside, back, of_stacked, of_constant, deltas, sinks, kept)
+    return _cut(
+        loop, cotangents, outside, back, of_stacked, of_constant, deltas, sinks, fixed, kept
+    )
 
 
 def _cut(
@@ -128,11 +132,12 @@ def _cut(
     of_constant: list[Value | None],
     deltas: dict[Value, Value],
     sinks: Sinks,
+    fixed: set[Value],
     kept: Sequence[Value] | None,
 ) -> Backward:
     ends = [v for v in (*back, *of_stacked, *of_constant) if v is not None]
     saved = _saved(loop, ends, kept)
-    constant, recurrent = _classes(loop, cotangents, saved, ends)
+    constant, recurrent = _classes(loop, cotangents, saved, ends, fixed)
     given = {*saved, *loop.stacked, *(v for v in outside if v is not None)}
     behind = ancestors([v for v in back if v is not None], lambda v: v in given)
     body = {v for v in behind if v in recurrent and v.op is not None}
@@ -191,12 +196,13 @@ def _saved(loop: Loop, ends: list[Value], kept: Sequence[Value] | None) -> list[
 
 
 def _classes(
-    loop: Loop, cotangents: list[Value | None], saved: list[Value], ends: list[Value]
-) -> tuple[set[Value], set[Value]]:
+    loop: Loop, cotangents: list[Value | None], saved: list[Value], ends: list[Value],
+    fixed: set[Value],
+) -> tuple[set[Value], set[Value]]:  # fmt: skip
     """The values that are the same in every step, and those that wait for a carried cotangent."""
     stop = {*saved, *loop.stacked}
     alive = _in_order(ancestors(ends, lambda v: v in stop))
-    constant, recurrent = set(loop.constant), {g for g in cotangents if g is not None}
+    constant, recurrent = set(fixed), {g for g in cotangents if g is not None}
     for value in alive:
         if value.op is None or value in stop:
             continue

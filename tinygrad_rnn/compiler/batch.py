@@ -1,33 +1,39 @@
 """Running values outside the loop: once for all steps, with time as a new first axis.
 
-What does not wait for the carry runs as ordinary operations, on tensors (their gradients are the
-ordinary ones) or on raw arrays. For each primitive a rule says what its parameters become when
-some arguments have got a time axis in front; a primitive without a rule is run step by step.
+What does not wait for the carry is computed on arrays (or, where a derivative of a derivative is
+wanted, on tensors). For each primitive a rule says what is
+to be called when some arguments have got a time axis in front; a primitive without a rule is run
+step by step. What a rule has found is kept for the next call.
 
 Legend: T time steps; R the rank of a result in one step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from ..backend import backend_of
+import numpy as np
+
 from ..ops.call import bind
-from ..ops.linalg import matmul
-from ..ops.shape import expand, reshape, stack
+from ..ops.shape import expand, stack
+from ..tensor import Tensor
 from .program import Value
 
-__all__ = ["Environment", "run_values", "spread"]
+__all__ = ["Calls", "Environment", "run_values", "spread"]
 
-Rule = Callable[[Value, list[Any], list[bool]], Any]
+Flags = Sequence[bool]  # for each argument whether it has a time axis
+Calls = dict[Value, tuple[Callable[..., Any], bool]]  # how to compute a value, and if it has one
 
 
 class Environment:
-    """What is known of values: an array or tensor, with a time axis for those in `timed`."""
+    """What is known of values: arrays, with a time axis for those in `timed`.
 
-    def __init__(self, length: int) -> None:
-        self.length = length
+    `calls` is kept from one environment of a program to the next.
+    """
+
+    def __init__(self, length: int, calls: Calls) -> None:
+        self.length, self.calls = length, calls
         self.known: dict[Value, Any] = {}
         self.timed: set[Value] = set()
 
@@ -40,18 +46,16 @@ class Environment:
 
 def run_values(values: Iterable[Value], env: Environment) -> None:
     """Compute values, in order, from those that are known."""
+    known = env.known
     for value in values:
-        if value in env.known:
-            continue
-        args = [env.known[a] if type(a) is Value else a for a in value.args]
-        flags = [type(a) is Value and a in env.timed for a in value.args]
-        assert value.op is not None
-        if not any(flags):
-            env.put(value, bind(value.op, args, value.params), False)
-        elif env.length == 1 or not _has_rule(value, flags):
-            env.put(value, _step_by_step(value, args, flags, env.length), True)
-        else:
-            env.put(value, _batched(value, args, flags, env.length), True)
+        if value not in known:
+            if value not in env.calls:
+                flags = [type(a) is Value and a in env.timed for a in value.args]
+                env.calls[value] = (_call(value, flags) if any(flags) else _once(value), any(flags))
+            call, timed = env.calls[value]
+            known[value] = call(*[known[a] if type(a) is Value else a for a in value.args])
+            if timed:
+                env.timed.add(value)
 
 
 def spread(array: Any, length: int) -> Any:
@@ -59,68 +63,97 @@ def spread(array: Any, length: int) -> Any:
     return expand(array, length, *array.shape)
 
 
-def _step_by_step(value: Value, args: list[Any], flags: list[bool], length: int) -> Any:
+# ------------------------------------------------------------------------------ what to call
+def _once(value: Value, **changed: Any) -> Callable[..., Any]:
+    """The operation itself, with some parameters changed."""
+    op, params = value.op, {**value.params, **changed}
+    assert op is not None
+    forward = op.forward
+
+    def run(*args: Any) -> Any:
+        for arg in args:
+            if type(arg) is Tensor:
+                return bind(op, args, params)
+        return forward(np, *args, **params)
+
+    return run
+
+
+def _call(value: Value, flags: Flags) -> Callable[..., Any]:
+    """What gives all steps of a value."""
     assert value.op is not None
-    rows = [
-        bind(value.op, [a[t] if f else a for a, f in zip(args, flags, strict=True)], value.params)
-        for t in range(length)
-    ]
-    if hasattr(rows[0], "node"):
-        return stack(rows)
-    return backend_of(rows[0]).xp.stack(rows)
+    rule = _elementwise if value.op.form == "elementwise" else _RULES.get(value.name)
+    return _step_by_step(value, flags) if rule is None else rule(value, flags)
 
 
-def _has_rule(value: Value, flags: list[bool]) -> bool:
-    assert value.op is not None
-    return value.op.form == "elementwise" or value.name in _RULES
+def _step_by_step(value: Value, flags: Flags) -> Callable[..., Any]:
+    call = _once(value)
+
+    def run(*args: Any) -> Any:
+        length = next(len(a) for a, f in zip(args, flags, strict=True) if f)
+        rows = [
+            call(*[a[t] if f else a for a, f in zip(args, flags, strict=True)])
+            for t in range(length)
+        ]
+        return stack(rows) if type(rows[0]) is Tensor else np.stack(rows)
+
+    return run
 
 
-def _batched(value: Value, args: list[Any], flags: list[bool], length: int) -> Any:
-    assert value.op is not None
-    rule = _RULES.get(value.name, _elementwise)
-    return rule(value, args, flags)
+def _elementwise(value: Value, flags: Flags) -> Callable[..., Any]:
+    return _aligned(_once(value), value, flags)
 
 
-def _aligned(value: Value, args: list[Any], flags: list[bool], rank: int) -> list[Any]:
-    """Timed arguments with their axes moved to the right: the rest broadcasts as in a step."""
-    out = []
-    for arg, flag in zip(args, flags, strict=True):
-        if flag and len(arg.shape) - 1 < rank:
-            shape = arg.shape
-            arg = reshape(arg, (shape[0], *(1,) * (rank - len(shape) + 1), *shape[1:]))
-        out.append(arg)
-    return out
-
-
-def _elementwise(value: Value, args: list[Any], flags: list[bool]) -> Any:
+def _aligned(call: Callable[..., Any], value: Value, flags: Flags) -> Callable[..., Any]:
+    """`call` on timed arguments with their axes moved to the right: the rest broadcasts."""
     rank = len(value.shape)
-    return bind(value.op, _aligned(value, args, flags, rank), value.params)  # type: ignore[arg-type]
+    missing = [
+        rank - len(arg.shape) if flag else 0 for arg, flag in zip(value.args, flags, strict=True)
+    ]
+    if not any(n > 0 for n in missing):
+        return call
+
+    def run(*args: Any) -> Any:
+        return call(*[
+            a.reshape(len(a), *(1,) * n, *a.shape[1:]) if n > 0 else a
+            for a, n in zip(args, missing, strict=True)
+        ])  # fmt: skip
+
+    return run
 
 
-def _matmul(value: Value, args: list[Any], flags: list[bool]) -> Any:
-    x, y = args
-    if flags[0] and not flags[1] and len(y.shape) == 2:  # one product over all rows
-        rows = matmul(reshape(x, (-1, x.shape[-1])), y)
-        return reshape(rows, (*x.shape[:-1], y.shape[-1]))
-    x, y = _aligned(value, args, flags, len(value.shape))
-    return bind(value.op, [x, y], {})  # type: ignore[arg-type]
+def _matmul(value: Value, flags: Flags) -> Callable[..., Any]:
+    if flags[0] and not flags[1] and len(value.args[1].shape) == 2:
+        return _rows_times  # one product over all rows
+    return _aligned(_once(value), value, flags)
 
 
-def _with_params(change: Callable[[Value, Any], dict[str, Any]]) -> Rule:
-    def rule(value: Value, args: list[Any], flags: list[bool]) -> Any:
-        params = {**value.params, **change(value, args[0])}
-        return bind(value.op, args, params)  # type: ignore[arg-type]
-
-    return rule
+def _rows_times(x: Any, y: Any) -> Any:
+    return (x.reshape(-1, x.shape[-1]) @ y).reshape(*x.shape[:-1], y.shape[-1])
 
 
-def _all_timed(change: Callable[[Value, Any], dict[str, Any]]) -> Rule:
+def _reshape(value: Value, flags: Flags) -> Callable[..., Any]:
+    return lambda x: x.reshape(len(x), *value.shape)
+
+
+def _expand(value: Value, flags: Flags) -> Callable[..., Any]:
+    return _aligned(lambda x: expand(x, len(x), *value.shape), value, flags)
+
+
+def _with_params(change: Callable[[Value], dict[str, Any]]) -> Any:
+    return lambda value, flags: _once(value, **change(value))
+
+
+def _all_timed(change: Callable[[Value, int], dict[str, Any]]) -> Any:
     """For variadic operations, whose arguments must all have the time axis."""
 
-    def rule(value: Value, args: list[Any], flags: list[bool]) -> Any:
-        length = next(a.shape[0] for a, f in zip(args, flags, strict=True) if f)
-        whole = [a if f else spread(a, length) for a, f in zip(args, flags, strict=True)]
-        return bind(value.op, whole, {**value.params, **change(value, whole[0])})  # type: ignore[arg-type]
+    def rule(value: Value, flags: Flags) -> Callable[..., Any]:
+        def run(*args: Any) -> Any:
+            length = next(len(a) for a, f in zip(args, flags, strict=True) if f)
+            whole = [a if f else spread(a, length) for a, f in zip(args, flags, strict=True)]
+            return _once(value, **change(value, length))(*whole)
+
+        return run
 
     return rule
 
@@ -129,16 +162,11 @@ def _key(key: Any) -> tuple[Any, ...]:
     return (slice(None), *(key if type(key) is tuple else (key,)))
 
 
-def _expand(value: Value, args: list[Any], flags: list[bool]) -> Any:
-    x = _aligned(value, args, flags, len(value.shape))[0]
-    return expand(x, (x.shape[0], *value.shape))
-
-
-def _dims(value: Value, x: Any) -> dict[str, Any]:
+def _dims(value: Value) -> dict[str, Any]:
     return {"dims": tuple(d + 1 for d in value.params["dims"])}
 
 
-def _dim(value: Value, x: Any) -> dict[str, Any]:
+def _dim(value: Value, *_: Any) -> dict[str, Any]:
     return {"dim": value.params["dim"] + 1}
 
 
@@ -146,23 +174,23 @@ COMPARISONS = (
     "eq", "ne", "lt", "le", "gt", "ge", "logical_and", "logical_or", "logical_not",
     "isnan", "isinf", "isfinite",
 )  # fmt: skip
-_RULES: dict[str, Rule] = {
+_RULES: dict[str, Callable[[Value, Flags], Callable[..., Any]]] = {
     "matmul": _matmul,
     "expand": _expand,
-    "reshape": _with_params(lambda v, x: {"shape": (x.shape[0], *v.shape)}),
-    "permute": _with_params(lambda v, x: {"dims": (0, *(d + 1 for d in v.params["dims"]))}),
-    "slice": _with_params(lambda v, x: {"key": _key(v.params["key"]), "span": None}),
-    "pad": _with_params(lambda v, x: {"widths": ((0, 0), *v.params["widths"])}),
+    "reshape": _reshape,
+    "permute": _with_params(lambda v: {"dims": (0, *(d + 1 for d in v.params["dims"]))}),
+    "slice": _with_params(lambda v: {"key": _key(v.params["key"]), "span": None}),
+    "pad": _with_params(lambda v: {"widths": ((0, 0), *v.params["widths"])}),
     **{n: _with_params(_dims) for n in ("sum", "amax", "amin", "logsumexp", "flip", "any", "all")},
     "cumsum": _with_params(_dim),
-    **{n: _with_params(lambda v, x: {}) for n in ("clone", "cast", "alias", "detach")},
+    **{n: _with_params(lambda v: {}) for n in ("clone", "cast", "alias", "detach")},
     **dict.fromkeys(COMPARISONS, _elementwise),
     "cat": _all_timed(_dim),
     "stack": _all_timed(_dim),
     "assemble": _all_timed(
-        lambda v, x: {
+        lambda v, length: {
             "keys": tuple(_key(k) for k in v.params["keys"]),
-            "shape": (x.shape[0], *v.params["shape"]),
+            "shape": (length, *v.params["shape"]),
         }
     ),
 }

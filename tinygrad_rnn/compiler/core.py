@@ -1,8 +1,8 @@
-"""The loop as one node of the graph: several outputs, a compiled pass forward and one backward.
+"""A compiled step, run: one node of the graph with several outputs.
 
-Its parents are the initial carries, the stacked inputs and the constants of the core; everything
-else of a step has left the loop and stands on the graph as ordinary operations. A derivative that
-is itself to be differentiated replays the core on the graph instead.
+Forward is what comes before the loop, the loop, and what comes after it, all on raw arrays, and
+backward likewise. The parents of the node are the initial carries, the inputs and the captured
+tensors. A derivative that is itself to be differentiated replays the whole step on the graph.
 """
 
 from __future__ import annotations
@@ -15,13 +15,15 @@ from typing import Any
 import numpy as np
 
 from ..autodiff import gradients
+from ..backend import quiet
 from ..checkpointing import outputs_of
 from ..errors import InPlaceError
-from ..graph import Node, Primitive, enable_grad, no_grad, primitives, touched_since
+from ..graph import Node, Primitive, enable_grad, primitives, touched_since
+from ..ops.call import bind
 from ..ops.shape import cat, stack
 from ..tensor import Tensor
 from .backward import Backward, active_inputs, differentiate
-from .batch import Environment, run_values, spread
+from .batch import Calls, Environment, run_values, spread
 from .cut import Cut, Loop, Sinks
 from .packing import Ragged, sort_rows
 from .program import Value, ancestors
@@ -48,9 +50,9 @@ class Way:
     """The compiled passes for one choice of inputs that need gradients."""
 
     runner: Any
-    kept: list[Value]
-    named: list[Value]  # what is saved: `kept`, and the inputs that backward reads
-    live: list[bool]  # which of the outputs (final carries, exports) have a gradient
+    exports: list[Value]  # of the loop
+    saved: list[Value]  # for backward, inputs among them
+    live: list[bool]  # which of the outputs (final carries, exports of the step) have a gradient
     full: Backward | None = None
     backward: dict[tuple[bool, ...], tuple[Backward, Any]] = field(default_factory=dict)
 
@@ -60,6 +62,7 @@ class Core:
 
     def __init__(self, cut: Cut, engine: Engine) -> None:
         self.cut, self.engine = cut, engine
+        self.calls: Calls = {}
         self.ways: dict[tuple[bool, ...], Way] = {}
         self.lock = RLock()
 
@@ -71,29 +74,35 @@ class Core:
             return self.ways[wanted]
 
     def _compiled(self, wanted: tuple[bool, ...]) -> Way:
-        loop = self.cut.loop
-        full, kept, named = None, [], []
-        live = [False] * (len(loop.carries) + len(loop.exports))
+        whole, loop = self.cut.whole, self.cut.loop
+        full, saved = None, []
+        exports = list(loop.exports)
+        live = [False] * (len(whole.carries) + len(whole.exports))
         if any(wanted):
-            everything = [True] * len(loop.exports)
-            full = differentiate(loop, wanted, everything, self.engine.sinks)
-            kept, named = full.saved, _named(loop, full)
-            nodes = active_inputs(loop, wanted)
-            live = [v in nodes for v in (*(a for _, a in loop.carries), *loop.exports)]
-        exports = [*loop.exports, *(v for v in kept if v not in loop.exports)]
+            full = self._differentiated(wanted, (True,) * len(whole.exports), None)
+            saved = _named(whole, full)
+            inside = {*(b for b, _ in loop.carries), *loop.body}
+            exports += [v for v in full.saved if v in inside and v not in loop.exports]
+            nodes = active_inputs(whole, wanted)
+            live = [v in nodes for v in (*(a for _, a in whole.carries), *whole.exports)]
         forward = Loop(loop.carries, loop.stacked, loop.constant, loop.body, exports)
-        return Way(self.engine.compile(forward, True), kept, named, live, full)
+        return Way(self.engine.compile(forward, True), exports, saved, live, full)
+
+    def _differentiated(
+        self, wanted: tuple[bool, ...], arriving: tuple[bool, ...], kept: list[Value] | None
+    ) -> Backward:
+        parts, sinks = self.cut, self.engine.sinks
+        return differentiate(parts.whole, wanted, arriving, sinks, parts.fixed, kept)
 
     def backward(self, wanted: tuple[bool, ...], arriving: tuple[bool, ...]) -> Any:
         """The backward pass for these flags and these exports with a cotangent, and its runner."""
         way = self.way(wanted)
         with self.lock:
             if arriving not in way.backward:
-                loop = self.cut.loop
                 found = way.full
-                if found is None or not all(arriving):
-                    sinks = self.engine.sinks
-                    found = differentiate(loop, wanted, arriving, sinks, way.kept)
+                assert found is not None
+                if not all(arriving):
+                    found = self._differentiated(wanted, arriving, found.saved)
                 way.backward[arriving] = (found, self.engine.compile(found.loop, False))
             return way.backward[arriving]
 
@@ -107,17 +116,22 @@ def _named(loop: Loop, full: Backward) -> list[Value]:
 
 @dataclass
 class Call:
-    """One call of a core: what backward has to know beside the saved arrays."""
+    """One call of a core.
+
+    Attributes:
+        wanted: for each input whether it needs a gradient.
+        breaks: forward steps, in their order, before which the carry is detached.
+        inputs: the initial carries, the stacked inputs, the captured tensors.
+        rows: how rows are packed, if they are: then `length` is their number.
+    """
 
     core: Core
     wanted: tuple[bool, ...]
     length: int
     reverse: bool
-    breaks: list[int]  # forward steps, in their order, before which the carry is detached
-    inits: list[Tensor]
-    again: Callable[[], tuple[list[Tensor], list[Tensor]]]  # the stacked and constant inputs
-    read: list[Any]  # arrays that `again` reads
-    rows: Ragged | None = None  # how rows are packed, if they are: then `length` is their number
+    breaks: list[int]
+    inputs: list[Tensor]
+    rows: Ragged | None = None
 
     @property
     def extent(self) -> Any:
@@ -126,32 +140,42 @@ class Call:
 
 
 # --------------------------------------------------------------------------------- forward
-def run_core(
-    core: Core, call: Call, stacked: Sequence[Tensor], constants: Sequence[Tensor]
-) -> list[Tensor]:
-    """The final carries and the exports of a core."""
-    way = core.way(call.wanted)
-    loop = core.cut.loop
-    inputs = [np.ascontiguousarray(t.array) for t in stacked] + [t.array for t in constants]
-    columns = [t.array.flags.f_contiguous and t.ndim == 2 for t in constants]
-    split = len(stacked)
-    finals, exports = way.runner(
-        call.extent, call.reverse, [t.array for t in call.inits], inputs[:split], inputs[split:]
-    )
-    arrays = [final.copy() for final in finals] + exports[: len(loop.exports)]
+def run_core(call: Call) -> list[Tensor]:
+    """The final carries and the outputs of all steps."""
+    parts = call.core.cut
+    way = call.core.way(call.wanted)
+    whole = parts.whole
+    env = Environment(call.length, call.core.calls)
+    inputs = call.inputs[len(whole.carries) :]
+    for value, tensor in zip((*whole.stacked, *whole.constant), inputs, strict=True):
+        env.put(value, tensor.array, value not in parts.fixed)
+    with quiet():
+        run_values(parts.before, env)
+        finals = _run_forward(call, way, env)
+        run_values(parts.after, env)
+    outputs = [np.ascontiguousarray(_all_steps(v, env)) for v in whole.exports]
+    arrays = [*(final.copy() for final in finals), *outputs]
     if not any(call.wanted):
         return [Tensor(array) for array in arrays]
-    known = dict(zip([*loop.stacked, *loop.constant], inputs, strict=True))
-    names = [*loop.exports, *(v for v in way.kept if v not in loop.exports)]
-    known.update(zip(names, exports, strict=True))
-    parents = tuple(
-        t.node if w else None
-        for t, w in zip((*call.inits, *stacked, *constants), call.wanted, strict=True)
-    )
-    saved = tuple(known[v] for v in way.named)
-    params = {"call": call, "count": len(arrays), "columns": columns}
-    node = Node(core_primitive, parents, saved, params, ())
+    parents = tuple([t.node if w else None for t, w in zip(call.inputs, call.wanted, strict=True)])
+    saved = tuple([env.known[v] for v in way.saved])
+    node = Node(core_primitive, parents, saved, {"call": call, "count": len(arrays)}, ())
     return outputs_of(node, arrays, way.live)
+
+
+def _run_forward(call: Call, way: Way, env: Environment) -> list[Any]:
+    """The loop; its exports come to be known."""
+    loop = call.core.cut.loop
+    finals, exports = way.runner(
+        call.extent,
+        call.reverse,
+        [t.array for t in call.inputs[: len(loop.carries)]],
+        [env.known[v] for v in loop.stacked],
+        [env.known[v] for v in loop.constant],
+    )
+    for value, array in zip(way.exports, exports, strict=True):
+        env.put(value, array, True)
+    return finals  # type: ignore[no-any-return]
 
 
 # -------------------------------------------------------------------------------- backward
@@ -160,20 +184,19 @@ def _pullback(g: Sequence[Any], saved: Sequence[Any], node: Node) -> list[Any]:
     call: Call = node.params["call"]
     if any(type(c) is Tensor for c in g):
         return _replayed(g, call, node)
-    loop = call.core.cut.loop
-    count = len(loop.carries)
-    arriving = tuple(c is not None for c in g[count:])
+    parts = call.core.cut
+    count = len(parts.whole.carries)
+    arriving = tuple([c is not None for c in g[count:]])
     way, runner = call.core.backward(call.wanted, arriving)
-    env = Environment(call.length)
-    constant = set(loop.constant)
-    for value, array in zip(call.core.way(call.wanted).named, saved, strict=True):
-        env.put(value, array, value not in constant)
+    env = Environment(call.length, call.core.calls)
+    for value, array in zip(call.core.way(call.wanted).saved, saved, strict=True):
+        env.put(value, array, value not in parts.fixed)
     for value, array in zip(way.arriving, g[count:], strict=True):
         if value is not None:
             env.put(value, np.ascontiguousarray(array), True)
     run_values(way.before, env)
     carried = _run_backward(call, way, runner, env, g[:count])
-    return _cotangents(way, call, env, carried, node.params["columns"])
+    return _cotangents(way, call, env, carried)
 
 
 def _run_backward(
@@ -191,17 +214,18 @@ def _run_backward(
 
 def _rows(value: Value, env: Environment) -> Any:
     array = env.known[value]
-    return np.ascontiguousarray(array if value in env.timed else spread(array, env.length))
+    return array if value in env.timed else spread(array, env.length)
 
 
 def _cotangents(
-    way: Backward, call: Call, env: Environment, carried: Sequence[Any], columns: Sequence[bool]
+    way: Backward, call: Call, env: Environment, carried: Sequence[Any]
 ) -> list[Any]:
     """For each parent its cotangent: of carries, of stacked inputs, and sums for constants."""
     found: list[Any] = list(carried)
     for value in way.of_stacked:
         found.append(None if value is None else _all_steps(value, env))
-    for value, by_columns in zip(way.of_constant, columns, strict=True):
+    for value, tensor in zip(way.of_constant, call.inputs[len(found) :], strict=True):
+        by_columns = value is not None and not tensor.array.flags.c_contiguous
         found.append(None if value is None else total(value, env, by_columns))
     return [f if w else None for f, w in zip(found, call.wanted, strict=True)]
 
@@ -214,18 +238,14 @@ def _all_steps(value: Value, env: Environment) -> Any:
 # ------------------------------------------------------------------------- higher derivatives
 def _replayed(g: Sequence[Any], call: Call, node: Node) -> list[Any]:
     """The cotangents, from the core run step by step on the graph, so that they can be derived."""
-    for array in call.read:
-        if touched_since(array, node.index):
+    for tensor in call.inputs:
+        if touched_since(tensor.array, node.index):
             raise InPlaceError(
                 "backward of scan", "its inputs as they were", "one changed in place since"
             )
-    with no_grad():
-        stacked, constants = call.again()
-    parents = node.parents
-    values = [*call.inits, *stacked, *constants]
     inputs = [
         _attached(t, p) if w else t.detach()
-        for t, p, w in zip(values, parents, call.wanted, strict=True)
+        for t, p, w in zip(call.inputs, node.parents, call.wanted, strict=True)
     ]
     with enable_grad():
         outputs = (_on_the_graph if call.rows is None else _on_packed_rows)(call, inputs)
@@ -253,7 +273,7 @@ def _attached(tensor: Tensor, parent: Node | None) -> Tensor:
 
 
 def _on_the_graph(call: Call, inputs: list[Tensor]) -> list[Tensor]:
-    loop = call.core.cut.loop
+    loop = call.core.cut.whole
     carries, rest = inputs[: len(loop.carries)], inputs[len(loop.carries) :]
     stacked, constants = rest[: len(loop.stacked)], rest[len(loop.stacked) :]
     rows: dict[int, list[Tensor]] = {}
@@ -261,14 +281,14 @@ def _on_the_graph(call: Call, inputs: list[Tensor]) -> list[Tensor]:
     for i, t in enumerate(order):
         if i in call.breaks:
             carries = [c.detach() for c in carries]
-        env = Environment(1)
-        known = zip([b for b, _ in loop.carries], carries, strict=True)
-        env.known.update(known)
-        env.known.update((v, s[t]) for v, s in zip(loop.stacked, stacked, strict=True))
-        env.known.update(zip(loop.constant, constants, strict=True))
-        run_values(loop.body, env)
-        carries = [env.known[a] for _, a in loop.carries]
-        rows[t] = [env.known[v] for v in loop.exports]
+        known = dict(zip([b for b, _ in loop.carries], carries, strict=True))
+        known.update((v, s[t]) for v, s in zip(loop.stacked, stacked, strict=True))
+        known.update(zip(loop.constant, constants, strict=True))
+        for value in loop.body:
+            args = [known[a] if type(a) is Value else a for a in value.args]
+            known[value] = bind(value.op, args, value.params)  # type: ignore[arg-type]
+        carries = [known[a] for _, a in loop.carries]
+        rows[t] = [known[v] for v in loop.exports]
     columns = [[rows[t][i] for t in range(call.length)] for i in range(len(loop.exports))]
     return [*carries, *(stack(column) for column in columns)]
 
@@ -276,7 +296,7 @@ def _on_the_graph(call: Call, inputs: list[Tensor]) -> list[Tensor]:
 def _on_packed_rows(call: Call, inputs: list[Tensor]) -> list[Tensor]:
     """As `_on_the_graph`, with as many rows in each step as there are."""
     assert call.rows is not None
-    loop = call.core.cut.loop
+    loop = call.core.cut.whole
     how, split = call.rows, len(loop.carries)
     carries = [sort_rows(t, how).unsqueeze(1) for t in inputs[:split]]
     rest = inputs[split:]
@@ -285,7 +305,7 @@ def _on_packed_rows(call: Call, inputs: list[Tensor]) -> list[Tensor]:
     columns: list[list[Tensor]] = [[] for _ in loop.exports]
     for offset, steps, rows in how.segments:
         for low in range(offset, offset + steps * rows, rows):
-            env = Environment(rows)
+            env = Environment(rows, call.core.calls)
             for (before, _), carry, done in zip(loop.carries, carries, ended, strict=True):
                 if len(carry) > rows:
                     done.append(carry[rows:])

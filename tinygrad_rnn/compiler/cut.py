@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from ..graph import primitives
 from .program import Graph, Value, ancestors, check, listing
 from .step import CARRY, TIME, Step, classes
 
@@ -57,88 +56,95 @@ class Loop:
 
 @dataclass(frozen=True)
 class Cut:
-    """The parts of a step. Values of `step` and of `loop` are related by the lists of pairs."""
+    """The parts of a step, all of one graph.
 
-    step: Step
+    Attributes:
+        whole: the step as a loop from which nothing has been taken: what is differentiated.
+        before: values to be computed before the loop, and
+        after: behind it.
+        loop: what stays.
+        fixed: values that are the same in every step.
+        kinds: what the inputs of the step but its carry were, in their order there.
+    """
+
+    whole: Loop
     before: list[Value]
     after: list[Value]
     loop: Loop
-    stacked: list[Value]  # of the step, for loop.stacked
-    constant: list[Value]  # of the step, for loop.constant
-    exports: list[Value]  # of the step, for loop.exports
+    fixed: set[Value]
+    kinds: list[str]
 
 
 def cut(step: Step, sinks: Sinks, sinks_outputs: bool) -> Cut:
     """Cut a step; `sinks(value)` says what is cheap enough to stay in the loop."""
-    values = step.values
+    whole = _whole(step)
+    values = [*(b for b, _ in whole.carries), *whole.stacked, *whole.constant, *whole.body]
     found = classes(values)
-    core = _core(step, values, found, sinks, sinks_outputs)
-    read = [a for v in values if v in core for a in v.inputs if a not in core]
-    read += [v for v in step.carries if v not in core]
-    outside = [v for v in values if v.op is not None and v not in core]
-    wanted = {a for v in outside for a in v.inputs} | set(step.outputs)
-    exports = [v for v in values if v in wanted and (v in core or v.kind == "carry")]
-    stacked = [v for v in _unique(read) if found[v] == TIME]
-    constant = [v for v in _unique(read) if found[v] == 0]
-    loop = _loop(step, [v for v in values if v in core], stacked, constant, exports)
+    core = _core(whole, values, found, sinks, sinks_outputs)
+    read = {a for v in values if v in core for a in v.inputs if a not in core}
+    outside = [v for v in whole.body if v not in core]
+    wanted = {a for v in outside for a in v.inputs} | set(whole.exports)
+    begins = {b for b, _ in whole.carries}
+    loop = Loop(
+        whole.carries,
+        [v for v in values if v in read and found[v] == TIME],
+        [v for v in values if v in read and found[v] == 0],
+        [v for v in whole.body if v in core],
+        [v for v in values if v in wanted and (v in core or v in begins)],
+    ).checked()
     return Cut(
-        step,
+        whole,
         [v for v in outside if not found[v] & CARRY],
         [v for v in outside if found[v] & CARRY],
-        loop, stacked, constant, exports,
-    )  # fmt: skip
-
-
-def _unique(values: list[Value]) -> list[Value]:
-    return sorted(set(values), key=lambda v: v.index)
+        loop,
+        {v for v in values if found[v] == 0},
+        [v.kind for v in step.inputs if v.kind != "carry"],
+    )
 
 
 def _core(
-    step: Step, values: list[Value], found: dict[Value, int], sinks: Sinks, sinks_outputs: bool
+    whole: Loop, values: list[Value], found: dict[Value, int], sinks: Sinks, sinks_outputs: bool
 ) -> set[Value]:
-    behind = ancestors(step.carries)
-    core = {v for v in values if v.op is not None and found[v] & CARRY and v in behind}
+    ends = [after for _, after in whole.carries]
+    behind = ancestors(ends)
+    core = {v for v in whole.body if (found[v] & CARRY and v in behind) or v in ends}
     if sinks_outputs:
-        for value in values:
+        for value in whole.body:
             inside = all(a in core or a.op is None or not found[a] & CARRY for a in value.inputs)
-            if value.op is not None and found[value] & CARRY and inside and sinks(value):
+            if found[value] & CARRY and inside and sinks(value):
                 core.add(value)
     users: dict[Value, list[Value]] = {}
     for value in values:
         for arg in value.inputs:
             users.setdefault(arg, []).append(value)
-    for value in reversed(values):
-        if value.op is None or found[value] != TIME or value in step.outputs:
+    for value in reversed(whole.body):
+        if found[value] != TIME or value in whole.exports or value in core:
             continue
         if value in users and sinks(value) and all(u in core for u in users[value]):
             core.add(value)
     return core
 
 
-def _loop(
-    step: Step, core: list[Value], stacked: list[Value], constant: list[Value], exports: list[Value]
-) -> Loop:
-    """The core in a graph of its own, in which every carry has a value that is its alone."""
+def _whole(step: Step) -> Loop:
+    """The step in a graph of its own, in which every carry has a value that is its alone."""
     graph = Graph()
-    inputs = [*step.before, *stacked, *constant]
-    kinds = ["carry"] * len(step.before) + ["stacked"] * len(stacked) + ["constant"] * len(constant)
-    new = {v: graph.input(k, v.shape, v.dtype) for v, k in zip(inputs, kinds, strict=True)}
-    for value in core:
-        args = tuple(new[a] if type(a) is Value else a for a in value.args)
-        new[value] = graph.again(value, args)
+    kinds = {"carry": "carry", "captured": "constant"}
+    new = {
+        v: graph.input(kinds.get(v.kind.split()[0], "stacked"), v.shape, v.dtype)
+        for v in step.inputs
+    }
+    for value in step.values:
+        if value.op is not None:
+            args = tuple(new[a] if type(a) is Value else a for a in value.args)
+            new[value] = graph.again(value, args)
     for value, made in new.items():
         made.label = made.label or value.label
-    carries = [_own(graph, new[v]) for v in step.carries]
-    for i, value in enumerate(carries):
-        if value in carries[:i]:
-            carries[i] = graph.copied(value)
-    before = [new[v] for v in step.before]
+    found, carries = classes(graph.values), []
+    for value in (new[v] for v in step.carries):
+        own = value.op is not None and found[value] & CARRY and value not in carries
+        carries.append(value if own else graph.copied(value))
+    inputs = {k: [v for v in graph.values if v.kind == k] for k in ("carry", "stacked", "constant")}
     return Loop(
-        list(zip(before, carries, strict=True)),
-        [new[v] for v in stacked], [new[v] for v in constant],
-        [v for v in graph.values if v.op is not None], [new[v] for v in exports],
+        list(zip(inputs["carry"], carries, strict=True)), inputs["stacked"], inputs["constant"],
+        [v for v in graph.values if v.op is not None], [new[v] for v in step.outputs],
     ).checked()  # fmt: skip
-
-
-def _own(graph: Graph, value: Value) -> Value:
-    return graph.record(primitives["clone"], (value,), {}) if value.op is None else value

@@ -136,20 +136,17 @@ def _label_ends(trace: Trace, carries: list[Value], names: list[str]) -> None:
 
 
 def _names(cut: Cut) -> dict[Value, str]:
-    """The names of the values of a core."""
-    loop = cut.loop
+    """The names of the values of a step."""
+    whole = cut.whole
     names: dict[Value, str] = {}
-    taken: set[str] = set()
-    for i, value in enumerate([*(b for b, _ in loop.carries), *loop.stacked, *loop.constant]):
+    for i, value in enumerate([*(b for b, _ in whole.carries), *whole.stacked, *whole.constant]):
         names[value] = value.label or f"p{i}"
-    for value in loop.body:
-        if value.label and value.label not in taken:
-            names[value] = value.label
-    for value, outer in zip(loop.stacked, cut.stacked, strict=True):
-        if not value.label and outer.name == "matmul":
-            named = [a.label.removesuffix("_t") for a in outer.inputs]
-            names[value] = f"({'·'.join(named)})_t" if all(named) else names[value]
-    named_values(loop.body, names, "a")
+    names.update((value, value.label) for value in whole.body if value.label)
+    for value in cut.loop.stacked:
+        if not value.label and value.name == "matmul":
+            named = [a.label.removesuffix("_t") for a in value.inputs]
+            names[value] = f"({'·'.join(named)})_t" if all(named) else f"p{value.index}"
+    named_values(whole.body, names, "a")
     return names
 
 
@@ -173,13 +170,13 @@ def _hoisted(cut: Cut) -> list[str]:
 
 
 def _passes(core: Core) -> list[str]:
-    loop, engine = core.cut.loop, core.engine
-    inputs = [*(b for b, _ in loop.carries), *loop.stacked, *loop.constant]
+    whole, engine = core.cut.whole, core.engine
+    inputs = [*(b for b, _ in whole.carries), *whole.stacked, *whole.constant]
     wanted = tuple(v.dtype.kind == "f" for v in inputs)
     way = core.way(wanted)
     names = _names(core.cut)
     assert way.full is not None
-    back = core.backward(wanted, (True,) * len(loop.exports))[1]
+    back = core.backward(wanted, (True,) * len(whole.exports))[1]
     parts = _equations(core, way.full, names)
     parts.append(f"--- the loop forward\n{way.runner.source}")
     parts.append(f"--- the loop backward\n{back.source}")
@@ -190,11 +187,13 @@ def _passes(core: Core) -> list[str]:
 
 
 def _equations(core: Core, back: Backward, names: dict[Value, str]) -> list[str]:
-    loop = core.cut.loop
+    loop = core.cut.whole
     ends = [*(after for _, after in loop.carries), *loop.exports]
     forward = dict(names)
     deltas = dict(names)
-    for value in (*loop.body, *(v for v in names if v.op is None)):
+    hoisted = set(core.cut.loop.stacked)  # a sum and its parts have one cotangent: that of the sum
+    forward_values = (*loop.body, *(v for v in names if v.op is None))
+    for value in sorted(forward_values, key=hoisted.__contains__):
         delta = back.deltas.get(value)
         if value in names and delta is not None and delta not in deltas:
             deltas[delta] = f"δ{names[value]}"
@@ -215,7 +214,7 @@ def _equations(core: Core, back: Backward, names: dict[Value, str]) -> list[str]
     given = set(loop.body) & names.keys()
     parts = []
     for latex in (False, True):
-        lines = equations(ends, forward, latex)
+        lines = equations(ends, forward, latex, hoisted)
         parts.append("--- equations, forward" + _set(lines, latex))
         lines = equations(steps, deltas, latex, given)
         lines += _sums(sums, deltas, latex, given)
@@ -252,6 +251,6 @@ def _costs(core: Core, way: Way, back: Backward, engine: Engine) -> str:
         products = sum(2 * v.size * v.args[0].shape[-1] for v in values if v.name == "matmul")
         other = sum(v.size for v in values if v.name != "matmul")
         lines.append(f"  {title}: {products} flop in products, {other} elements in the rest")
-    kept = sum(v.size * v.dtype.itemsize for v in way.kept)
-    lines.append(f"  kept for backward: {kept} bytes in {len(way.kept)} arrays")
+    kept = sum(v.size * v.dtype.itemsize for v in back.saved)
+    lines.append(f"  kept for backward: {kept} bytes in {len(back.saved)} arrays")
     return "\n".join(lines)

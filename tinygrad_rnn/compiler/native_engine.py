@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .cut import Loop
-from .llvm_engine import KernelRunner, address_of, locate, plan_with_kernels, table_of
+from .llvm_engine import KernelRunner, address_of, plan_with_kernels, table_of
 from .llvm_kernels import Writer, compiled
 from .llvm_products import Product, packed, panel, tiles_of_all, write_product
 from .lowering import Bases, copying, lowered
@@ -166,9 +166,11 @@ class NativeRunner(NumpyRunner):
         """The tables of the shares, and where and in which direction to go."""
         native, found = self.way(self.count(length))
         panels = [(i, packed(arrays[i])) for i in self.packed]
-        locate(addresses, arrays)
         for i, array in panels:
             addresses[i] = address_of(array)
+        for i, address in enumerate(addresses):
+            if not address:
+                addresses[i] = address_of(arrays[i])
         entries = table_of(self.plan, self.bases.entries, addresses, reverse)
         if found.count == 1:
             fixed.append((native, [(c_int64 * len(entries))(*entries)], (), reverse))

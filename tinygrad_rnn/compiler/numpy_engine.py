@@ -11,9 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import quiet
 from .cut import Loop
-from .layout import Place, is_view
+from .layout import Place, fresh, is_view
 from .plan import Action, NoView, Plan, act_one_by_one, make_plan
 from .pool import pool
 from .program import Value
@@ -122,6 +121,10 @@ class NumpyRunner:
         self.borrowed = [
             (n, other) for n, (other, *_) in enumerate(self.wanted) if other is not None
         ]
+        self.whole = [  # the numbers of the stacks that are exports as they are
+            p.buffer.number if p == fresh(p.buffer) and p.buffer.rows == "stack" else -1
+            for p in plan.exports
+        ]
         self.space: dict[str, Any] = {"copyto": np.copyto}
         self.source = self.write()
         exec(self.source, self.space)
@@ -196,17 +199,19 @@ class NumpyRunner:
     ) -> tuple[list[Any], list[Any]]:
         plan = self.plan
         arrays, addresses = self.memory(length, [*constants, *stacked])
-        views = [seen(p, arrays, length, reverse) for p in (*self.each, *plan.exports)]
-        each = [_rows(v, reverse) for v in views[: len(self.each)]]
+        each = [_rows(seen(p, arrays, length, reverse), reverse) for p in self.each]
+        exports = [
+            seen(p, arrays, length, reverse) if number < 0 else arrays[number]
+            for p, number in zip(plan.exports, self.whole, strict=True)
+        ]
         fixed = [self.row(p, arrays) for p in self.fixed]
         kept = self.further(each, fixed, arrays, addresses, length, reverse)
         for place, init in zip(plan.carries, inits, strict=True):
             np.copyto(end_row(place, arrays, length, not reverse), init)
-        with quiet():
-            self.run(length, each, fixed, arrays, breaks)
+        self.run(length, each, fixed, arrays, breaks)
         del kept
         finals = [end_row(p, arrays, length, reverse) for p in plan.carries]
-        return finals, views[len(self.each) :]
+        return finals, exports
 
     def further(
         self,

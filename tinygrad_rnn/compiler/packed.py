@@ -15,13 +15,12 @@ from ..ops.shape import expand
 from ..scan import Problem
 from ..tensor import Tensor
 from ..tree import flatten, unflatten
-from .batch import Environment, run_values, spread
 from .core import Call, Engine, run_core
+from .cut import Cut
 from .draws import drawn
 from .packing import Ragged, pack, ragged, unpack
-from .program import Refused, Value
+from .program import Refused
 from .ragged_engine import for_rows
-from .step import Step
 from .structures import Ready, prepared
 
 __all__ = ["run_packed"]
@@ -47,63 +46,31 @@ def run_packed(problem: Problem, engine: Engine) -> tuple[Any, Any]:
 
 def _execute(problem: Problem, ready: Ready, how: Ragged) -> tuple[list[Tensor], list[Tensor]]:
     core = ready.compiled.core
-    parts = core.cut
     inits = flatten(problem.init)[0]
-    given = _given(problem, parts.step, ready, how)
-
-    def before() -> Environment:
-        env = Environment(how.total)
-        for value, (tensor, timed) in given.items():
-            env.put(value, tensor, timed)
-        run_values(parts.before, env)
-        return env
-
-    def again() -> tuple[list[Tensor], list[Tensor]]:
-        fresh = before()
-        return [fresh.known[v] for v in parts.stacked], [fresh.known[v] for v in parts.constant]
-
-    env = before()
-    stacked, constants = (
-        [env.known[v] for v in parts.stacked],
-        [env.known[v] for v in parts.constant],
-    )
+    inputs = [*inits, *_inputs(problem, core.cut, ready, how)]
     recording = grad_mode() != 0
-    flags = tuple([recording and t.node is not None for t in (*inits, *stacked, *constants)])
-    if any(flags):
-        core.backward(flags, (True,) * len(parts.loop.exports))  # is refused now, or never
-    read = [tensor.array for tensor, _ in given.values()] if any(flags) else []
-    call = Call(core, flags, how.total, False, [], inits, again, read, how)
-    results = run_core(core, call, stacked, constants)
-    for value, tensor in zip(parts.exports, results[len(inits) :], strict=True):
-        env.put(value, tensor, True)
-    run_values(parts.after, env)
-    rows = [_stacked(v, env) for v in parts.step.outputs]
-    return results[: len(inits)], [unpack(t, how, problem.length) for t in rows]
+    wanted = tuple([recording and t.node is not None for t in inputs])
+    if any(wanted):
+        core.backward(wanted, (True,) * len(core.cut.whole.exports))  # is refused now, or never
+    results = run_core(Call(core, wanted, how.total, False, [], inputs, how))
+    return results[: len(inits)], [unpack(t, how, problem.length) for t in results[len(inits) :]]
 
 
-def _given(
-    problem: Problem, step: Step, ready: Ready, how: Ragged
-) -> dict[Value, tuple[Tensor, bool]]:
-    """The tensors of all inputs but the carry, and whether they are packed."""
+def _inputs(problem: Problem, parts: Cut, ready: Ready, how: Ragged) -> list[Tensor]:
+    """The tensors of all inputs but the carry: stacked ones, packed, and constants."""
     length = problem.length
     numbers = drawn(ready.draws, length, problem.reverse)
     sources = {
         "x": iter(flatten(problem.xs)[0]), "captured": iter(ready.tensors), "random": iter(numbers)
     }  # fmt: skip
-    given = {}
-    for value in step.inputs:
-        if value.kind == "carry":
-            continue
-        *rowed, source = value.kind.split()
+    stacked, constant = [], []
+    for kind in parts.kinds:
+        *rowed, source = kind.split()
         tensor = next(sources[source])
         if rowed and source == "captured":
             tensor = expand(tensor, length, *tensor.shape)
-        packed = bool(rowed) or source == "x"
-        given[value] = (pack(tensor, how) if packed else tensor, packed)
-    return given
-
-
-def _stacked(value: Value, env: Environment) -> Tensor:
-    tensor: Tensor = env.known[value]
-    rows: Tensor = tensor if value in env.timed else spread(tensor, env.length)
-    return rows
+        if rowed or source == "x":
+            stacked.append(pack(tensor, how))
+        else:
+            constant.append(tensor)
+    return [*stacked, *constant]

@@ -45,7 +45,7 @@ def classes(values: list[Value]) -> dict[Value, int]:
     for value in values:
         if value.op is None:
             kind = value.kind.split()[0]
-            found[value] = {"carry": CARRY, "x": TIME, "random": TIME}.get(kind, 0)
+            found[value] = {"carry": CARRY, "x": TIME, "random": TIME, "stacked": TIME}.get(kind, 0)
         else:
             bits = 0
             for arg in value.inputs:

@@ -116,16 +116,12 @@ def _signature(init: Any, xs: Any, tensors: Sequence[Tensor], engine: Engine) ->
     """What a compiled form depends on beside the reads; None if not all are arrays of the host."""
     carries, carry = flatten(init)
     inputs, structure = flatten(xs)
-    arrays = [t.array for t in (*carries, *inputs, *tensors)]
-    for array in arrays:
-        if type(array) is not np.ndarray:
+    for tensor in tensors:
+        if type(tensor.array) is not np.ndarray:
             return None
-    kinds = tuple([(a.shape, a.dtype) for a in arrays])
-    split = len(carries)
-    rows = tuple([shape[1:] for shape, _ in kinds[split : split + len(inputs)]])
-    rest = (kinds[:split], rows, kinds[split + len(inputs) :])
-    types = tuple([dtype for _, dtype in kinds])
-    return engine.name, carry, structure, rest, types, get_default_dtype()
+    rows = [(a.shape[1:], a.dtype) for a in [t.array for t in inputs]]
+    kinds = [(a.shape, a.dtype) for a in [t.array for t in (*carries, *tensors)]]
+    return engine.name, carry, structure, (*rows, *kinds), get_default_dtype()
 
 
 def _enumerated(

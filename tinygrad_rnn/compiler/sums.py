@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from ..ops.call import bind
 from .batch import Environment, run_values
 from .program import Value, ancestors
 
@@ -31,12 +30,8 @@ def total(value: Value, env: Environment, columns: bool = False) -> Any:
     `columns` asks for a product in the order of a transposed matrix, as W in x @ W.T has it: its
     gradient goes back to W without being turned around in memory.
     """
-    if columns and value.name == "matmul" and value not in env.known:
-        turned = _matmul(value, env, True)
-        if turned is not None:
-            return turned
     rule = None if value in env.known else _RULES.get(value.name)
-    result = rule(value, env) if rule is not None else None
+    result = rule(value, env, columns) if rule is not None else None
     if result is not None:
         return result
     array = evaluate(value, env)
@@ -48,7 +43,7 @@ def _timed(value: Any, env: Environment) -> bool:
     return value in env.timed
 
 
-def _matmul(value: Value, env: Environment, columns: bool = False) -> Any:
+def _matmul(value: Value, env: Environment, columns: bool) -> Any:
     left, right = value.args
     if len(left.shape) != 2 or len(right.shape) != 2:
         return None
@@ -64,7 +59,7 @@ def _rows(a: Any) -> Any:
     return a.reshape(-1, a.shape[-1])
 
 
-def _sum(value: Value, env: Environment) -> Any:
+def _sum(value: Value, env: Environment, columns: bool) -> Any:
     source = value.args[0]
     if not _timed(source, env):
         return None
@@ -77,20 +72,25 @@ def _sum(value: Value, env: Environment) -> Any:
     return found.reshape(value.shape)
 
 
-def _linear(value: Value, env: Environment) -> Any:
-    return bind(value.op, [total(value.args[0], env)], value.params)  # type: ignore[arg-type]
+def _linear(value: Value, env: Environment, columns: bool) -> Any:
+    turned = columns != (value.name == "permute")
+    return _applied(value, [total(value.args[0], env, turned)])
 
 
-def _add(value: Value, env: Environment) -> Any:
+def _add(value: Value, env: Environment, columns: bool) -> Any:
     a, b = value.args
     if not (type(a) is Value and type(b) is Value and a.shape == b.shape == value.shape):
         return None
-    return bind(value.op, [total(a, env), total(b, env)], {})  # type: ignore[arg-type]
+    return _applied(value, [total(x, env, columns) for x in (a, b)])
 
 
-def _assemble(value: Value, env: Environment) -> Any:
-    parts = [total(a, env) for a in value.inputs]
-    return bind(value.op, parts, value.params)  # type: ignore[arg-type]
+def _assemble(value: Value, env: Environment, columns: bool) -> Any:
+    return _applied(value, [total(a, env, columns) for a in value.inputs])
+
+
+def _applied(value: Value, args: list[Any]) -> Any:
+    assert value.op is not None
+    return value.op.forward(np, *args, **value.params)
 
 
 _RULES = {

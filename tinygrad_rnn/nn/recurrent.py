@@ -223,6 +223,8 @@ def _keeping_states(run: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]
 
 def _joined(carries: list[Any], axis: int, drop: int | None = None) -> Any:
     """The carries of all cells as one, on a new axis; `drop` is the batch axis of one sequence."""
+    if len(carries) == 1 and drop is None:
+        return tree_map(lambda leaf: leaf.unsqueeze(axis), carries[0])
     leaves, structures = zip(*(flatten(carry) for carry in carries), strict=True)
     joined = []
     for column in zip(*leaves, strict=True):
@@ -347,7 +349,7 @@ def _initial(cell: Module, layer: Recurrent, xs: Tensor) -> Any:
     backend = xs.backend
 
     def like(leaf: Any) -> Tensor:
-        leaf = as_tensor(leaf)
+        leaf = leaf if type(leaf) is Tensor else as_tensor(leaf)
         dtype = xs.dtype if leaf.dtype.kind == "f" else leaf.dtype
         if leaf.dtype == dtype and leaf.backend is backend:
             return leaf

@@ -12,6 +12,7 @@ from typing import Any
 from ...create import zeros
 from ...errors import ArgumentError, ShapeError
 from ...functional import elu, hardtanh, relu, sigmoid, silu, softplus, softsign, tanh
+from ...tensor import Tensor
 from .. import init
 from ..layers import check_sizes, new_parameter
 from ..module import Module
@@ -98,7 +99,8 @@ class GatedCell(Cell):
 
     def zeros(self, batch: int, size: int) -> Any:
         """Zeros (batch, size), of the dtype and on the device of the weights."""
-        return zeros(batch, size, dtype=self.weight_hh.dtype, device=self.weight_hh.device)
+        weight = self.weight_hh
+        return Tensor(weight.backend.xp.zeros((batch, size), dtype=weight.array.dtype))
 
     def reset_parameters(self) -> None:
         """Draw the starting values anew."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from ...create import rand
+from ...create import ones, rand
 from ...errors import ArgumentError
 from ...functional import check_probability, dropout, layer_norm, linear, sigmoid
 from ...ops.elementwise import where
@@ -95,7 +95,9 @@ class LSTMVariantCell(LSTMCell):
         """The step with the one mask of recurrent dropout that holds for a whole sequence."""
         if not self.recurrent_dropout or not self.training:
             return self.forward
-        mask = dropout(self.zeros(batch, self.output_size) + 1, self.recurrent_dropout)
+        weight = self.weight_hh
+        whole = ones(batch, self.output_size, dtype=weight.dtype, device=weight.device)
+        mask = dropout(whole, self.recurrent_dropout)
         return partial(self._step, mask)
 
     def forward(self, carry: Any, x: Any) -> tuple[Any, Any]:
