@@ -24,17 +24,6 @@ codec = pytest.importorskip("safetensors.numpy")
 DTYPES = [np.dtype(name) for name in tensorfile.CODES]
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "last.ckpt"
-
-
-@pytest.fixture
-def good(path: Path) -> bytes:
-    save_checkpoint(path, *sample())
-    return path.read_bytes()
-
-
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @settings(max_examples=settings.default.max_examples // 5)
 @given(data=st.data())

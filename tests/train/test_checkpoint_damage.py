@@ -23,17 +23,6 @@ from tinygrad_rnn.train import load_checkpoint, save_checkpoint, tensorfile
 pytest.importorskip("safetensors")
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "last.ckpt"
-
-
-@pytest.fixture
-def good(path: Path) -> bytes:
-    save_checkpoint(path, *sample())
-    return path.read_bytes()
-
-
 def test_no_flipped_bit_goes_unnoticed(path: Path, good: bytes, rng: np.random.Generator) -> None:
     silent = []
     start = len(good) - sum(array.nbytes for array in sample()[0].values())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from checkpoint_files import MARKED, run, sample, sealed
+from checkpoint_files import MARKED, run, sealed
 
 from tinygrad_rnn.errors import (
     CheckpointError,
@@ -16,17 +16,6 @@ from tinygrad_rnn.train import save_checkpoint, tensorfile
 
 pytest.importorskip("safetensors")
 LIMIT = 64 << 20  # bytes that loading may take beyond twice the file, the interpreter included
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "last.ckpt"
-
-
-@pytest.fixture
-def good(path: Path) -> bytes:
-    save_checkpoint(path, *sample())
-    return path.read_bytes()
 
 
 def test_places_where_nothing_can_be_written(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from checkpoint_files import refusal, sample
+from checkpoint_files import refusal
 
 from tinygrad_rnn.errors import (
     ArgumentError,
@@ -25,17 +25,6 @@ from tinygrad_rnn.errors import (
 from tinygrad_rnn.train import load_checkpoint, save_checkpoint
 
 codec = pytest.importorskip("safetensors.numpy")
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "last.ckpt"
-
-
-@pytest.fixture
-def good(path: Path) -> bytes:
-    save_checkpoint(path, *sample())
-    return path.read_bytes()
 
 
 def npz() -> bytes:
