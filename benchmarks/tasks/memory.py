@@ -5,6 +5,7 @@ Legend: T time steps, B batch, H hidden size.
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from itertools import product
 from typing import Any
@@ -91,7 +92,7 @@ def _train(model: Any, task: Adding, options: dict[str, Any], seed: int) -> list
         optimizer.zero_grad()
         loss = mse_loss(_answers(model, batch), tg.tensor(batch.targets))
         loss.backward()
-        if np.isfinite(clip_grad_norm_(model.parameters(), options["clip"])):
+        if math.isfinite(clip_grad_norm_(model.parameters(), options["clip"])):
             optimizer.step()
         errors.append(loss.item())
         if n >= 100 and last > n + FINISH and np.mean(errors[-100:]) < ENOUGH:
