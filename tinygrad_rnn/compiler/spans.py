@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 
 from ..checkpointing import checkpoint
-from ..graph import grad_mode
+from ..graph import Node, grad_mode, primitives
 from ..ops.elementwise import where
-from ..ops.shape import cat
 from ..scan import Problem, check_carry, ended, without_padding
 from ..scan import _like as rows_like
 from ..tensor import Tensor, as_tensor
@@ -31,7 +30,7 @@ def run_spans(problem: Problem, run: Run) -> tuple[Any, Any]:
     """A problem by `run`: at once, or in spans of steps where that saves memory."""
     every = problem.checkpoint_every
     if grad_mode() and every is not None and every < problem.length:
-        return _joined(problem, every, lambda p, start: checkpoint(
+        return _in_spans(problem, every, lambda p, start: checkpoint(
             lambda carry: run(replace(p, init=carry), start), p.init
         ))  # fmt: skip
     if not grad_mode():
@@ -39,34 +38,39 @@ def run_spans(problem: Problem, run: Run) -> tuple[Any, Any]:
         width = max((leaf.array[0].nbytes for leaf in leaves), default=1)
         block = max(64, BLOCK // max(1, 8 * width))
         if problem.length > block:
-            return _in_place(problem, block, run)
+            return _in_spans(problem, block, run)
     return run(problem, 0)
 
 
-def _joined(problem: Problem, span: int, run: Run) -> tuple[Any, Any]:
-    """Spans of which each gives a piece of the outputs."""
-    carry, pieces = problem.init, []
-    for part, start, _ in _spans(problem, span):
-        carry, ys = run(replace(part, init=carry), start)
-        pieces.append(ys)
-    if problem.reverse:
-        pieces.reverse()
-    return carry, tree_map(lambda *columns: cat(list(columns)), *pieces)
-
-
-def _in_place(problem: Problem, span: int, run: Run) -> tuple[Any, Any]:
-    """Spans without gradients, each written into the outputs: no more memory than one span's."""
+def _in_spans(problem: Problem, span: int, run: Run) -> tuple[Any, Any]:
+    """Spans one after the other, each written into the outputs: those are in memory once."""
     carry, structure = problem.init, None
     leaves: list[Any] = []
+    nodes: list[list[Node | None]] = []
+    sizes = []
     for part, start, steps in _spans(problem, span):
         carry, ys = run(replace(part, init=carry), start)
         found, structure = flatten(ys)
         if not leaves:
             shapes = [(problem.length, *y.shape[1:]) for y in found]
             leaves = [np.empty(s, y.dtype) for s, y in zip(shapes, found, strict=True)]
-        for leaf, y in zip(leaves, found, strict=True):
+            nodes = [[] for _ in found]
+        for leaf, parents, y in zip(leaves, nodes, found, strict=True):
             leaf[steps] = y.array
-    return carry, unflatten(structure, [Tensor(leaf) for leaf in leaves])
+            parents.append(y.node)
+        sizes.append(part.length)
+        del ys, found
+    turn = -1 if problem.reverse else 1
+    whole = [_whole(a, n[::turn], sizes[::turn]) for a, n in zip(leaves, nodes, strict=True)]
+    return carry, unflatten(structure, whole)
+
+
+def _whole(array: Any, parents: list[Node | None], sizes: list[int]) -> Tensor:
+    """What `cat` would give of pieces that have these nodes."""
+    if not any(parents):
+        return Tensor(array)
+    params = {"dim": 0, "sizes": tuple(sizes)}
+    return Tensor(array, Node(primitives["cat"], tuple(parents), (), params, array.shape))
 
 
 def _spans(problem: Problem, span: int) -> Iterator[tuple[Problem, int, slice]]:
