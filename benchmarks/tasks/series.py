@@ -217,7 +217,7 @@ NOTES = {
 TASKS = [
     _task(
         "mg17", "Mackey–Glass 17", lambda: mackey_glass(10000), (0.0042, 0.0006, 0.0050, 0.0010),
-        Plan(taps=20, hidden=30, iterations=200, look=50), minutes=2,
+        Plan(taps=20, hidden=30, iterations=100, look=50), minutes=1,
     ),
     _file(
         "ice", "ICE (a stand-in: SPECMAP every 2,000 years)", "ice_specmap_2kyr_220.txt",
