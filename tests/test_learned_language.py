@@ -11,7 +11,7 @@ TEXT = builtin_text()[:60_000]
 
 
 def test_characters_and_words_of_any_text() -> None:
-    found = language.characters(TEXT, seed=0, quick=True)
+    found = language.characters(TEXT, seed=0, quick=True, rows=2)
     assert 0 < found["bits"] < np.log2(len(set(TEXT))) + 1
     found = language.words(TEXT, seed=0, quick=True)
     assert found["gap %"] == 100 * (found["NCE"] / found["full"] - 1)
