@@ -258,8 +258,8 @@ def test_greedy_samples_need_no_seed(trained: Path, capsys: pytest.CaptureFixtur
     ("arguments", "expected"),
     [
         (["--prompt", "naïve"], "'ï' (U+00EF) at position 2"),
-        (["--temperature", "-1"], "a temperature >= 0"),
-        (["--top-k", "0"], "top_k >= 1"),
+        (["--temperature", "-1"], "temperature, a number >= 0"),
+        (["--top-k", "0"], "top_k, a whole number >= 1"),
         (["--top-p", "2"], "top_p"),
         (["--length", "-1"], "--length >= 0"),
         (["--seed", "-1"], "--seed >= 0"),

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from ..backend import backend_of, moved
 from ..graph import Primitive
 from ..ops.call import bind
 from ..ops.declare import linear
@@ -78,9 +79,14 @@ def _segments(longest: list[int]) -> list[Segment]:
 
 
 # ----------------------------------------------------------------------- as linear operations
+def _there(places: Any, x: Any) -> Any:
+    """Numbers of rows, which the host has counted, where the rows are."""
+    return moved(places, backend_of(x))
+
+
 _pack: Primitive = linear(
     "pack_rows",
-    lambda xp, x, places, steps, batch: x.reshape(-1, 1, *x.shape[2:]).take(places, 0),
+    lambda xp, x, places, steps, batch: x.reshape(-1, 1, *x.shape[2:]).take(_there(places, x), 0),
     lambda g, places, steps, batch: bind(
         _unpack, [g], {"places": places, "steps": steps, "batch": batch}
     ),
@@ -89,14 +95,14 @@ _pack: Primitive = linear(
 
 _sort: Primitive = linear(
     "sort_rows",
-    lambda xp, x, places, inverse: x.take(places, 0),
+    lambda xp, x, places, inverse: x.take(_there(places, x), 0),
     lambda g, places, inverse: bind(_sort, [g], {"places": inverse, "inverse": places}),
 )
 
 
 def _spread(xp: Any, x: Any, places: Any, steps: int, batch: int) -> Any:
     out = xp.zeros((steps * batch, *x.shape[2:]), x.dtype)
-    out[places] = x[:, 0]
+    out[_there(places, x)] = x[:, 0]
     return out.reshape(steps, batch, *x.shape[2:])
 
 
