@@ -224,7 +224,7 @@ def _keeping_states(run: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]
 def _joined(carries: list[Any], axis: int, drop: int | None = None) -> Any:
     """The carries of all cells as one, on a new axis; `drop` is the batch axis of one sequence."""
     if len(carries) == 1 and drop is None:
-        return tree_map(lambda leaf: leaf.unsqueeze(axis), carries[0])
+        return tree_map(lambda leaf: _with_axis(leaf, axis), carries[0])
     leaves, structures = zip(*(flatten(carry) for carry in carries), strict=True)
     joined = []
     for column in zip(*leaves, strict=True):
@@ -237,8 +237,13 @@ def _joined(carries: list[Any], axis: int, drop: int | None = None) -> Any:
         kept = [
             leaf if drop is None or leaf.ndim <= drop else _without(leaf, drop) for leaf in column
         ]
-        joined.append(stack(kept, axis) if len(kept) > 1 else kept[0].unsqueeze(axis))
+        joined.append(stack(kept, axis) if len(kept) > 1 else _with_axis(kept[0], axis))
     return unflatten(structures[0], joined)
+
+
+def _with_axis(leaf: Any, axis: int) -> Any:
+    shape = leaf.array.shape
+    return reshape(leaf, (*shape[:axis], 1, *shape[axis:]))
 
 
 def _without(leaf: Any, axis: int) -> Any:
@@ -346,13 +351,17 @@ def _initial(cell: Module, layer: Recurrent, xs: Tensor) -> Any:
     make = getattr(cell, "initial_state", None)
     batch = xs.shape[1]
     state = zeros(batch, layer.hidden_size) if make is None else make(batch)
-    backend = xs.backend
+    array = xs.array
+    dtype, kind = array.dtype, type(array)
+    if all(
+        type(leaf) is Tensor and leaf.array.dtype == dtype and type(leaf.array) is kind
+        for leaf in flatten(state)[0]
+    ):
+        return state
 
     def like(leaf: Any) -> Tensor:
         leaf = leaf if type(leaf) is Tensor else as_tensor(leaf)
-        dtype = xs.dtype if leaf.dtype.kind == "f" else leaf.dtype
-        if leaf.dtype == dtype and leaf.backend is backend:
-            return leaf
-        return leaf.to(device=xs.device, dtype=dtype)
+        wanted = dtype if leaf.dtype.kind == "f" else leaf.dtype
+        return leaf.to(device=xs.device, dtype=wanted)
 
     return tree_map(like, state)
