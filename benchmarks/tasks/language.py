@@ -149,8 +149,9 @@ TASKS = [
         met=lambda rows: all(row["bits"] <= 2.15 for row in rows),
         seeds=1, minutes=8, settings={**CHARACTERS, "rows": ROWS}, data=(SHAKESPEARE,),
         note="Held out as char-rnn does (Karpathy 2015): the text lies in 50 rows and the last "
-        "tenth of each is never trained on, so every play is known in part. The last tenth of the "
-        "file, two plays of which almost nothing was seen, is the task below.",
+        "tenth of each is never trained on, so every play is known in part. Of the last tenth of "
+        "the file, two plays of which almost nothing was seen (`language.unseen_plays`), a network "
+        "trained for 10,000 steps had 2.45 bits.",
     ),
     Task(
         name="language.unseen_plays", title="the same, the last tenth of the file held out",
