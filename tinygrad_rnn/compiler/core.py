@@ -217,9 +217,7 @@ def _rows(value: Value, env: Environment) -> Any:
     return array if value in env.timed else spread(array, env.length)
 
 
-def _cotangents(
-    way: Backward, call: Call, env: Environment, carried: Sequence[Any]
-) -> list[Any]:
+def _cotangents(way: Backward, call: Call, env: Environment, carried: Sequence[Any]) -> list[Any]:
     """For each parent its cotangent: of carries, of stacked inputs, and sums for constants."""
     found: list[Any] = list(carried)
     for value in way.of_stacked:

@@ -19,7 +19,7 @@ from .llvm_math import Lanes
 from .lowering import Address
 from .pool import pool
 
-__all__ = ["Product", "Tile", "packed", "panel", "tiles_of_all", "write_product"]
+__all__ = ["Product", "Tile", "fill_panels", "packed", "panel", "tiles_of_all", "write_product"]
 
 UNROLL = 4
 Tile = Callable[[Any, int], None]
@@ -49,8 +49,14 @@ def packed(matrix: Any) -> Any:
     width = panel(matrix.dtype)
     inner, columns = matrix.shape
     panels = pool.array((columns // width, inner, width), matrix.dtype)
-    np.copyto(panels, matrix.reshape(inner, columns // width, width).transpose(1, 0, 2))
+    fill_panels(panels, matrix)
     return panels
+
+
+def fill_panels(panels: Any, matrix: Any) -> None:
+    """Write a matrix (K, N) into its panels."""
+    count, inner, width = panels.shape
+    np.copyto(panels, matrix.reshape(inner, count, width).transpose(1, 0, 2))
 
 
 def tiles_of_all(writer: Writer, rows: int, height: int, body: Tile) -> None:

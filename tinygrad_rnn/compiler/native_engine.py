@@ -16,16 +16,19 @@ import numpy as np
 from .cut import Loop
 from .llvm_engine import KernelRunner, address_of, plan_with_kernels, table_of
 from .llvm_kernels import Writer, compiled
-from .llvm_products import Product, packed, panel, tiles_of_all, write_product
+from .llvm_products import Product, fill_panels, packed, panel, tiles_of_all, write_product
 from .lowering import Bases, copying, lowered
+from .native_block import Block, View, laid_out
 from .native_shares import Part, Shares, shares, threads, work
 from .numpy_engine import NumpyRunner
 from .plan import Action, Plan
+from .pool import pool
 
 __all__ = ["NativeRunner", "compile_loop", "is_native"]
 
 SIGNATURE = CFUNCTYPE(None, c_int64, c_int64, c_int64, c_void_p)
 LEAST = 500_000_000  # operations from which a second thread pays for its start
+LENGTHS = 64  # numbers of steps whose layout is kept
 
 
 def compile_loop(loop: Loop, stacked_carries: bool) -> NumpyRunner:
@@ -65,6 +68,7 @@ class NativeRunner(NumpyRunner):
         self.parts = [part for action in plan.actions for part in self.lowered(action)]
         self.work = work(self.parts)
         self.ways: dict[int, tuple[Any, Shares]] = {}
+        self.blocks: dict[tuple[int, bool], Block | None] = {}
 
     def line(self, number: int, action: Action) -> str:
         """One action, to be read."""
@@ -153,6 +157,49 @@ class NativeRunner(NumpyRunner):
     def given(self, number: int, array: Any) -> Any:
         """An input as the loop needs it; what will be packed may be in any order."""
         return array if number in self.packed else super().given(number, array)
+
+    def __call__(
+        self,
+        length: int,
+        reverse: bool,
+        inits: Sequence[Any],
+        stacked: Sequence[Any],
+        constants: Sequence[Any],
+        breaks: Sequence[int] = (),
+    ) -> tuple[list[Any], list[Any]]:
+        block = None if breaks else self.block(length, reverse)
+        if block is None:
+            return super().__call__(length, reverse, inits, stacked, constants, breaks)
+        given = [self.given(n, array) for n, array in enumerate((*constants, *stacked))]
+        memory, start, address = pool.block(block.size)
+        places = [*given, memory]  # number −1 is the block
+
+        def view(at: View) -> Any:
+            number, shape, dtype, offset, strides = at
+            return np.ndarray(shape, dtype, places[number], offset + start * (number < 0), strides)
+
+        for at, init in zip(block.starts, inits, strict=True):
+            np.copyto(view(at), init)
+        for number, at in block.panels:
+            fill_panels(view(at), given[number])
+        table = block.table(*[
+            address + offset if number < 0 else address_of(given[number])
+            for number, offset in block.entries
+        ])  # fmt: skip
+        first = length - 1 if reverse else 0
+        self.way(1)[0](first, length, -1 if reverse else 1, table)
+        return [view(at) for at in block.finals], [view(at) for at in block.exports]
+
+    def block(self, length: int, reverse: bool) -> Block | None:
+        """The layout of a loop on one thread that is small, else None."""
+        key = length, reverse
+        if key not in self.blocks:
+            if len(self.blocks) > LENGTHS:
+                self.blocks.clear()
+            given = len(self.plan.loop.constant) + len(self.plan.loop.stacked)
+            packed, bases = sorted(self.packed), self.bases.entries
+            self.blocks[key] = laid_out(self.plan, given, packed, bases, length, reverse)
+        return self.blocks[key] if self.count(length) == 1 else None
 
     def further(
         self,

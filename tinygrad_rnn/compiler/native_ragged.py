@@ -102,7 +102,7 @@ def _turned(body: Tile, height: int, top: Any) -> None:
     body(top, height)
 
 
-class NativePackedRunner(PackedRunner, NativeRunner):
+class NativePackedRunner(PackedRunner, NativeRunner):  # type: ignore[misc]
     """Runs a planned loop on packed rows, each piece by one call."""
 
     tiles = staticmethod(tiles_of_rows)

@@ -15,7 +15,7 @@ import numpy as np
 __all__ = ["Pool", "pool"]
 
 LARGEST = 1 << 28  # bytes kept for use again
-FREE = 3  # references to memory that only the pool has: its shelf, a local variable, a call
+FREE = 2  # references to memory that only the pool has: its shelf, and a call
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 
 
@@ -35,11 +35,15 @@ class Pool(threading.local):
         size: int = dtype.itemsize
         for n in shape:
             size *= n
-        for memory, offset, address in self.shelves.get(size, ()):
-            if sys.getrefcount(memory) <= FREE:
-                return np.ndarray(shape, dtype, memory, offset), address
-        memory, offset, address = self._more(size)
+        memory, offset, address = self.block(size)
         return np.ndarray(shape, dtype, memory, offset), address
+
+    def block(self, size: int) -> tuple[Any, int, int]:
+        """So many bytes that nobody else has: memory, where in it they begin, their address."""
+        for found in self.shelves.get(size, ()):
+            if sys.getrefcount(found[0]) <= FREE:
+                return found
+        return self._more(size)
 
     def _more(self, size: int) -> tuple[Any, int, int]:
         memory = np.empty(size + ALIGNMENT, np.uint8)

@@ -1,0 +1,111 @@
+"""The memory of a small loop as one block, laid out once per number of steps.
+
+Where a step is a microsecond or two, making arrays and looking for their addresses would cost as
+much as the loop: here a call takes one block from the pool, and knows by offset what is where.
+Large loops take each array by itself, as what is kept of one would keep the whole block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ctypes import Array, c_int64
+from dataclasses import dataclass
+from typing import Any
+
+from .layout import Place
+from .llvm_products import panel
+from .plan import Plan
+from .pool import ALIGNMENT
+
+__all__ = ["LARGEST", "Block", "View", "laid_out"]
+
+LARGEST = 1 << 20  # bytes of a block
+
+View = tuple[int, tuple[int, ...], Any, int, tuple[int, ...] | None]
+# the number of an input, or −1 for the block; shape, dtype, offset, strides
+
+
+@dataclass(frozen=True)
+class Block:
+    """Where everything is in the memory of one call.
+
+    Attributes:
+        size: bytes of the block.
+        starts: the carry before the first step; `finals`: after the last one.
+        exports: what is wanted of all steps.
+        panels: for each packed input its number, and its panels (N / width, K, width).
+        entries: for each base of the loop the number of an input, or −1, and an offset.
+        table: the type of the table of all bases.
+    """
+
+    size: int
+    starts: list[View]
+    finals: list[View]
+    exports: list[View]
+    panels: list[tuple[int, View]]
+    entries: list[tuple[int, int]]
+    table: type[Array[c_int64]]
+
+
+def laid_out(
+    plan: Plan, given: int, packed: Sequence[int], bases: Sequence[tuple[int, bool]],
+    length: int, reverse: bool,
+) -> Block | None:  # fmt: skip
+    """The block of a loop of so many steps, whose first `given` buffers are inputs; or None."""
+    at: dict[int, tuple[int, int]] = {n: (n, 0) for n in range(given)}
+    size = 0
+    rows = {"stack": length, "carry": length + 1}
+    for number, buffer in enumerate(plan.buffers):
+        same = plan.shared.get(number, number)
+        if number >= given and same == number:
+            at[number] = (-1, size)
+            size += _rounded(buffer.bytes * rows.get(buffer.rows, 1))
+    for number in range(given, len(plan.buffers)):
+        at[number] = at[plan.shared.get(number, number)]
+    panels: list[tuple[int, View]] = []
+    for number in packed:
+        buffer = plan.buffers[number]
+        at[number] = (-1, size)
+        width, (inner, columns) = panel(buffer.dtype), buffer.shape
+        shape = (columns // width, inner, width)
+        panels.append((number, (-1, shape, buffer.dtype, size, None)))
+        size += _rounded(buffer.bytes)
+    if size > LARGEST:
+        return None
+    entries = [(at[n][0], at[n][1] + _ahead(plan, n, ahead != reverse)) for n, ahead in bases]
+    return Block(
+        size,
+        [_end(at, place, length, not reverse) for place in plan.carries],
+        [_end(at, place, length, reverse) for place in plan.carries],
+        [_seen(at, place, length, reverse) for place in plan.exports],
+        panels,
+        entries,
+        c_int64 * len(entries),
+    )
+
+
+def _rounded(size: int) -> int:
+    return -(-size // ALIGNMENT) * ALIGNMENT
+
+
+def _ahead(plan: Plan, number: int, ahead: bool) -> int:
+    """The bytes to the next row, where the one after a step is meant."""
+    buffer = plan.buffers[number]
+    return buffer.bytes if ahead and buffer.rows == "carry" else 0
+
+
+def _seen(at: dict[int, tuple[int, int]], place: Place, length: int, reverse: bool) -> View:
+    """All steps of a place, in the order of time."""
+    buffer = place.buffer
+    number, offset = at[buffer.number]
+    shift = buffer.bytes if buffer.rows == "carry" and place.ahead != reverse else 0
+    shape, strides = (length, *place.shape), (buffer.bytes, *place.strides)
+    return number, shape, place.dtype, offset + place.offset + shift, strides
+
+
+def _end(at: dict[int, tuple[int, int]], place: Place, length: int, first: bool) -> View:
+    """The carry at one end: the row with the lowest time if `first`, else with the highest."""
+    buffer = place.buffer
+    number, offset = at[buffer.number]
+    row = 0 if first or buffer.rows == "cell" else length
+    return number, buffer.shape, buffer.dtype, offset + row * buffer.bytes, None
