@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .arguments import explicit
+from .backend import quiet
 from .checks import check_dim, check_shape
 from .convolution import conv1d
 from .create import rand
@@ -150,10 +151,16 @@ def _below_top(x: Any, axis: int) -> tuple[Any, Any]:
     top = _constant(amax(x, axis, keepdim=True))
     if _all_finite(top):
         return x - top, None
-    fixed = _constant(x)
-    ends = where(fixed == top, 0.0, where(isfinite(fixed), -INF, fixed))  # a NaN stays
-    inner = x - where(isfinite(top), top, 0.0)
-    return where(isfinite(top), inner, ends), top == -INF
+    empty = top == -INF
+    with quiet():
+        below = x - where(empty, 0.0, top)
+    return where(_constant(x) == INF, 0.0, below), empty
+
+
+def _total(weight: Any, dim: int, empty: Any) -> Any:
+    """Σ along an axis, 1 where there is nothing, so that nothing is divided by it."""
+    total = sum(weight, dim, keepdim=True)
+    return total if empty is None else where(empty, 1.0, total)
 
 
 def _constant(x: Any) -> Any:
@@ -161,8 +168,8 @@ def _constant(x: Any) -> Any:
 
 
 def _all_finite(x: Any) -> bool:
-    """Whether all is finite; what is only being traced has no values and is taken to be."""
-    return type(getattr(x, "array", None)) in INTERPRETERS or bool(isfinite(x).all())
+    """Whether all is finite; of what is only being traced nobody knows."""
+    return type(getattr(x, "array", None)) not in INTERPRETERS and bool(isfinite(x).all())
 
 
 @method("softmax")
@@ -178,8 +185,7 @@ def softmax(x: Any, dim: int = -1) -> Any:
     """
     z, empty = _below_top(x, _axis(x, dim, "softmax"))
     weight = exp(z)
-    shares = weight / sum(weight, dim, keepdim=True)
-    return shares if empty is None else where(empty, 0.0, shares)
+    return weight / _total(weight, dim, empty)
 
 
 @method("log_softmax")
@@ -192,7 +198,7 @@ def log_softmax(x: Any, dim: int = -1) -> Any:
     [0.0, -inf]
     """
     z, empty = _below_top(x, _axis(x, dim, "log_softmax"))
-    found = z - log(sum(exp(z), dim, keepdim=True))
+    found = z - log(_total(exp(z), dim, empty))
     return found if empty is None else where(empty, -INF, found)
 
 

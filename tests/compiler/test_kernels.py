@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -144,6 +145,27 @@ KINDS: dict[str, list[Draw]] = {
     "normal": [("standard_normal", (3, 3), tg.float64), ("standard_normal", (2,), tg.float64)],
     "unlike": [("random", (3, 5), tg.float32), ("standard_normal", (3,), tg.float64)],
 }  # fmt: skip
+
+
+@pytest.mark.parametrize("engine", NAMES)
+@pytest.mark.parametrize("dim", [0, -1])
+def test_softmax_at_infinity_is_that_of_the_loop(engine: str, dim: int) -> None:
+    inf = math.inf
+    rows = [[-inf] * 3, [0.5, -inf, 1.0], [inf, 2.0, inf], [inf, -inf, 1.0], [math.nan, inf, 0.0]]
+
+    def gone(function: Any, name: str) -> list[Any]:
+        x = tg.tensor([rows] * 4, tg.float64, requires_grad=True)
+        _, ys = tg.scan(
+            lambda h, v: (h * 0.5, function(v + h, dim)), tg.ones(5, 3, dtype=tg.float64), x,
+            engine=name,
+        )  # fmt: skip
+        (tg.where(tg.isfinite(ys), ys, 0.0) * tg.arange(3)).sum().backward()
+        assert x.grad is not None
+        return [ys.detach().numpy(), x.grad.numpy()]
+
+    for function in (tg.softmax, tg.log_softmax):
+        for mine, right in zip(gone(function, engine), gone(function, "loop"), strict=True):
+            np.testing.assert_allclose(mine, right, rtol=1e-12, atol=1e-15)
 
 
 @pytest.mark.parametrize("reverse", [False, True])
