@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 import types
@@ -248,6 +249,127 @@ def test_other_steps_are_traced_each_time(name: str, traces: list[Any]) -> None:
         count = len(traces)
         np.testing.assert_allclose(ran(step)[0], ran(step, "loop")[0], rtol=1e-6)
         assert len(traces) > count
+
+
+class Number(float):
+    """A number that says what its product is."""
+
+    def __mul__(self, x: Any) -> Any:
+        return x * FACTOR
+
+
+@dataclasses.dataclass
+class Settings:
+    """A dataclass that is called, multiplied and compared."""
+
+    scale: float = 1.0
+    other: float = 2.0
+
+    def __mul__(self, x: Any) -> Any:
+        return x * self.scale
+
+
+class Texts:
+    """What it is as text is what a global is."""
+
+    def __str__(self) -> str:
+        return str(FACTOR)
+
+
+def named_one(x: Any) -> Any:
+    return x * 0.5
+
+
+def hidden_changes() -> dict[str, tuple[Any, Callable[[Any], Any]]]:
+    """By name a step, and what changes something that it reads without naming it."""
+    record = np.array([(1.0,)], dtype=[("scale", "f4")])[0]
+    number, texts, settings, right = Number(2.0), Texts(), Settings(), Settings()
+    box = types.SimpleNamespace(factor=1.0)
+    made = np.frompyfunc(lambda a: a * box.factor, 1, 1)
+    holder = Holder()
+    holder.table["a"] = WEIGHT.clone()
+
+    class Plain:
+        pass
+
+    plain: Any = Plain()
+    plain.scale = 1.0
+    late = property(lambda self: 3.0)
+    return {
+        "operator of a number": (
+            lambda h, x: (h * 0.5 + number * x, h), lambda p: p.setitem(globals(), "FACTOR", 5.0)
+        ),
+        "record": (
+            lambda h, x: (h * 0.5 + x * float(record["scale"]), h),
+            lambda p: record.__setitem__("scale", 3.0),
+        ),
+        "function in a ufunc": (
+            lambda h, x: (h * 0.5 + x * float(made(2.0)), h), lambda p: setattr(box, "factor", 3.0)
+        ),
+        "text": (
+            lambda h, x: (h * 0.5 + x * float(f"{texts}"), h),
+            lambda p: p.setitem(globals(), "FACTOR", 5.0),
+        ),
+        "operator of a dataclass": (
+            lambda h, x: (h * 0.5 + settings * x, h), lambda p: setattr(settings, "scale", 3.0)
+        ),
+        "comparison of dataclasses": (
+            lambda h, x: (h * 0.5 + (x if settings == right else -x), h),
+            lambda p: setattr(settings, "other", 3.0),
+        ),
+        "two tensors become one": (
+            lambda h, x: (h * 0.5 + (x if holder.table["a"] is holder.table["b"] else -x), h),
+            lambda p: p.setitem(holder.table, "b", holder.table["a"]),
+        ),
+        "name of a function": (
+            lambda h, x: (named_one(h) + (x if named_one.__name__ == "named_one" else -x), h),
+            lambda p: p.setattr(named_one, "__name__", "other"),
+        ),
+        "property made later": (
+            lambda h, x: (h * 0.5 + x * plain.scale, h), lambda p: setattr(Plain, "scale", late)
+        ),
+        "truth made later": (
+            lambda h, x: (h * 0.5 + (x if plain else -x), h),
+            lambda p: setattr(Plain, "__bool__", lambda self: False),
+        ),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", hidden_changes())
+def test_what_is_read_without_being_named_is_seen(
+    name: str, traces: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step, change = hidden_changes()[name]
+    before = ran(step, "numpy")
+    ran(step, "numpy")
+    change(monkeypatch)
+    after = ran(step, "numpy")
+    assert after != before
+    np.testing.assert_allclose(after[0], ran(step, "loop")[0], rtol=1e-6)
+
+
+def test_a_pattern_of_attributes_is_matched() -> None:
+    box = Settings()
+
+    def step(h: Any, x: Any) -> Any:
+        match box:
+            case object(other=2.0):
+                return h * 0.5 + x, h
+        return h * 0.5 - x, h
+
+    np.testing.assert_allclose(ran(step, "numpy")[0], ran(step, "loop")[0], rtol=1e-6)
+
+
+def test_a_list_that_grows_in_place_is_no_constant() -> None:
+    calls: list[int] = []
+
+    def step(h: Any, x: Any) -> Any:
+        seen = calls
+        seen += [1]
+        return h * 0.5 + x * (len(seen) - len(seen) // 4), h
+
+    ran(step, "numpy")
+    assert len(calls) >= T  # it was run by the loop
 
 
 ABSTRACT = ("Cell", "GatedCell", "StateSpaceCell")  # or made of what is given

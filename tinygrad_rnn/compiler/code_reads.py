@@ -10,6 +10,8 @@ from types import CodeType, FunctionType
 from typing import Any
 
 __all__ = [
+    "IDENTITY",
+    "IN_PLACE",
     "NotEnumerable",
     "code_of",
     "is_call_of_module",
@@ -30,7 +32,10 @@ PURE = frozenset((
 CHANGING = frozenset((
     "STORE_ATTR", "DELETE_ATTR", "STORE_GLOBAL", "DELETE_GLOBAL", "STORE_SUBSCR", "DELETE_SUBSCR",
     "IMPORT_NAME", "PUSH_EXC_INFO", "LOAD_BUILD_CLASS", "BEFORE_WITH", "SETUP_FINALLY",
+    "MATCH_CLASS",  # asks for attributes that it does not name
 ))  # fmt: skip
+IDENTITY = "is"  # stand among the attributes for a code that asks which objects are one,
+IN_PLACE = "+="  # and for one that may change what it has found
 
 
 class NotEnumerable(Exception):
@@ -56,6 +61,10 @@ def names_in(code: CodeType) -> tuple[frozenset[str], frozenset[str]]:
             found[0].add(line.argval)
         elif line.opname in ("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR"):
             found[1].add(line.argval)
+        elif line.opname in ("IS_OP", "CONTAINS_OP"):
+            found[1].add(IDENTITY)
+        elif line.opname == "BINARY_OP" and line.argrepr.endswith("="):
+            found[1].add(IN_PLACE)
     for inner in code.co_consts:
         if type(inner) is CodeType:
             for mine, more in zip(found, names_in(inner), strict=True):

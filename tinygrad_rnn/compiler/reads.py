@@ -25,7 +25,15 @@ from typing import Any
 import numpy as np
 
 from ..tensor import Tensor
-from .code_reads import NotEnumerable, is_call_of_module, is_operation, is_pure, names_in
+from .code_reads import (
+    IDENTITY,
+    IN_PLACE,
+    NotEnumerable,
+    is_call_of_module,
+    is_operation,
+    is_pure,
+    names_in,
+)
 from .trace import Trace
 
 __all__ = ["Reader", "enumerated"]
@@ -34,15 +42,18 @@ Reader = Callable[[Any], "tuple[Tensor, ...] | None"]
 
 OF_TENSORS = frozenset(("T", "device", "dim", "dtype", "mT", "ndim", "numel", "shape", "size"))
 MUTATORS = frozenset((
-    "add", "append", "clear", "discard", "extend", "insert", "pop", "popitem", "remove", "reverse",
-    "setdefault", "sort", "update",
+    IN_PLACE, "__iadd__", "__imul__", "__ior__", "__setitem__", "add", "append", "clear", "discard",
+    "extend", "insert", "pop", "popitem", "remove", "reverse", "setdefault", "sort", "update",
 ))  # fmt: skip
 CONTAINERS = (tuple, dict, list, str, int, float, np.dtype)
-NUMBERS = (int, float, complex, str, bytes, np.generic)
-FIXED = (bool, type(None), type(...), np.dtype, np.ufunc)
+NUMBERS = frozenset((int, float, complex, str, bytes, *np.sctypeDict.values())) - {np.void}
+FIXED = (bool, type(None), type(...), np.dtype)
 IDLE = frozenset((  # special methods that no expression of a step calls
     "__class_getitem__", "__delattr__", "__getstate__", "__init__", "__init_subclass__", "__new__",
-    "__reduce__", "__replace__", "__repr__", "__setattr__", "__setstate__", "__str__",
+    "__reduce__", "__replace__", "__repr__", "__setattr__", "__setstate__",
+))  # fmt: skip
+GENERATED = frozenset((  # by dataclasses: they read all fields and nothing else
+    "__eq__", "__ge__", "__gt__", "__hash__", "__le__", "__lt__",
 ))  # fmt: skip
 OPERATORS = tuple(
     n for n, v in vars(Tensor).items() if n[:2] == "__" and isinstance(v, FunctionType)
@@ -113,6 +124,9 @@ class Walk:
 
     def reader(self) -> Reader:
         """What has been written, as a function."""
+        if IDENTITY in self.names:  # what was two has not become one
+            places = {identity: found[0] for (identity, _), found in self.seen.items()}.values()
+            self.require(f"len({{{', '.join(f'id({p})' for p in places)}}}) == {len(places)}")
         body = "\n".join(self.lines)
         result = "".join(f"{name}, " for name in self.tensors)
         caught = "AttributeError, IndexError, KeyError, TypeError, ValueError"
@@ -128,7 +142,9 @@ class Walk:
         """Every attribute that is asked for belongs to something that has been looked at."""
         if self.changeable and self.names & MUTATORS:
             raise NotEnumerable("a list or dict that may be changed")
-        for name in sorted(self.names - {"__name__"}):  # which errors ask of types
+        for name in sorted(
+            self.names - {"__name__", IDENTITY, IN_PLACE}
+        ):  # errors ask types for the first
             if hasattr(Tensor, name):
                 self.of_tensors(name)
             elif name not in self.found | known and not any(hasattr(c, name) for c in CONTAINERS):
@@ -151,13 +167,14 @@ class Walk:
         kind = type(value)
         call = kind is FunctionType and is_call_of_module(value)
         builtin = kind is BuiltinFunctionType
-        if isinstance(value, FIXED) or is_operation(value) or builtin or call:
+        fixed = isinstance(value, FIXED) or (kind is np.ufunc and value in vars(np).values())
+        if fixed or is_operation(value) or builtin or call:
             if builtin and not is_pure(value):
                 raise NotEnumerable(f"{value.__name__}, which may do anything")
             self.names |= {"forward"} if call else set()
             self.require(f"{place} is {self.constant(value)}")
             return value
-        if isinstance(value, NUMBERS):
+        if kind in NUMBERS:
             where, constant = self.bound(place), self.constant(value)
             self.require(f"{where} is {constant} or same({where}, {constant})")
             return value
@@ -233,6 +250,8 @@ def _function(walk: Walk, where: str, value: FunctionType) -> Any:
         raise NotEnumerable("a function with attributes")
     walk.names |= attributes
     walk.require(f"{where}.__code__ is {walk.constant(code)}")
+    if "__name__" in walk.asked:
+        walk.require(f"{where}.__name__ == {value.__name__!r}")
     world: dict[str, Any] = {"__builtins__": builtins, "__name__": value.__module__}
     held = tuple(CellType() for _ in cells)
     copy = walk.remember(where, value, FunctionType(code, world, value.__name__, None, held))
@@ -308,7 +327,8 @@ def _instance(walk: Walk, where: str, value: Any) -> Any:
     copy = walk.remember(where, value, object.__new__(kind))
     own = walk.bound(f"{where}.__dict__")
     everything = "vars" in walk.asked or "__dict__" in walk.asked
-    names = vars(value).keys() if everything else walk.asked & vars(value).keys()
+    asked = walk.asked.union(*map(_compared, classes))
+    names = vars(value).keys() if everything else asked & vars(value).keys()
     if everything:
         walk.require(f"tuple({own}) == {walk.constant(tuple(vars(value)))}")
     _of_classes(walk, where, classes, own, vars(value))
@@ -324,6 +344,7 @@ def _of_classes(walk: Walk, where: str, classes: list[type], own: str, held: Any
     found: dict[str, None] = {}
     for owner in classes:
         table = walk.constant(vars(owner))
+        walk.require(f"len({table}) == {len(vars(owner))}")  # nothing new hides what was found
         names = [n for n in sorted(walk.asked & vars(owner).keys()) if n[:2] != "__"]
         for name in [*names, *_special(owner)]:
             found[name] = None
@@ -338,10 +359,16 @@ def _of_classes(walk: Walk, where: str, classes: list[type], own: str, held: Any
 
 def _special(owner: type) -> list[str]:
     """The special methods that an expression may call."""
-    if "__dataclass_fields__" in vars(owner):
-        return []
+    idle = IDLE | GENERATED if _compared(owner) else IDLE
     functions = [n for n, v in vars(owner).items() if type(v) is FunctionType]
-    return [n for n in functions if n[:2] == "__" and n not in IDLE]
+    return [n for n in functions if n[:2] == "__" and n not in idle]
+
+
+def _compared(kind: type) -> frozenset[str]:
+    """The fields of a dataclass, which comparing two of them reads."""
+    equal = vars(kind).get("__eq__")
+    written = type(equal) is FunctionType and equal.__code__.co_filename != "<string>"
+    return frozenset(() if written else getattr(kind, "__dataclass_fields__", ()))
 
 
 def _unwrapped(place: str, value: Any) -> tuple[str, Any]:
