@@ -110,6 +110,22 @@ def test_sums_over_the_batch_are_not_done_row_by_row() -> None:
     assert "for each" not in forward[first:].split("tanh")[0].split("\n", 1)[1].split("+=")[0]
 
 
+@pytest.mark.parametrize("engine", NAMES)
+def test_sums_over_the_batch_of_one_column(engine: str) -> None:
+    def gradient(name: str) -> Any:
+        bias = tg.tensor([0.3], tg.float64, requires_grad=True)
+        xs = tg.tensor(np.linspace(-1, 1, 20).reshape(5, 4, 1), tg.float64)
+        final, _ = tg.scan(
+            lambda h, x: ((h + x + bias).tanh(), h), tg.zeros(4, 1, dtype=tg.float64), xs,
+            engine=name,
+        )  # fmt: skip
+        (final * final).sum().backward()
+        assert bias.grad is not None
+        return bias.grad.numpy()
+
+    np.testing.assert_allclose(gradient(engine), gradient("loop"), rtol=1e-12)
+
+
 @needs_llvm
 def test_bias_gradients_are_summed_in_the_kernel() -> None:
     w, b = tg.randn(8, 8, requires_grad=True), tg.zeros(8, requires_grad=True)

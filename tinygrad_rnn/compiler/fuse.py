@@ -343,11 +343,12 @@ def _is_row_reduction(value: Value) -> bool:
 
 
 def _is_column_sum(value: Value) -> bool:
-    """A sum over any but the last axis."""
+    """A sum over any but the last axis of those that are longer than 1."""
     if value.name != "sum" or value.dtype.kind != "f" or value.dtype != value.inputs[0].dtype:
         return False
     dims = value.params["dims"]
-    return bool(dims) and len(value.inputs[0].shape) - 1 not in dims
+    last = max((d for d, n in enumerate(value.inputs[0].shape) if n > 1), default=-1)
+    return bool(dims) and max(dims) < last
 
 
 def fuse(loop: Loop, forced: Iterable[Value] = ()) -> Fusion:
