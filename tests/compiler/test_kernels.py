@@ -126,6 +126,22 @@ def test_sums_over_the_batch_of_one_column(engine: str) -> None:
     np.testing.assert_allclose(gradient(engine), gradient("loop"), rtol=1e-12)
 
 
+@pytest.mark.parametrize("lengths", [None, [2, 4, 1]])
+@pytest.mark.parametrize("engine", NAMES)
+def test_empty_parts_are_left_to_the_loop(engine: str, lengths: Any) -> None:
+    def run(name: str) -> Any:
+        xs = tg.tensor(np.linspace(-1, 1, 12).reshape(4, 3, 1), tg.float32, requires_grad=True)
+        _, ys = tg.scan(
+            lambda h, x: (tg.cat([h[:, 1:], h[:, :1]], 1) * 0.5 + x, h), tg.zeros(3, 1), xs,
+            lengths=lengths, engine=name,
+        )  # fmt: skip
+        ys.sum().backward()
+        assert xs.grad is not None
+        return xs.grad.numpy()
+
+    np.testing.assert_allclose(run(engine), run("loop"), rtol=1e-6)
+
+
 @needs_llvm
 def test_bias_gradients_are_summed_in_the_kernel() -> None:
     w, b = tg.randn(8, 8, requires_grad=True), tg.zeros(8, requires_grad=True)

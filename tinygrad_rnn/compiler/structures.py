@@ -231,6 +231,8 @@ def _compiled_for(key: Any, step: Step, engine: Engine) -> Compiled:
 
 def compile_step(step: Step, engine: Engine) -> Compiled:
     """A step through all passes, cut; its loops are compiled when they are first run."""
+    if any(0 in value.shape for value in step.values):
+        raise Refused("an empty tensor in the step")
     if engine.change is None:
         return _through_passes(step, engine)
     changed = engine.change(step)  # often the same for steps that differed before
