@@ -42,10 +42,16 @@ def test_one_network_is_asked_at_every_length(kind: str) -> None:
     assert all(0 <= found[f"T={length} %"] <= 100 for length in order.LENGTHS)
 
 
-def test_a_course_grows_when_it_is_right_and_goes_back_when_it_guesses() -> None:
+def test_a_course_grows_when_it_is_right_and_goes_back_when_it_guesses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     tg.manual_seed(0)
     course = order.Course(order.Gated(4), order.SETTINGS["LSTM"], seed=0)
-    course.wrong, course.top = 0.0, 50
+    monkeypatch.setattr(order, "wrong_share", lambda model, length, *_: float(length > 50))
+    course.top, course.updates = 50, order.LOOK - 1
+    course._judge()
+    assert course.top == 60
+    course.updates = order.LOOK - 1
     course._judge()
     assert course.top == 60
     before = {
@@ -60,6 +66,6 @@ def test_a_course_grows_when_it_is_right_and_goes_back_when_it_guesses() -> None
     for name, value in course.model.state_dict().items():
         assert value.detach().numpy().tolist() == before[name].tolist()
     assert course.lr < rate and course.wrong < 0.1
-    rate, course.standing = course.lr, 1999
+    rate, course.standing = course.lr, order.SETTINGS["LSTM"]["patience"] - 1
     course._judge()
     assert course.lr == rate / 2

@@ -1,9 +1,10 @@
 """Temporal order learned from short sequences to long ones: one network for all lengths.
 
-The length of a batch is drawn from [low, top]. `top` begins at 10 and grows by a fifth whenever
-fewer than `next_at` of the last hundred batches or so are wrong; low = min(50, top/2). A network
-that has lost what it knew (more than `back` wrong, once top is 50) gets back the weights of its
-last good stage, at 0.6 of the rate; one that stands still for `patience` updates goes on at half.
+The length of a batch is drawn from [low, top]. `top` begins at 10 and grows by a fifth
+whenever fewer than `next_at` of a thousand new sequences of that length are wrong; low =
+min(40, top/2). A network that has lost what it knew (more than `back` of the last hundred batches
+or so wrong, once top is 50) gets back the weights of its last good stage, at 0.6 of the rate; one
+that stands still for `patience` updates goes on at half the rate.
 The plain network learns with noise on what its units sum up: what is kept must then be
 a state to which the network returns, and such a state lasts for longer than it was trained.
 
@@ -30,13 +31,13 @@ from .task import Figures, say
 __all__ = ["LENGTHS", "SETTINGS", "order"]
 
 LENGTHS = (50, 100, 150, 200)
-COMMON = {"hidden": 50, "batch": 32, "grow": 1.2, "next_at": 0.02, "back": 0.15,
-          "patience": 2000, "steps": 16_000}  # fmt: skip
+COMMON = {"hidden": 50, "batch": 32, "grow": 1.2, "next_at": 0.01, "back": 0.15,
+          "patience": 5000, "steps": 30_000}  # fmt: skip
 SETTINGS: dict[str, dict[str, Any]] = {
     "RNN": COMMON | {"lr": 5e-4, "slower": 0.5, "clip": 0.05, "penalty": 20.0, "noise": 0.1},
-    "LSTM": COMMON | {"lr": 1e-3, "slower": 0.0, "clip": 1.0, "next_at": 0.01},
+    "LSTM": COMMON | {"lr": 1e-3, "slower": 0.0, "clip": 1.0},
 }
-LOOK = 500  # updates from one look at new sequences to the next
+LOOK = 100  # updates from one look at new sequences to the next
 
 
 class Plain(nn.Module):
@@ -79,7 +80,7 @@ class Gated(nn.Module):
     """An LSTM whose forget gates begin open (bias 3), and its last h."""
 
     def __init__(self, hidden: int) -> None:
-        self.lstm, self.out = nn.LSTM(6, hidden), nn.Linear(hidden, 4)
+        self.lstm, self.out, self.noise = nn.LSTM(6, hidden), nn.Linear(hidden, 4), 0.0
         with tg.no_grad():
             self.lstm.bias_ih_l0[hidden : 2 * hidden] = 3.0
 
@@ -110,7 +111,7 @@ class Course:
 
     def update(self) -> None:
         """One batch."""
-        low = max(10, min(50, self.top // 2))
+        low = max(10, min(40, self.top // 2))
         task = TemporalOrder(int(self.rng.integers(low, self.top + 1)))
         batch = task.draw(self.rng, self.settings["batch"])
         slower = min(1.0, 30 / self.top) ** self.settings["slower"]
@@ -128,10 +129,14 @@ class Course:
         if self.good is not None and self.top >= 50 and self.wrong > self.settings["back"]:
             self.model.load_state_dict(self.good)
             self._slow_down(0.6)
-        elif self.wrong < self.settings["next_at"]:
+        elif self.updates % LOOK == 0 and self._knows(self.top):
             self._promote()
         elif self.standing % self.settings["patience"] == 0:
             self.lr *= 0.5
+
+    def _knows(self, length: int) -> bool:
+        seed = self.updates  # new sequences at every look
+        return wrong_share(self.model, length, 1000, seed) < self.settings["next_at"]
 
     def _slow_down(self, factor: float) -> None:
         self.lr, self.wrong, self.standing = factor * self.lr, 0.05, 0
@@ -145,7 +150,7 @@ class Course:
 
     def ready(self) -> bool:
         """Whether it is time to look, and every length is learned."""
-        if self.top < LENGTHS[1] or self.updates % LOOK:
+        if self.top < LENGTHS[-1] or self.updates % (5 * LOOK):
             return False
         return max(wrong_share(self.model, length, 2000, 5) for length in LENGTHS) < 0.005
 
