@@ -45,7 +45,8 @@ ORDER_NOTE = (
     "lengths grow from 10 on. Tried before, a seed each: Adam without Ω lost all at T = 60 to 160, "
     "SGD with momentum at T = 60 to 90; with Ω of 4 or 20 and H = 50, 3 to 36 % were wrong at "
     "T = 200, with H = 100 3 %. Noise of 0.1 on what the units sum up is what makes it last. "
-    "A seed that failed lost what it knew, and was wrong too seldom to be sent back."
+    "Growing by the error under that noise, not on new sequences without it, left .1, .4, 56 and "
+    "1.3 % wrong at T = 200 (four seeds). A seed that fails now stands still at T = 177."
 )
 
 
