@@ -17,7 +17,7 @@ from .llvm_products import panel
 from .plan import Plan
 from .pool import ALIGNMENT
 
-__all__ = ["LARGEST", "Block", "View", "laid_out"]
+__all__ = ["Block", "LARGEST", "View", "laid_out"]
 
 LARGEST = 1 << 20  # bytes of a block
 
