@@ -40,7 +40,7 @@ def draw(report: dict[str, dict[str, Any]], path: Path) -> bool:
     )
     _legend(figure, colors)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=130)
+    figure.savefig(path, dpi=130, bbox_inches="tight")
     return True
 
 
