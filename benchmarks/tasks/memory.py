@@ -28,10 +28,7 @@ __all__ = ["TASKS"]
 ADDING: dict[str, dict[str, Any]] = {
     "LSTM": {"hidden": 50, "batch": 32, "lr": 1e-2, "clip": 1.0, "steps": 8000},
     "GRU": {"hidden": 50, "batch": 32, "lr": 3e-3, "clip": 1.0, "steps": 8000},
-    "IRNN": {"hidden": 50, "batch": 32, "lr": 1e-3, "clip": 1.0, "steps": 8000},
-}
-LONGER: dict[tuple[str, int], dict[str, Any]] = {
-    ("IRNN", 400): {"lr": 3e-4, "clip": 0.1, "from": 50},
+    "IRNN": {"hidden": 50, "batch": 32, "lr": 3e-4, "clip": 0.1, "steps": 8000, "from": 50},
 }
 # Errors of the mean of the two: a little more than guessing; of weights to be given up; and low
 # enough for a longer sequence, where the training begins with shorter ones (`from`).
@@ -77,13 +74,9 @@ def _fill(parameter: Any, where: slice, value: Any) -> None:
         parameter[where] = value
 
 
-def _options(kind: str, length: int) -> dict[str, Any]:
-    return ADDING[kind] | LONGER.get((kind, length), {})
-
-
 def adding(kind: str, length: int, seed: int, quick: bool) -> Figures:
     """Train on the stream; the squared error of the sum on 10,000 new sequences."""
-    options = _options(kind, length) | ({"steps": 3} if quick else {})
+    options = ADDING[kind] | ({"steps": 3} if quick else {})
     tg.manual_seed(seed)
     layer = adder(kind, options["hidden"], length, np.random.default_rng([seed, 1]))
     model = nn.ModuleList([layer, nn.Linear(options["hidden"], 1)])
@@ -227,7 +220,7 @@ TASKS = [
             name=f"memory.adding_{length}_{kind.lower()}", title=f"Adding, T = {length}, {kind}",
             target="MSE of the sum < 0.01 (guessing: 0.167), every seed",
             run=partial(adding, kind, length), met=lambda rows: all(r["MSE"] < 0.01 for r in rows),
-            minutes=1, settings=_options(kind, length),
+            minutes=1, settings=ADDING[kind],
         )
         for length in (200, 400)
         for kind in ADDING
