@@ -120,21 +120,19 @@ def eye(n: int, m: int | None = None, dtype: Any = None, device: Any = None) -> 
 
 
 # --------------------------------------------------------------------------- random numbers
-_generator: list[np.random.Generator] = []  # made when first asked for: NumPy loads it late
+_generator = [np.random.Generator(np.random.PCG64())]
 
 
 def manual_seed(seed: int) -> None:
     """Start the random numbers anew: the same seed gives the same numbers on every device."""
     if isinstance(seed, bool) or not hasattr(seed, "__index__") or seed < 0:
         raise ArgumentError("manual_seed", "an integer >= 0", repr(seed))
-    _generator[:] = [np.random.Generator(np.random.PCG64(int(seed)))]
+    _generator[0] = np.random.Generator(np.random.PCG64(int(seed)))
 
 
 def generator() -> np.random.Generator:
     """The generator that all random functions draw from."""
     _refuse_if_drawing()
-    if not _generator:
-        _generator.append(np.random.Generator(np.random.PCG64()))
     return _generator[0]
 
 
@@ -163,7 +161,7 @@ def _refuse_if_drawing() -> None:
 
 def get_rng_state() -> dict[str, Any]:
     """The state of the generator, as plain data."""
-    return dict(generator().bit_generator.state)
+    return dict(_generator[0].bit_generator.state)
 
 
 def set_rng_state(state: dict[str, Any]) -> None:
@@ -173,7 +171,7 @@ def set_rng_state(state: dict[str, Any]) -> None:
         fresh.state = state
     except (KeyError, TypeError, ValueError) as error:
         raise ArgumentError("set_rng_state", "a state from get_rng_state", str(error)) from None
-    _generator[:] = [np.random.Generator(fresh)]
+    _generator[0] = np.random.Generator(fresh)
 
 
 def _drawn(draw: Any, shape: Any, dtype: Any, device: Any, requires_grad: bool) -> Tensor:
@@ -189,14 +187,14 @@ def _drawn(draw: Any, shape: Any, dtype: Any, device: Any, requires_grad: bool) 
 
 def rand(*shape: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Uniform random numbers in [0, 1)."""
-    return _drawn(generator().random, shape, dtype, device, requires_grad)
+    return _drawn(_generator[0].random, shape, dtype, device, requires_grad)
 
 
 def randn(
     *shape: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
     """Normal random numbers with mean 0 and variance 1."""
-    return _drawn(generator().standard_normal, shape, dtype, device, requires_grad)
+    return _drawn(_generator[0].standard_normal, shape, dtype, device, requires_grad)
 
 
 def rand_like(x: Tensor) -> Tensor:
