@@ -1,8 +1,9 @@
 """Tracing: a step run once on tensors without numbers; what it does is the program.
 
 A trace is made anew whenever anything that the step reads may have changed (`reads`), its tensors
-apart, which are always those of the call; compiling happens once per structure. Tensors that the step finds outside of itself become inputs of kind
-"captured" and keep their place in the graph, so gradients reach them by the ordinary rules.
+apart, which are always those of the call; compiling happens once per structure. Tensors that the
+step finds outside of itself become inputs of kind "captured" and keep their place in the graph, so
+gradients reach them by the ordinary rules.
 """
 
 from __future__ import annotations
