@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from .backend import Backend
@@ -38,6 +39,16 @@ class Problem:
     reverse: bool
     truncate: int | None
     checkpoint_every: int | None
+
+    @cached_property
+    def carries(self) -> tuple[list[Any], Any]:
+        """The leaves of `init`, and its structure."""
+        return flatten(self.init)
+
+    @cached_property
+    def inputs(self) -> tuple[list[Any], Any]:
+        """The leaves of `xs`, and its structure."""
+        return flatten(self.xs)
 
 
 Engine = Callable[[Problem], tuple[Any, Any]]

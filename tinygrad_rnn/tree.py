@@ -13,6 +13,7 @@ __all__ = ["flatten", "paths", "tree_map", "unflatten"]
 
 Structure = Any  # LEAF_MARK, None, or (type, keys, tuple of structures)
 LEAF_MARK = "*"
+BRANCHES = (tuple, list, dict)
 
 
 def flatten(tree: Any) -> tuple[list[Any], Structure]:
@@ -26,15 +27,15 @@ def flatten(tree: Any) -> tuple[list[Any], Structure]:
 
 
 def _flatten(tree: Any, leaves: list[Any]) -> Structure:
-    if tree is None:
-        return None
+    if not isinstance(tree, BRANCHES):
+        if tree is None:
+            return None
+        leaves.append(tree)
+        return LEAF_MARK
     if isinstance(tree, dict):
         keys = sorted(tree, key=str)
-        return (type(tree), tuple(keys), tuple(_flatten(tree[key], leaves) for key in keys))
-    if isinstance(tree, (tuple, list)):
-        return (type(tree), None, tuple(_flatten(part, leaves) for part in tree))
-    leaves.append(tree)
-    return LEAF_MARK
+        return (type(tree), tuple(keys), tuple([_flatten(tree[key], leaves) for key in keys]))
+    return (type(tree), None, tuple([_flatten(part, leaves) for part in tree]))
 
 
 def unflatten(structure: Structure, leaves: Sequence[Any]) -> Any:

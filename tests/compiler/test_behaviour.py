@@ -33,16 +33,16 @@ def lines_of(structures: dict[Any, Any]) -> tuple[list[str], list[str]]:
     """The lines of the loops, forward and backward, of the one structure compiled."""
     (compiled,) = structures.values()
     (way,) = compiled.core.ways.values()
-    ((_, back),) = way.backward.values()
-    return way.runner.source.splitlines()[3:], back.source.splitlines()[3:]
+    (back,) = way.backward.values()
+    return way.forward.runner.source.splitlines()[3:], back.runner.source.splitlines()[3:]
 
 
 def compiled_places(structures: dict[Any, Any]) -> dict[str, int]:
     """How many arguments each function of the loops takes before the place of its result."""
     (compiled,) = structures.values()
     (way,) = compiled.core.ways.values()
-    ((_, back),) = way.backward.values()
-    spaces = {**way.runner.space, **back.space}
+    (back,) = way.backward.values()
+    spaces = {**way.forward.runner.space, **back.runner.space}
     return {name: getattr(f, "nin", 2) for name, f in spaces.items() if callable(f)}
 
 

@@ -3,14 +3,14 @@
 What does not wait for the carry is computed on arrays (or, where a derivative of a derivative is
 wanted, on tensors). For each primitive a rule says what is
 to be called when some arguments have got a time axis in front; a primitive without a rule is run
-step by step. What a rule has found is kept for the next call.
+step by step.
 
 Legend: T time steps; R the rank of a result in one step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,42 +20,9 @@ from ..ops.shape import expand, stack
 from ..tensor import Tensor
 from .program import Value
 
-__all__ = ["Calls", "Environment", "run_values", "spread"]
+__all__ = ["batched", "spread"]
 
 Flags = Sequence[bool]  # for each argument whether it has a time axis
-Calls = dict[Value, tuple[Callable[..., Any], bool]]  # how to compute a value, and if it has one
-
-
-class Environment:
-    """What is known of values: arrays, with a time axis for those in `timed`.
-
-    `calls` is kept from one environment of a program to the next.
-    """
-
-    def __init__(self, length: int, calls: Calls) -> None:
-        self.length, self.calls = length, calls
-        self.known: dict[Value, Any] = {}
-        self.timed: set[Value] = set()
-
-    def put(self, value: Value, array: Any, timed: bool) -> None:
-        """Bind a value."""
-        self.known[value] = array
-        if timed:
-            self.timed.add(value)
-
-
-def run_values(values: Iterable[Value], env: Environment) -> None:
-    """Compute values, in order, from those that are known."""
-    known = env.known
-    for value in values:
-        if value not in known:
-            if value not in env.calls:
-                flags = [type(a) is Value and a in env.timed for a in value.args]
-                env.calls[value] = (_call(value, flags) if any(flags) else _once(value), any(flags))
-            call, timed = env.calls[value]
-            known[value] = call(*[known[a] if type(a) is Value else a for a in value.args])
-            if timed:
-                env.timed.add(value)
 
 
 def spread(array: Any, length: int) -> Any:
@@ -79,8 +46,10 @@ def _once(value: Value, **changed: Any) -> Callable[..., Any]:
     return run
 
 
-def _call(value: Value, flags: Flags) -> Callable[..., Any]:
-    """What gives all steps of a value."""
+def batched(value: Value, flags: Flags) -> Callable[..., Any]:
+    """What gives a value: all its steps, if an argument has a time axis."""
+    if not any(flags):
+        return _once(value)
     assert value.op is not None
     rule = _elementwise if value.op.form == "elementwise" else _RULES.get(value.name)
     return _step_by_step(value, flags) if rule is None else rule(value, flags)

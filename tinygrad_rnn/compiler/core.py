@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 from threading import RLock
 from typing import Any
 
-import numpy as np
-
 from ..autodiff import gradients
 from ..backend import quiet
 from ..checkpointing import outputs_of
@@ -23,12 +21,11 @@ from ..ops.call import bind
 from ..ops.shape import cat, stack
 from ..tensor import Tensor
 from .backward import Backward, active_inputs, differentiate
-from .batch import Calls, Environment, run_values, spread
 from .cut import Cut, Loop, Sinks
+from .outside import backward_pass, forward_pass, step_on_rows
 from .packing import Ragged, sort_rows
 from .program import Value, ancestors
 from .step import Step
-from .sums import evaluate, total
 
 __all__ = ["Call", "Core", "Engine", "run_core"]
 
@@ -45,16 +42,23 @@ class Engine:
     change: Callable[[Step], Step] | None = None  # done to a step before anything else
 
 
+@dataclass(frozen=True)
+class Pass:
+    """One direction: the loop, and what runs it with all that is before and after it."""
+
+    runner: Any
+    run: Callable[..., Any]  # see `outside`
+
+
 @dataclass
 class Way:
     """The compiled passes for one choice of inputs that need gradients."""
 
-    runner: Any
-    exports: list[Value]  # of the loop
+    forward: Pass
     saved: list[Value]  # for backward, inputs among them
     live: list[bool]  # which of the outputs (final carries, exports of the step) have a gradient
     full: Backward | None = None
-    backward: dict[tuple[bool, ...], tuple[Backward, Any]] = field(default_factory=dict)
+    backward: dict[tuple[bool, ...], Pass] = field(default_factory=dict)
 
 
 class Core:
@@ -62,7 +66,6 @@ class Core:
 
     def __init__(self, cut: Cut, engine: Engine) -> None:
         self.cut, self.engine = cut, engine
-        self.calls: Calls = {}
         self.ways: dict[tuple[bool, ...], Way] = {}
         self.lock = RLock()
 
@@ -85,8 +88,10 @@ class Core:
             exports += [v for v in full.saved if v in inside and v not in loop.exports]
             nodes = active_inputs(whole, wanted)
             live = [v in nodes for v in (*(a for _, a in whole.carries), *whole.exports)]
-        forward = Loop(loop.carries, loop.stacked, loop.constant, loop.body, exports)
-        return Way(self.engine.compile(forward, True), exports, saved, live, full)
+        inner = Loop(loop.carries, loop.stacked, loop.constant, loop.body, exports)
+        runner = self.engine.compile(inner, True)
+        forward = Pass(runner, forward_pass(self.cut, inner, runner, saved))
+        return Way(forward, saved, live, full)
 
     def _differentiated(
         self, wanted: tuple[bool, ...], arriving: tuple[bool, ...], kept: list[Value] | None
@@ -94,8 +99,8 @@ class Core:
         parts, sinks = self.cut, self.engine.sinks
         return differentiate(parts.whole, wanted, arriving, sinks, parts.fixed, kept)
 
-    def backward(self, wanted: tuple[bool, ...], arriving: tuple[bool, ...]) -> Any:
-        """The backward pass for these flags and these exports with a cotangent, and its runner."""
+    def backward(self, wanted: tuple[bool, ...], arriving: tuple[bool, ...]) -> Pass:
+        """The backward pass for these flags and these exports with a cotangent."""
         way = self.way(wanted)
         with self.lock:
             if arriving not in way.backward:
@@ -103,7 +108,9 @@ class Core:
                 assert found is not None
                 if not all(arriving):
                     found = self._differentiated(wanted, arriving, found.saved)
-                way.backward[arriving] = (found, self.engine.compile(found.loop, False))
+                runner = self.engine.compile(found.loop, False)
+                run = backward_pass(self.cut, found, runner, way.saved, wanted)
+                way.backward[arriving] = Pass(runner, run)
             return way.backward[arriving]
 
 
@@ -139,98 +146,34 @@ class Call:
         return self.length if self.rows is None else self.rows
 
 
-# --------------------------------------------------------------------------------- forward
+# -------------------------------------------------------------------------------- one call
 def run_core(call: Call) -> list[Tensor]:
     """The final carries and the outputs of all steps."""
-    parts = call.core.cut
     way = call.core.way(call.wanted)
-    whole = parts.whole
-    env = Environment(call.length, call.core.calls)
-    inputs = call.inputs[len(whole.carries) :]
-    for value, tensor in zip((*whole.stacked, *whole.constant), inputs, strict=True):
-        env.put(value, tensor.array, value not in parts.fixed)
+    inputs = [t.array for t in call.inputs]
     with quiet():
-        run_values(parts.before, env)
-        finals = _run_forward(call, way, env)
-        run_values(parts.after, env)
-    outputs = [np.ascontiguousarray(_all_steps(v, env)) for v in whole.exports]
-    arrays = [*(final.copy() for final in finals), *outputs]
+        arrays, saved = way.forward.run(inputs, call.length, call.extent, call.reverse)
     if not any(call.wanted):
         return [Tensor(array) for array in arrays]
     parents = tuple([t.node if w else None for t, w in zip(call.inputs, call.wanted, strict=True)])
-    saved = tuple([env.known[v] for v in way.saved])
-    node = Node(core_primitive, parents, saved, {"call": call, "count": len(arrays)}, ())
-    return outputs_of(node, arrays, way.live)
+    params = {"call": call, "count": len(arrays)}
+    return outputs_of(Node(core_primitive, parents, saved, params, ()), arrays, way.live)
 
 
-def _run_forward(call: Call, way: Way, env: Environment) -> list[Any]:
-    """The loop; its exports come to be known."""
-    loop = call.core.cut.loop
-    finals, exports = way.runner(
-        call.extent,
-        call.reverse,
-        [t.array for t in call.inputs[: len(loop.carries)]],
-        [env.known[v] for v in loop.stacked],
-        [env.known[v] for v in loop.constant],
-    )
-    for value, array in zip(way.exports, exports, strict=True):
-        env.put(value, array, True)
-    return finals  # type: ignore[no-any-return]
-
-
-# -------------------------------------------------------------------------------- backward
 def _pullback(g: Sequence[Any], saved: Sequence[Any], node: Node) -> list[Any]:
     assert node.params is not None
     call: Call = node.params["call"]
     if any(type(c) is Tensor for c in g):
         return _replayed(g, call, node)
-    parts = call.core.cut
-    count = len(parts.whole.carries)
-    arriving = tuple([c is not None for c in g[count:]])
-    way, runner = call.core.backward(call.wanted, arriving)
-    env = Environment(call.length, call.core.calls)
-    for value, array in zip(call.core.way(call.wanted).saved, saved, strict=True):
-        env.put(value, array, value not in parts.fixed)
-    for value, array in zip(way.arriving, g[count:], strict=True):
-        if value is not None:
-            env.put(value, np.ascontiguousarray(array), True)
-    run_values(way.before, env)
-    carried = _run_backward(call, way, runner, env, g[:count])
-    return _cotangents(way, call, env, carried)
-
-
-def _run_backward(
-    call: Call, way: Backward, runner: Any, env: Environment, g: Sequence[Any]
-) -> list[Any]:
-    inits = [0.0 if c is None else c for c, n in zip(g, way.carried, strict=True) if n is not None]
-    stacked = [_rows(v, env) for v in way.loop.stacked]
-    constants = [env.known[v] for v in way.loop.constant]
+    whole = call.core.cut.whole
+    arriving = tuple([c is not None for c in g[len(whole.carries) :]])
+    back = call.core.backward(call.wanted, arriving)
     breaks = [call.length - b for b in reversed(call.breaks)]
-    finals, exports = runner(call.extent, not call.reverse, inits, stacked, constants, breaks)
-    for value, array in zip(way.loop.exports, exports, strict=True):
-        env.put(value, array, True)
-    return [None if n is None else finals[n].copy() for n in way.carried]
-
-
-def _rows(value: Value, env: Environment) -> Any:
-    array = env.known[value]
-    return array if value in env.timed else spread(array, env.length)
-
-
-def _cotangents(way: Backward, call: Call, env: Environment, carried: Sequence[Any]) -> list[Any]:
-    """For each parent its cotangent: of carries, of stacked inputs, and sums for constants."""
-    found: list[Any] = list(carried)
-    for value in way.of_stacked:
-        found.append(None if value is None else _all_steps(value, env))
-    for value, tensor in zip(way.of_constant, call.inputs[len(found) :], strict=True):
-        by_columns = value is not None and not tensor.array.flags.c_contiguous
-        found.append(None if value is None else total(value, env, by_columns))
-    return [f if w else None for f, w in zip(found, call.wanted, strict=True)]
-
-
-def _all_steps(value: Value, env: Environment) -> Any:
-    array = evaluate(value, env)
-    return array if value in env.timed else spread(array, env.length)
+    constants = call.inputs[len(whole.carries) + len(whole.stacked) :]
+    by_columns = [not t.array.flags.c_contiguous for t in constants]
+    where = (call.length, call.extent, call.reverse)
+    found: list[Any] = back.run(g, saved, *where, breaks, by_columns)
+    return found
 
 
 # ------------------------------------------------------------------------- higher derivatives
@@ -297,24 +240,19 @@ def _on_packed_rows(call: Call, inputs: list[Tensor]) -> list[Tensor]:
     loop = call.core.cut.whole
     how, split = call.rows, len(loop.carries)
     carries = [sort_rows(t, how).unsqueeze(1) for t in inputs[:split]]
-    rest = inputs[split:]
-    stacked, constants = rest[: len(loop.stacked)], rest[len(loop.stacked) :]
+    stacked, constants = inputs[split:][: len(loop.stacked)], inputs[split + len(loop.stacked) :]
+    step = step_on_rows(loop, call.core.cut.fixed)
     ended: list[list[Tensor]] = [[] for _ in carries]
     columns: list[list[Tensor]] = [[] for _ in loop.exports]
     for offset, steps, rows in how.segments:
         for low in range(offset, offset + steps * rows, rows):
-            env = Environment(rows, call.core.calls)
-            for (before, _), carry, done in zip(loop.carries, carries, ended, strict=True):
+            for carry, done in zip(carries, ended, strict=True):
                 if len(carry) > rows:
                     done.append(carry[rows:])
-                env.put(before, carry[:rows], True)
-            for value, tensor in zip(loop.stacked, stacked, strict=True):
-                env.put(value, tensor[low : low + rows], True)
-            env.known.update(zip(loop.constant, constants, strict=True))
-            run_values(loop.body, env)
-            carries = [env.known[after] for _, after in loop.carries]
-            for column, value in zip(columns, loop.exports, strict=True):
-                column.append(env.known[value])
+            here = [*(c[:rows] for c in carries), *(s[low : low + rows] for s in stacked)]
+            carries, outputs = step([*here, *constants], rows)
+            for column, output in zip(columns, outputs, strict=True):
+                column.append(output)
     whole = [cat([c, *reversed(done)]).squeeze(1) for c, done in zip(carries, ended, strict=True)]
     finals = [sort_rows(t, how, back=True) for t in whole]
     return [*finals, *(cat(column) for column in columns)]

@@ -176,11 +176,11 @@ def _passes(core: Core) -> list[str]:
     way = core.way(wanted)
     names = _names(core.cut)
     assert way.full is not None
-    back = core.backward(wanted, (True,) * len(whole.exports))[1]
+    back = core.backward(wanted, (True,) * len(whole.exports)).runner
     parts = _equations(core, way.full, names)
-    parts.append(f"--- the loop forward\n{way.runner.source}")
+    parts.append(f"--- the loop forward\n{way.forward.runner.source}")
     parts.append(f"--- the loop backward\n{back.source}")
-    for title, runner in (("forward", way.runner), ("backward", back)):
+    for title, runner in (("forward", way.forward.runner), ("backward", back)):
         kernels = getattr(runner, "listings", [])
         parts += [f"--- kernel {title}\n{text}" for text in kernels]
     return [*parts, _costs(core, way, way.full, engine)]

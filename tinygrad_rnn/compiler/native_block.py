@@ -7,17 +7,20 @@ Large loops take each array by itself, as what is kept of one would keep the who
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from ctypes import Array, c_int64
 from dataclasses import dataclass
 from typing import Any
 
-from .layout import Place
-from .llvm_products import panel
-from .plan import Plan
-from .pool import ALIGNMENT
+import numpy as np
 
-__all__ = ["Block", "LARGEST", "View", "laid_out"]
+from .layout import Place
+from .llvm_engine import address_of
+from .llvm_products import fill_panels, panel
+from .plan import Plan
+from .pool import ALIGNMENT, pool
+
+__all__ = ["Block", "LARGEST", "View", "laid_out", "written_call"]
 
 LARGEST = 1 << 20  # bytes of a block
 
@@ -45,6 +48,37 @@ class Block:
     panels: list[tuple[int, View]]
     entries: list[tuple[int, int]]
     table: type[Array[c_int64]]
+
+
+def written_call(block: Block, native: Any, *numbers: int) -> Callable[..., Any]:
+    """What calls `native` with `numbers` and the table of a new block, as one Python function.
+
+    The function takes the carries to begin with and the inputs, contiguous but for those that will
+    be packed, and gives the last carries and the exports.
+    """
+    space: dict[str, Any] = {
+        "native": native, "numbers": numbers, "Table": block.table, "ndarray": np.ndarray,
+        "copyto": np.copyto, "fill": fill_panels, "block": pool.block, "at": address_of,
+    }  # fmt: skip
+
+    def view(at: View) -> str:
+        number, shape, dtype, offset, strides = at
+        space[str(dtype)] = dtype
+        places = f"memory, start + {offset}" if number < 0 else f"given[{number}], {offset}"
+        return f"ndarray({shape}, {dtype}, {places}, {strides})"
+
+    lines = [f"memory, start, address = block({block.size})"]
+    lines += [f"copyto({view(at)}, carries[{i}])" for i, at in enumerate(block.starts)]
+    lines += [f"fill({view(at)}, given[{number}])" for number, at in block.panels]
+    read = {number for number, _ in block.entries if number >= 0}
+    lines += [f"a{number} = at(given[{number}])" for number in sorted(read)]
+    places = [f"address + {o}" if n < 0 else f"a{n} + {o}" for n, o in block.entries]
+    lines.append(f"native(*numbers, Table({', '.join(places)}))")
+    finals, exports = (", ".join(map(view, views)) for views in (block.finals, block.exports))
+    body = "".join(f"    {line}\n" for line in lines)
+    exec(f"def call(carries, given):\n{body}    return [{finals}], [{exports}]\n", space)
+    call: Callable[..., Any] = space["call"]
+    return call
 
 
 def laid_out(

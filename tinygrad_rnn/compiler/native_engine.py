@@ -16,13 +16,12 @@ import numpy as np
 from .cut import Loop
 from .llvm_engine import KernelRunner, address_of, plan_with_kernels, table_of
 from .llvm_kernels import Writer, compiled
-from .llvm_products import Product, fill_panels, packed, panel, tiles_of_all, write_product
+from .llvm_products import Product, packed, panel, tiles_of_all, write_product
 from .lowering import Bases, copying, lowered
-from .native_block import Block, View, laid_out
+from .native_block import laid_out, written_call
 from .native_shares import Part, Shares, shares, threads, work
 from .numpy_engine import NumpyRunner
 from .plan import Action, Plan
-from .pool import pool
 
 __all__ = ["NativeRunner", "compile_loop", "is_native"]
 
@@ -68,7 +67,7 @@ class NativeRunner(NumpyRunner):
         self.parts = [part for action in plan.actions for part in self.lowered(action)]
         self.work = work(self.parts)
         self.ways: dict[int, tuple[Any, Shares]] = {}
-        self.blocks: dict[tuple[int, bool], Block | None] = {}
+        self.calls: dict[tuple[int, bool], Any] = {}
 
     def line(self, number: int, action: Action) -> str:
         """One action, to be read."""
@@ -167,39 +166,28 @@ class NativeRunner(NumpyRunner):
         constants: Sequence[Any],
         breaks: Sequence[int] = (),
     ) -> tuple[list[Any], list[Any]]:
-        block = None if breaks else self.block(length, reverse)
-        if block is None:
+        call = None if breaks else self.small(length, reverse)
+        if call is None:
             return super().__call__(length, reverse, inits, stacked, constants, breaks)
-        given = [self.given(n, array) for n, array in enumerate((*constants, *stacked))]
-        memory, start, address = pool.block(block.size)
-        places = [*given, memory]  # number −1 is the block
+        found: tuple[list[Any], list[Any]] = call(
+            inits, [self.given(n, array) for n, array in enumerate((*constants, *stacked))]
+        )
+        return found
 
-        def view(at: View) -> Any:
-            number, shape, dtype, offset, strides = at
-            return np.ndarray(shape, dtype, places[number], offset + start * (number < 0), strides)
-
-        for at, init in zip(block.starts, inits, strict=True):
-            np.copyto(view(at), init)
-        for number, at in block.panels:
-            fill_panels(view(at), given[number])
-        table = block.table(*[
-            address + offset if number < 0 else address_of(given[number])
-            for number, offset in block.entries
-        ])  # fmt: skip
-        first = length - 1 if reverse else 0
-        self.way(1)[0](first, length, -1 if reverse else 1, table)
-        return [view(at) for at in block.finals], [view(at) for at in block.exports]
-
-    def block(self, length: int, reverse: bool) -> Block | None:
-        """The layout of a loop on one thread that is small, else None."""
+    def small(self, length: int, reverse: bool) -> Any:
+        """The call of a loop that is small, and on one thread; else None."""
         key = length, reverse
-        if key not in self.blocks:
-            if len(self.blocks) > LENGTHS:
-                self.blocks.clear()
+        if key not in self.calls:
+            if len(self.calls) > LENGTHS:
+                self.calls.clear()
             given = len(self.plan.loop.constant) + len(self.plan.loop.stacked)
             packed, bases = sorted(self.packed), self.bases.entries
-            self.blocks[key] = laid_out(self.plan, given, packed, bases, length, reverse)
-        return self.blocks[key] if self.count(length) == 1 else None
+            block = laid_out(self.plan, given, packed, bases, length, reverse)
+            first, direction = (length - 1, -1) if reverse else (0, 1)
+            self.calls[key] = block and written_call(
+                block, self.way(1)[0], first, length, direction
+            )
+        return self.calls[key] if self.count(length) == 1 else None
 
     def further(
         self,

@@ -36,7 +36,7 @@ def run_packed(problem: Problem, engine: Engine) -> tuple[Any, Any]:
     leaves = flatten(problem.xs)[0]
     if problem.truncate is not None or any(leaf.ndim < 2 for leaf in leaves):
         raise Refused("rows of unequal length with truncation, or inputs without rows")
-    ready = prepared(problem.step, problem.init, problem.xs, for_rows(engine))
+    ready = prepared(problem, for_rows(engine))
     how = ragged(problem.lengths.array, problem.length, problem.reverse)
     if not how.total:
         raise Refused("no row that is long enough")

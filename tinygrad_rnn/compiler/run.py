@@ -45,10 +45,10 @@ def _run(problem: Problem, engine: Engine) -> tuple[Any, Any]:
 def _check_possible(problem: Problem) -> None:
     if not problem.length:
         raise Refused("no steps")
-    carries = flatten(problem.init)[0]
+    carries = problem.carries[0]
     if not carries:
         raise Refused("no carry")
-    for leaf in (*carries, *flatten(problem.xs)[0]):
+    for leaf in (*carries, *problem.inputs[0]):
         array = leaf.array
         if type(array) is not np.ndarray:
             raise Refused(_unfit(leaf))
@@ -72,13 +72,12 @@ def run_once(problem: Problem, engine: Engine, start: int) -> tuple[Any, Any]:
         if found is not None:
             return found
     problem, breaks = with_breaks(problem, start)
-    step, xs = problem.step, problem.xs
     if problem.lengths is not None:
-        step, xs = masked(problem)
-    carries, carry_structure = flatten(problem.init)
-    ready = prepared(step, problem.init, xs, engine)
+        problem = masked(problem)
+    carries, carry_structure = problem.carries
+    ready = prepared(problem, engine)
     numbers = drawn(ready.draws, problem.length, problem.reverse) if ready.draws else []
-    inputs = [*carries, *flatten(xs)[0], *numbers, *ready.tensors]
+    inputs = [*carries, *problem.inputs[0], *numbers, *ready.tensors]
     recording = grad_mode() != 0
     wanted = tuple([recording and t.node is not None for t in inputs])
     core = ready.compiled.core

@@ -96,8 +96,8 @@ def with_breaks(problem: Problem, start: int) -> tuple[Problem, list[int]]:
     return problem, [i for i in range(1, problem.length) if (start + i) % every == 0]
 
 
-def masked(problem: Problem) -> tuple[Any, Any]:
-    """The step and inputs in which rows beyond their length keep their carry and give zeros."""
+def masked(problem: Problem) -> Problem:
+    """The problem without lengths: rows beyond theirs keep their carry and give zeros."""
     assert problem.lengths is not None
     times = np.arange(problem.length)[:, None]
     active = Tensor(problem.lengths.array > times)
@@ -110,4 +110,5 @@ def masked(problem: Problem) -> tuple[Any, Any]:
         kept = tree_map(lambda new, old: where(rows_like(here, new), new, old), after, carry)
         return kept, tree_map(lambda leaf: ended(here, leaf), y)
 
-    return step, (without_padding(problem.xs, problem.lengths), active)
+    xs = without_padding(problem.xs, problem.lengths), active
+    return replace(problem, step=step, xs=xs, lengths=None)

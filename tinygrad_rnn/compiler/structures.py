@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from ..checks import get_default_dtype
+from ..scan import Problem
 from ..tensor import Tensor
-from ..tree import flatten
 from .code_reads import NotEnumerable, code_of
 from .core import Core, Engine
 from .cut import cut
@@ -71,19 +71,19 @@ class Known:
     ready: dict[Any, tuple[Ready, list[int]]] = field(default_factory=dict)
 
 
-def prepared(step: Any, init: Any, xs: Any, engine: Engine) -> Ready:
-    """The compiled form of a step for this carry and these inputs.
+def prepared(problem: Problem, engine: Engine) -> Ready:
+    """The compiled form of a step for its carry and inputs.
 
     Raises:
         Refused: there is none.
     """
-    code = None if switched_off else code_of(step)
+    code = None if switched_off else code_of(problem.step)
     try:
         if code is not None and _unknown.get(code, 0) < VARIANTS:
-            found = _without_trace(code, step, init, xs, engine)
+            found = _without_trace(code, problem, engine)
             if found is not None:
                 return found
-        return _by_trace(step, init, xs, engine)
+        return _by_trace(problem, engine)
     except Refused:
         raise
     except Exception as error:
@@ -91,19 +91,19 @@ def prepared(step: Any, init: Any, xs: Any, engine: Engine) -> Ready:
 
 
 # ----------------------------------------------------------------------------- without a trace
-def _without_trace(code: CodeType, step: Any, init: Any, xs: Any, engine: Engine) -> Ready | None:
+def _without_trace(code: CodeType, problem: Problem, engine: Engine) -> Ready | None:
     for known in _known.get(code, ()):
-        tensors = known.read(step)
+        tensors = known.read(problem.step)
         if tensors is not None:
             break
     else:
         known, tensors = Known(_never), ()
-    signature = _signature(init, xs, tensors, engine)
+    signature = _signature(problem, tensors, engine)
     if signature is None:
         return None
     entry = known.ready.get(signature)
     if entry is None:
-        return _enumerated(code, known, signature, step, init, xs, engine)
+        return _enumerated(code, known, signature, problem, engine)
     ready, used = entry
     return Ready(ready.compiled, [tensors[i] for i in used], ready.draws, ready.outputs)
 
@@ -112,27 +112,30 @@ def _never(step: Any) -> None:
     """What reads a step that has not been looked at."""
 
 
-def _signature(init: Any, xs: Any, tensors: Sequence[Tensor], engine: Engine) -> Any:
+def _signature(problem: Problem, tensors: Sequence[Tensor], engine: Engine) -> Any:
     """What a compiled form depends on beside the reads; None if not all are arrays of the host."""
-    carries, carry = flatten(init)
-    inputs, structure = flatten(xs)
-    for tensor in tensors:
-        if type(tensor.array) is not np.ndarray:
+    (carries, carry), (inputs, structure) = problem.carries, problem.inputs
+    kinds: list[Any] = [engine.name, carry, structure, get_default_dtype()]
+    for tensor in inputs:
+        array = tensor.array
+        kinds += array.shape[1:], array.dtype
+    for tensor in (*carries, *tensors):
+        array = tensor.array
+        if type(array) is not np.ndarray:
             return None
-    rows = [(a.shape[1:], a.dtype) for a in [t.array for t in inputs]]
-    kinds = [(a.shape, a.dtype) for a in [t.array for t in (*carries, *tensors)]]
-    return engine.name, carry, structure, (*rows, *kinds), get_default_dtype()
+        kinds += array.shape, array.dtype
+    return tuple(kinds)
 
 
 def _enumerated(
-    code: CodeType, known: Known, signature: Any, step: Any, init: Any, xs: Any, engine: Engine
+    code: CodeType, known: Known, signature: Any, problem: Problem, engine: Engine
 ) -> Ready | None:
     """Enumerate a step, compile its copy and remember both; None if that cannot be."""
     trace = Trace()
     try:
-        copy, read = enumerated(step, _fields(signature), trace)
+        copy, read = enumerated(problem.step, _fields(signature), trace)
         count = len(trace.tensors)
-        _, carries, outputs, structure = trace_step(copy, init, xs, trace)
+        _, carries, outputs, structure = trace_step(copy, problem.init, problem.xs, trace)
         if len(trace.tensors) > count:
             raise NotEnumerable("it makes tensors")
     except Exception:  # whatever it is, a plain trace will say it better
@@ -149,7 +152,7 @@ def _enumerated(
     with _lock:
         if known.read is _never:
             known = _remembered(code, Known(read))
-        signature = _signature(init, xs, trace.tensors, engine)
+        signature = _signature(problem, trace.tensors, engine)
         known.ready[signature] = (replace(ready, tensors=()), used)
     return ready
 
@@ -176,7 +179,8 @@ def _fields(signature: Any) -> frozenset[str]:
 
 
 # ------------------------------------------------------------------------------- by a trace
-def _by_trace(step: Any, init: Any, xs: Any, engine: Engine) -> Ready:
+def _by_trace(problem: Problem, engine: Engine) -> Ready:
+    step, init, xs = problem.step, problem.init, problem.xs
     trace, carries, outputs, structure = trace_step(step, init, xs)
     key = _key(trace, carries, outputs, engine)
     compiled = _structures.get(key)

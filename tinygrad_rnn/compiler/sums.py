@@ -10,47 +10,53 @@ from typing import Any
 
 import numpy as np
 
-from .batch import Environment, run_values
-from .program import Value, ancestors
+from .program import Value
+from .script import Script
 
-__all__ = ["evaluate", "total"]
-
-
-def evaluate(value: Value, env: Environment) -> Any:
-    """The array of a value, stacked over time if it is in `env.timed`."""
-    if value not in env.known:
-        needed = ancestors([value], lambda v: v in env.known) - env.known.keys()
-        run_values(sorted(needed, key=lambda v: v.index), env)
-    return env.known[value]
+__all__ = ["total"]
 
 
-def total(value: Value, env: Environment, columns: bool = False) -> Any:
-    """Σₜ of a value, as an array of its shape in one step.
+def total(value: Value, script: Script, columns: str = "False") -> str:
+    """The variable of Σₜ of a value, as an array of its shape in one step.
 
-    `columns` asks for a product in the order of a transposed matrix, as W in x @ W.T has it: its
-    gradient goes back to W without being turned around in memory.
+    `columns` is an expression that asks for a product in the order of a transposed matrix, as W in
+    x @ W.T has it: its gradient goes back to W without being turned around in memory.
     """
-    rule = None if value in env.known else _RULES.get(value.name)
-    result = rule(value, env, columns) if rule is not None else None
-    if result is not None:
-        return result
-    array = evaluate(value, env)
-    return array.sum(0) if value in env.timed else array * env.length
+    key = value, columns
+    if key not in script.sums:
+        rule = None if value in script.known else _RULES.get(value.name)
+        result = rule(value, script, columns) if rule is not None else None
+        script.sums[key] = _plain(value, script) if result is None else result
+    return script.sums[key]
 
 
-def _timed(value: Any, env: Environment) -> bool:
-    evaluate(value, env)
-    return value in env.timed
+def _plain(value: Value, script: Script) -> str:
+    array = script.array(value)
+    if value in script.timed:
+        return script.made(_sum_of_steps, array)
+    return script.made(np.multiply, array, "length")
 
 
-def _matmul(value: Value, env: Environment, columns: bool) -> Any:
+def _sum_of_steps(array: Any) -> Any:
+    return array.sum(0)
+
+
+def _timed(value: Any, script: Script) -> bool:
+    script.array(value)
+    return value in script.timed
+
+
+def _matmul(value: Value, script: Script, columns: str) -> str | None:
     left, right = value.args
     if len(left.shape) != 2 or len(right.shape) != 2:
         return None
-    if not _timed(left, env) or not _timed(right, env):
+    if not _timed(left, script) or not _timed(right, script):
         return None
-    a, b = env.known[left], env.known[right]
-    # (T, M, K)·(T, K, N) summed over T: one product over the axis (T, K)
+    return script.made(_product, script.known[left], script.known[right], columns)
+
+
+def _product(a: Any, b: Any, columns: bool) -> Any:
+    """(T, M, K)·(T, K, N) summed over T: one product over the axis (T, K)."""
     left, right = _rows(a.transpose(0, 2, 1)), _rows(b)
     return (right.T @ left).T if columns else left.T @ right
 
@@ -59,38 +65,47 @@ def _rows(a: Any) -> Any:
     return a.reshape(-1, a.shape[-1])
 
 
-def _sum(value: Value, env: Environment, columns: bool) -> Any:
+def _sum(value: Value, script: Script, columns: str) -> str | None:
     source = value.args[0]
-    if not _timed(source, env):
+    if not _timed(source, script):
         return None
     dims = value.params["dims"]
-    x = env.known[source]
-    if dims == (0,) and len(source.shape) == 2 and x.flags.c_contiguous and x.dtype.kind == "f":
-        found = np.ones(x.shape[0] * x.shape[1], x.dtype) @ _rows(x)  # a product adds pairwise
-    else:
-        found = x.sum(axis=(0, *(d + 1 for d in dims)))
-    return found.reshape(value.shape)
+    axes = (0, *(d + 1 for d in dims))
+    rows = dims == (0,) and len(source.shape) == 2 and source.dtype.kind == "f"
+
+    def summed(x: Any) -> Any:
+        if rows and x.flags.c_contiguous:
+            found = np.ones(x.shape[0] * x.shape[1], x.dtype) @ _rows(x)  # it adds pairwise
+        else:
+            found = x.sum(axis=axes)
+        return found.reshape(value.shape)
+
+    return script.made(summed, script.known[source])
 
 
-def _linear(value: Value, env: Environment, columns: bool) -> Any:
-    turned = columns != (value.name == "permute")
-    return _applied(value, [total(value.args[0], env, turned)])
+def _linear(value: Value, script: Script, columns: str) -> str:
+    turned = _not(columns) if value.name == "permute" else columns
+    return _applied(value, script, total(value.args[0], script, turned))
 
 
-def _add(value: Value, env: Environment, columns: bool) -> Any:
+def _not(columns: str) -> str:
+    return columns.removeprefix("not ") if columns.startswith("not ") else f"not {columns}"
+
+
+def _add(value: Value, script: Script, columns: str) -> str | None:
     a, b = value.args
     if not (type(a) is Value and type(b) is Value and a.shape == b.shape == value.shape):
         return None
-    return _applied(value, [total(x, env, columns) for x in (a, b)])
+    return _applied(value, script, *(total(x, script, columns) for x in (a, b)))
 
 
-def _assemble(value: Value, env: Environment, columns: bool) -> Any:
-    return _applied(value, [total(a, env, columns) for a in value.inputs])
+def _assemble(value: Value, script: Script, columns: str) -> str:
+    return _applied(value, script, *(total(a, script, columns) for a in value.inputs))
 
 
-def _applied(value: Value, args: list[Any]) -> Any:
-    assert value.op is not None
-    return value.op.forward(np, *args, **value.params)
+def _applied(value: Value, script: Script, *args: str) -> str:
+    forward, params = value.op.forward, value.params  # type: ignore[union-attr]
+    return script.made(lambda *arrays: forward(np, *arrays, **params), *args)
 
 
 _RULES = {

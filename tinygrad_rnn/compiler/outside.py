@@ -1,0 +1,99 @@
+"""A pass over a sequence as one function: what comes before the loop, the loop, what comes after.
+
+Each is written once for a choice of gradients, and then called with arrays.
+
+Legend: T time steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from .backward import Backward
+from .cut import Cut, Loop
+from .program import Value
+from .script import Script, names
+from .sums import total
+
+__all__ = ["backward_pass", "forward_pass", "step_on_rows"]
+
+
+def forward_pass(parts: Cut, loop: Loop, runner: Any, saved: Sequence[Value]) -> Callable[..., Any]:
+    """What comes before the loop, the loop, and what comes after it.
+
+    Called with (arrays of all inputs, length, extent, reverse) it gives the final carries and the
+    outputs of all steps, and the values in `saved`.
+    """
+    whole, script = parts.whole, Script()
+    script.space["loop"] = runner
+    starts = [script.variable() for _ in whole.carries]
+    inputs = script.given((*whole.stacked, *whole.constant), parts.fixed)
+    script.lines.append(f"[{', '.join(starts)}, *{inputs}] = inputs")
+    for value in parts.before:
+        script.array(value)
+    finals = _loop(script, loop, starts, "extent, reverse")
+    outputs = [f"contiguous({script.all_steps(v)})" for v in whole.exports]
+    kept = names([script.array(v) for v in saved])
+    result = names([*(f"{final}.copy()" for final in finals), *outputs])
+    return script.function("inputs, length, extent, reverse", f"{result}, {kept}")
+
+
+def backward_pass(
+    parts: Cut, way: Backward, runner: Any, saved: Sequence[Value], wanted: Sequence[bool]
+) -> Callable[..., Any]:
+    """The same backward.
+
+    Called with (cotangents of final carries and outputs, saved, length, extent, reverse, breaks,
+    flags) it gives the cotangent of each input. The flags say which constants are kept by columns.
+    """
+    script, loop = Script(), way.loop
+    script.space["loop"] = runner
+    carried = [script.variable() for _ in way.carried]
+    arrived = script.given(way.arriving, ())
+    script.lines.append(f"[{', '.join(carried)}, *{arrived}] = cotangents")
+    script.lines.append(f"{script.given(saved, parts.fixed)} = saved")
+    for value in way.arriving:
+        if value is not None:
+            name = script.known[value]
+            script.lines.append(f"{name} = contiguous({name})")
+    for value in way.before:
+        script.array(value)
+    starts = [
+        f"0.0 if {c} is None else {c}"
+        for c, n in zip(carried, way.carried, strict=True)
+        if n is not None
+    ]
+    finals = _loop(script, loop, starts, "extent, not reverse", ", breaks")
+    found = ["None" if n is None else f"{finals[n]}.copy()" for n in way.carried]
+    found += ["None" if v is None else script.all_steps(v) for v in way.of_stacked]
+    flags = [script.variable() for _ in way.of_constant]
+    script.lines.append(f"{names(flags)} = by_columns")
+    found += [
+        "None" if v is None else total(v, script, flag)
+        for v, flag in zip(way.of_constant, flags, strict=True)
+    ]
+    result = names([f if w else "None" for f, w in zip(found, wanted, strict=True)])
+    return script.function("cotangents, saved, length, extent, reverse, breaks, by_columns", result)
+
+
+def _loop(
+    script: Script, loop: Loop, starts: Sequence[str], where: str, further: str = ""
+) -> list[str]:
+    """The line that runs the loop; the variables of its last carries."""
+    stacked = names([script.all_steps(v) for v in loop.stacked])
+    constants = names([script.array(v) for v in loop.constant])
+    given = f"{where}, {names(starts)}, {stacked}, {constants}{further}"
+    finals = [script.variable() for _ in loop.carries]
+    script.lines.append(f"{names(finals)}, {script.given(loop.exports, ())} = loop({given})")
+    return finals
+
+
+def step_on_rows(loop: Loop, fixed: set[Value]) -> Callable[..., Any]:
+    """One step of rows side by side: (inputs, number of rows) -> (carries, outputs)."""
+    script = Script()
+    inputs = (*(before for before, _ in loop.carries), *loop.stacked, *loop.constant)
+    script.lines.append(f"{script.given(inputs, fixed)} = inputs")
+    carries = names([script.array(after) for _, after in loop.carries])
+    outputs = names([script.array(v) for v in loop.exports])
+    return script.function("inputs, length", f"{carries}, {outputs}")
