@@ -25,7 +25,7 @@ from ..tensor import Tensor
 from .backward import Backward, active_inputs, differentiate
 from .batch import Calls, Environment, run_values, spread
 from .cut import Cut, Loop, Sinks
-from .packing import Ragged, sort_rows
+from .packing import Ragged, pack, sort_rows, unpack
 from .program import Value, ancestors
 from .step import Step
 from .sums import evaluate, total
@@ -122,7 +122,8 @@ class Call:
         wanted: for each input whether it needs a gradient.
         breaks: forward steps, in their order, before which the carry is detached.
         inputs: the initial carries, the stacked inputs, the captured tensors.
-        rows: how rows are packed, if they are: then `length` is their number.
+        rows: how rows are packed, if they are: then `length` is their number. Inputs and outputs
+            are padded all the same.
     """
 
     core: Core
@@ -138,6 +139,14 @@ class Call:
         """What a runner is told about the steps."""
         return self.length if self.rows is None else self.rows
 
+    def packed(self, array: Any) -> Any:
+        """What is given of all steps, as the loop has it."""
+        return array if self.rows is None else self.rows.packed(array)
+
+    def padded(self, array: Any) -> Any:
+        """What the loop has of all steps, as it is given back."""
+        return array if self.rows is None else self.rows.padded(array)
+
 
 # --------------------------------------------------------------------------------- forward
 def run_core(call: Call) -> list[Tensor]:
@@ -146,14 +155,16 @@ def run_core(call: Call) -> list[Tensor]:
     way = call.core.way(call.wanted)
     whole = parts.whole
     env = Environment(call.length, call.core.calls)
-    inputs = call.inputs[len(whole.carries) :]
-    for value, tensor in zip((*whole.stacked, *whole.constant), inputs, strict=True):
-        env.put(value, tensor.array, value not in parts.fixed)
+    arrays = [t.array for t in call.inputs[len(whole.carries) :]]
+    for value, array in zip(whole.stacked, arrays, strict=False):
+        env.put(value, call.packed(array), True)
+    for value, array in zip(whole.constant, arrays[len(whole.stacked) :], strict=True):
+        env.put(value, array, False)
     with quiet():
         run_values(parts.before, env)
         finals = _run_forward(call, way, env)
         run_values(parts.after, env)
-    outputs = [np.ascontiguousarray(_all_steps(v, env)) for v in whole.exports]
+    outputs = [call.padded(np.ascontiguousarray(_all_steps(v, env))) for v in whole.exports]
     arrays = [*(final.copy() for final in finals), *outputs]
     if not any(call.wanted):
         return [Tensor(array) for array in arrays]
@@ -193,7 +204,7 @@ def _pullback(g: Sequence[Any], saved: Sequence[Any], node: Node) -> list[Any]:
         env.put(value, array, value not in parts.fixed)
     for value, array in zip(way.arriving, g[count:], strict=True):
         if value is not None:
-            env.put(value, np.ascontiguousarray(array), True)
+            env.put(value, np.ascontiguousarray(call.packed(array)), True)
     run_values(way.before, env)
     carried = _run_backward(call, way, runner, env, g[:count])
     return _cotangents(way, call, env, carried)
@@ -221,7 +232,7 @@ def _cotangents(way: Backward, call: Call, env: Environment, carried: Sequence[A
     """For each parent its cotangent: of carries, of stacked inputs, and sums for constants."""
     found: list[Any] = list(carried)
     for value in way.of_stacked:
-        found.append(None if value is None else _all_steps(value, env))
+        found.append(None if value is None else call.padded(_all_steps(value, env)))
     for value, tensor in zip(way.of_constant, call.inputs[len(found) :], strict=True):
         by_columns = value is not None and not tensor.array.flags.c_contiguous
         found.append(None if value is None else total(value, env, by_columns))
@@ -298,7 +309,8 @@ def _on_packed_rows(call: Call, inputs: list[Tensor]) -> list[Tensor]:
     how, split = call.rows, len(loop.carries)
     carries = [sort_rows(t, how).unsqueeze(1) for t in inputs[:split]]
     rest = inputs[split:]
-    stacked, constants = rest[: len(loop.stacked)], rest[len(loop.stacked) :]
+    stacked = [pack(t, how) for t in rest[: len(loop.stacked)]]
+    constants = rest[len(loop.stacked) :]
     ended: list[list[Tensor]] = [[] for _ in carries]
     columns: list[list[Tensor]] = [[] for _ in loop.exports]
     for offset, steps, rows in how.segments:
@@ -317,7 +329,7 @@ def _on_packed_rows(call: Call, inputs: list[Tensor]) -> list[Tensor]:
                 column.append(env.known[value])
     whole = [cat([c, *reversed(done)]).squeeze(1) for c, done in zip(carries, ended, strict=True)]
     finals = [sort_rows(t, how, back=True) for t in whole]
-    return [*finals, *(cat(column) for column in columns)]
+    return [*finals, *(unpack(cat(column), how) for column in columns)]
 
 
 def _unused(*_: Any, **__: Any) -> Any:
