@@ -41,7 +41,7 @@ def run(reverse, truncate, length):
 @pytest.mark.parametrize("length", [4, 7])
 def test_the_same_bits_in_one_block_and_apart(monkeypatch, reverse, truncate, length):
     together = run(reverse, truncate, length)
-    monkeypatch.setattr(native_engine.NativeRunner, "block", lambda *_: None)
+    monkeypatch.setattr(native_engine.NativeRunner, "small", lambda *_: None)
     apart = run(reverse, truncate, length)
     for a, b in zip(together, apart, strict=True):
         np.testing.assert_array_equal(a, b)
@@ -59,13 +59,13 @@ def test_two_calls_that_are_both_alive_do_not_share_memory():
 
 def test_a_large_loop_keeps_its_arrays_apart(monkeypatch):
     found = []
-    block = native_engine.NativeRunner.block
+    small = native_engine.NativeRunner.small
 
     def seen(*args):
-        found.append(block(*args))
+        found.append(small(*args))
         return found[-1]
 
-    monkeypatch.setattr(native_engine.NativeRunner, "block", seen)
+    monkeypatch.setattr(native_engine.NativeRunner, "small", seen)
     init = tg.zeros(64, 64)
     tg.scan(lambda h, x: ((h + x).tanh(),) * 2, init, tg.randn(5, 64, 64), engine="native")
     tg.scan(lambda h, x: ((h + x).tanh(),) * 2, init, tg.randn(80, 64, 64), engine="native")

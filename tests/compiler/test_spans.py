@@ -12,6 +12,7 @@ from scan_cells import CELLS, B, H, I, difference, measured
 import tinygrad_rnn as tg
 from tinygrad_rnn.compiler import (
     llvm_kernels,
+    native_ragged,
     packed,
     ragged_engine,
     rowwise,
@@ -65,13 +66,15 @@ def test_no_step_is_made_for_a_row_that_has_ended(
     engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     worked: list[int] = []
-    original = ragged_engine.PackedRunner.run_packed
+    native = engine == "native"
+    runner: Any = native_ragged.NativePackedRunner if native else ragged_engine.PackedRunner
+    original = runner.__call__
 
-    def spied(self: Any, how: Any, *args: Any) -> None:
+    def spied(self: Any, how: Any, *args: Any) -> Any:
         worked.append(sum(steps * rows for _, steps, rows in how.segments))
-        original(self, how, *args)
+        return original(self, how, *args)
 
-    monkeypatch.setattr(ragged_engine.PackedRunner, "run_packed", spied)
+    monkeypatch.setattr(runner, "__call__", spied)
     measured("lstm_joined", engine, lengths=tg.tensor([7, 3, 1, 5]))
     assert worked == [16, 16]  # forward and backward
 
@@ -158,6 +161,29 @@ def test_any_number_of_rows_and_columns(width: int, dtype: Any, engine: str) -> 
         gradients = tg.gradients((ys * ys).sum() + final.sum(), [w, u, b])
         results.append([t.detach().numpy() for t in (final, ys, *gradients)])
     assert difference(*results) < (1e-5 if dtype == tg.float32 else 1e-12)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_what_is_packed_comes_back(reverse: bool) -> None:
+    rng = np.random.default_rng(0)
+    for numbers in ([2, 5, 1, 5], [3, 3, 3, 3], [5, 4, 2, 1], [0, 7, -1, 0]):
+        how = ragged(np.array(numbers), 6, reverse)
+        there = np.arange(6)[:, None] < np.array(numbers)
+        for shape in ((), (3,), (1, 2)):
+            x = rng.normal(size=(6, 4, *shape))
+            rows = how.packed(x)
+            expected = x.reshape(24, 1, *shape)[how.places]
+            assert np.array_equal(rows, expected)
+            mask = there.reshape(6, 4, *(1,) * len(shape))
+            assert np.array_equal(how.padded(rows), np.where(mask, x, 0))
+        assert rows.shape[0] == how.total == there.sum()
+        assert how.total <= how.capacity <= how.total * 9 / 8
+
+
+def test_pieces_of_compiled_code() -> None:
+    forward, backward = ragged(np.array([2, 4, 1, 4]), 4, False).pieces
+    assert forward.tolist() == [[0, 1, 4, 4, 7, 3], [4, 1, 3, 3, 9, 2], [7, 2, 2, 2, 11, 0]]
+    assert backward[:, :4].tolist() == [[9, 2, 2, -2], [4, 1, 3, -3], [0, 1, 4, -4]]
 
 
 def test_packing() -> None:

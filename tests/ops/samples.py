@@ -181,7 +181,7 @@ SAMPLES: dict[str, list[Sample]] = {
         Sample("unequal", lambda x: pack(x, PACKED), (C,), lambda x: _rows_of(x)[:, None]),
     ],
     "unpack_rows": [
-        Sample("unequal", lambda x: unpack(x, PACKED, 2), (_rows_of(C)[:, None],),
+        Sample("unequal", lambda x: unpack(x, PACKED), (_rows_of(C)[:, None],),
                lambda x: np.array([[x[2, 0], x[0, 0], x[1, 0]], [0 * x[0, 0], x[3, 0], x[4, 0]]])),
     ],
     "sort_rows": [

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from threading import RLock
 from typing import Any
 
@@ -23,7 +24,7 @@ from ..tensor import Tensor
 from .backward import Backward, active_inputs, differentiate
 from .cut import Cut, Loop, Sinks
 from .outside import backward_pass, forward_pass, step_on_rows
-from .packing import Ragged, sort_rows
+from .packing import Ragged, pack, sort_rows, unpack
 from .program import Value, ancestors
 from .step import Step
 
@@ -129,7 +130,8 @@ class Call:
         wanted: for each input whether it needs a gradient.
         breaks: forward steps, in their order, before which the carry is detached.
         inputs: the initial carries, the stacked inputs, the captured tensors.
-        rows: how rows are packed, if they are: then `length` is their number.
+        rows: how rows are packed, if they are: then `length` is their number. Inputs and outputs
+            are padded all the same.
     """
 
     core: Core
@@ -145,14 +147,33 @@ class Call:
         """What a runner is told about the steps."""
         return self.length if self.rows is None else self.rows
 
+    @cached_property
+    def outputs(self) -> slice:
+        """Which of the results are of all steps: those behind the final carries."""
+        return slice(len(self.core.cut.whole.carries), None)
+
+    @cached_property
+    def stacked(self) -> slice:
+        """Which of the inputs are of all steps."""
+        whole = self.core.cut.whole
+        return slice(len(whole.carries), len(whole.carries) + len(whole.stacked))
+
+    def change(self, arrays: list[Any], part: slice, how: str) -> None:
+        """Have that part "packed", as the loop has it, or "padded", as the outside has it."""
+        if self.rows is not None:
+            change = getattr(self.rows, how)
+            arrays[part] = [None if a is None else change(a) for a in arrays[part]]
+
 
 # -------------------------------------------------------------------------------- one call
 def run_core(call: Call) -> list[Tensor]:
     """The final carries and the outputs of all steps."""
     way = call.core.way(call.wanted)
-    inputs = [t.array for t in call.inputs]
+    arrays = [t.array for t in call.inputs]
+    call.change(arrays, call.stacked, "packed")
     with quiet():
-        arrays, saved = way.forward.run(inputs, call.length, call.extent, call.reverse)
+        arrays, saved = way.forward.run(arrays, call.length, call.extent, call.reverse)
+    call.change(arrays, call.outputs, "padded")
     if not any(call.wanted):
         return [Tensor(array) for array in arrays]
     parents = tuple([t.node if w else None for t, w in zip(call.inputs, call.wanted, strict=True)])
@@ -165,14 +186,15 @@ def _pullback(g: Sequence[Any], saved: Sequence[Any], node: Node) -> list[Any]:
     call: Call = node.params["call"]
     if any(type(c) is Tensor for c in g):
         return _replayed(g, call, node)
-    whole = call.core.cut.whole
-    arriving = tuple([c is not None for c in g[len(whole.carries) :]])
+    cotangents = list(g)
+    call.change(cotangents, call.outputs, "packed")
+    arriving = tuple([c is not None for c in g[call.outputs]])
     back = call.core.backward(call.wanted, arriving)
     breaks = [call.length - b for b in reversed(call.breaks)]
-    constants = call.inputs[len(whole.carries) + len(whole.stacked) :]
-    by_columns = [not t.array.flags.c_contiguous for t in constants]
+    by_columns = [not t.array.flags.c_contiguous for t in call.inputs[call.stacked.stop :]]
     where = (call.length, call.extent, call.reverse)
-    found: list[Any] = back.run(g, saved, *where, breaks, by_columns)
+    found: list[Any] = back.run(cotangents, saved, *where, breaks, by_columns)
+    call.change(found, call.stacked, "padded")
     return found
 
 
@@ -240,7 +262,7 @@ def _on_packed_rows(call: Call, inputs: list[Tensor]) -> list[Tensor]:
     loop = call.core.cut.whole
     how, split = call.rows, len(loop.carries)
     carries = [sort_rows(t, how).unsqueeze(1) for t in inputs[:split]]
-    stacked, constants = inputs[split:][: len(loop.stacked)], inputs[split + len(loop.stacked) :]
+    stacked, constants = [pack(t, how) for t in inputs[call.stacked]], inputs[call.stacked.stop :]
     step = step_on_rows(loop, call.core.cut.fixed)
     ended: list[list[Tensor]] = [[] for _ in carries]
     columns: list[list[Tensor]] = [[] for _ in loop.exports]
@@ -255,7 +277,7 @@ def _on_packed_rows(call: Call, inputs: list[Tensor]) -> list[Tensor]:
                 column.append(output)
     whole = [cat([c, *reversed(done)]).squeeze(1) for c, done in zip(carries, ended, strict=True)]
     finals = [sort_rows(t, how, back=True) for t in whole]
-    return [*finals, *(cat(column) for column in columns)]
+    return [*finals, *(unpack(cat(column), how) for column in columns)]
 
 
 def _unused(*_: Any, **__: Any) -> Any:

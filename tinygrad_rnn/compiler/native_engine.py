@@ -91,8 +91,8 @@ class NativeRunner(NumpyRunner):
 
     def written(self, parts: Sequence[Part]) -> str:
         """The LLVM text: for i in range(count): the step first + i · direction."""
-        writer = self.writer()
-        count = writer.function.args[1]
+        writer = Writer(len(self.bases.entries), 3)
+        first, count, direction = writer.function.args[:3]
         b = writer.builder
         entry = b.block
         inside = writer.function.append_basic_block("steps")
@@ -101,26 +101,21 @@ class NativeRunner(NumpyRunner):
         b.position_at_end(inside)
         i = b.phi(writer.int)
         i.add_incoming(writer.number(0), entry)
-        writer.step = self.step(writer, i)
-        for part in parts:
-            if isinstance(part, Product):
-                write_product(writer, part, self.tiles)
-            else:
-                writer.part(part)
+        writer.step = b.add(first, b.mul(i, direction))
+        self.write_parts(writer, parts)
         following = b.add(i, writer.number(1))
         i.add_incoming(following, b.block)
         b.cbranch(b.icmp_signed("<", following, count), inside, after)
         b.position_at_end(after)
         return writer.text()
 
-    def writer(self) -> Writer:
-        """What writes a function of (first, count, direction, table)."""
-        return Writer(len(self.bases.entries), 3)
-
-    def step(self, writer: Writer, i: Any) -> Any:
-        """Where the i-th step is."""
-        first, _, direction = writer.function.args[:3]
-        return writer.builder.add(first, writer.builder.mul(i, direction))
+    def write_parts(self, writer: Writer, parts: Sequence[Part]) -> None:
+        """One step."""
+        for part in parts:
+            if isinstance(part, Product):
+                write_product(writer, part, self.tiles)
+            else:
+                writer.part(part)
 
     def lowered(self, action: Action) -> Sequence[Part]:
         """A product, or the blocks of a kernel or a copy."""

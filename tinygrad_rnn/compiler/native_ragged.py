@@ -1,15 +1,17 @@
 """The whole loop over packed rows in compiled code: the number of rows is an argument.
 
 A loop written for `SYMBOLIC` rows is compiled for n: the first axis of every kernel and the rows of
-every product go as far as n says, and a step is n rows away from the one before. So nothing depends
-on the size of a batch but the arguments of the call.
+every product go as far as n says, and a step is n rows away from the one before. The compiled
+function goes through a table of pieces, which are steps with one number of rows. So nothing depends
+on the size of a batch or on its lengths but the arguments of the call.
 
 Legend: n rows of one step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from ctypes import CFUNCTYPE, c_int64, c_void_p
 from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any, NamedTuple
@@ -18,16 +20,22 @@ import numpy as np
 
 from .cut import Loop
 from .llvm_engine import address_of, plan_with_kernels
-from .llvm_kernels import Writer
-from .llvm_products import Tile, packed
+from .llvm_kernels import Writer, compiled
+from .llvm_products import Tile, fill_panels, panel
 from .lowering import Address
-from .native_engine import NativeRunner, is_native
-from .packing import Segment
-from .ragged_engine import PackedRunner, Piece
+from .native_block import LARGEST
+from .native_engine import LENGTHS, NativeRunner, is_native
+from .packing import PIECE, Ragged
+from .plan import Plan
+from .pool import ALIGNMENT, pool
+from .ragged_engine import PackedRunner, check_rows
 from .ragged_engine import compile_packed as in_numpy
 from .rowwise import SYMBOLIC
 
 __all__ = ["NativePackedRunner", "compile_packed"]
+
+SIGNATURE = CFUNCTYPE(None, c_int64, c_int64, c_void_p)
+Spot = tuple[Any, int, int]  # memory, where in it something begins, and the address of that
 
 
 class Extent(NamedTuple):
@@ -37,12 +45,74 @@ class Extent(NamedTuple):
     each: int
 
 
-class RowsWriter(Writer):
-    """Writes a function of (n, count, rows to the next step, table)."""
+class Moved(NamedTuple):
+    """A stacked carry: its base, that of the final carry, and the bytes of a row."""
 
-    def __init__(self, bases: int) -> None:
-        super().__init__(bases, 3)
-        self.rows = self.function.args[0]
+    carry: int
+    final: int
+    row: int
+
+
+class RowsWriter(Writer):
+    """Writes a function of (pieces, how many, table).
+
+    `shifts` are for each base the bytes of a row, where the row ahead is meant, else 0.
+    """
+
+    def __init__(self, shifts: Sequence[int]) -> None:
+        super().__init__(len(shifts), 2)
+        self.shifts, self.here = shifts, self.bases
+
+    def pieces(self, step: Callable[[], None], moved: Sequence[Moved]) -> None:
+        """step() for each step of each piece, and the rows of carries to where they belong."""
+        b, number = self.builder, self.number
+        first, count = self.function.args[:2]
+        table = b.inttoptr(first, self.pointer)
+
+        def entry(piece: Any, name: str) -> Any:
+            place = b.add(b.mul(piece, number(len(PIECE))), number(PIECE.index(name)))
+            return b.load(self.moved(table, b.mul(place, number(8))), typ=self.int)
+
+        def piece(i: Any) -> None:
+            start, steps, rows, stride, after, less = (entry(i, name) for name in PIECE)
+            self.rows = rows
+            self.bases = [
+                self.moved(base, b.mul(rows, number(shift))) if shift else base
+                for base, shift in zip(self.here, self.shifts, strict=True)
+            ]
+
+            def one(t: Any) -> None:
+                self.step = b.add(start, b.mul(t, stride))
+                step()
+
+            self.loop(0, steps, 1, one)
+            for m in moved:
+                self.copy_rows((m.final, less), (m.carry, after), b.sub(rows, less), m.row)
+
+        begin = entry(number(0), "rows")
+        for m in moved:
+            self.copy_rows((m.carry, number(0)), (m.final, number(0)), begin, m.row)
+        self.loop(0, count, 1, piece)
+
+    def copy_rows(
+        self, target: tuple[int, Any], source: tuple[int, Any], rows: Any, each: int
+    ) -> None:
+        """Copy rows from a (base, row) to another."""
+        ends = [
+            self.moved(self.here[base], self.builder.mul(row, self.number(each)))
+            for base, row in (target, source)
+        ]
+        size = self.builder.mul(rows, self.number(each))
+        self.builder.call(self.memcpy, [*ends, size, self.ir.Constant(self.ir.IntType(1), 0)])
+
+    @cached_property
+    def memcpy(self) -> Any:
+        """LLVM's own."""
+        ir = self.ir
+        kinds = [self.pointer, self.pointer, self.int, ir.IntType(1)]
+        return ir.Function(
+            self.module, ir.FunctionType(ir.VoidType(), kinds), "llvm.memcpy.p0.p0.i64"
+        )
 
     def extent(self, size: int) -> Any:
         """`size` of `SYMBOLIC` rows, of n rows."""
@@ -89,11 +159,11 @@ class RowsWriter(Writer):
         b.position_at_end(after)
 
 
-def tiles_of_rows(writer: Writer, rows: int, height: int, body: Tile) -> None:
+def tiles_of_rows(writer: Any, rows: int, height: int, body: Tile) -> None:
     """Tiles of `height`, of half of it, and single rows, as far as n goes."""
     start = writer.number(0)
     for size in (height, height // 2, 1):
-        stop = writer.builder.and_(writer.function.args[0], writer.number(-size))
+        stop = writer.builder.and_(writer.rows, writer.number(-size))
         writer.loop(start, stop, size, partial(_turned, body, size))
         start = stop
 
@@ -102,50 +172,118 @@ def _turned(body: Tile, height: int, top: Any) -> None:
     body(top, height)
 
 
-class NativePackedRunner(PackedRunner, NativeRunner):  # type: ignore[misc]
-    """Runs a planned loop on packed rows, each piece by one call."""
+class NativePackedRunner(NativeRunner):
+    """Runs a planned loop of `SYMBOLIC` rows on as many as there are in each step, by one call."""
 
     tiles = staticmethod(tiles_of_rows)
 
-    def writer(self) -> Writer:
-        """What writes a function of (n, count, rows to the next step, table)."""
-        return RowsWriter(len(self.bases.entries))
-
-    def step(self, writer: Writer, i: Any) -> Any:
-        """Where the i-th step is, in rows."""
-        return writer.builder.mul(i, writer.function.args[2])
-
-    def prepared(self, pieces: list[Segment], arrays: list[Any], backward: bool) -> Piece:
-        """With the constants as panels, and for each piece a table of addresses."""
-        panels = {i: packed(arrays[i]) for i in self.packed}
-        entries = self.bases.entries
-        base = np.array([address_of(panels.get(n, arrays[n])) for n, _ in entries], np.int64)
-        first = [o + (steps - 1) * rows * backward for o, steps, rows in pieces]
-        ahead = [rows for _, _, rows in pieces]
-        tables = base + np.outer(first, self.moves[0]) + np.outer(ahead, self.moves[1])
-        address, size = address_of(tables), 8 * len(entries)
-        alive = (panels, tables)
-        native, sign = self.way(1)[0], -1 if backward else 1
-
-        def run(number: int) -> None:
-            _, steps, rows = pieces[number]
-            native(rows, steps, sign * rows, address + number * size)
-            assert alive  # until here
-
-        return run
-
-    @cached_property
-    def moves(self) -> Any:
-        """(2, entries): bytes from row to row, and the same where the row ahead is meant."""
-        buffers = self.plan.buffers
-        rows = [
-            buffers[n].bytes // SYMBOLIC * (buffers[n].rows in ("stack", "carry"))
-            for n, _ in self.bases.entries
+    def __init__(self, plan: Plan) -> None:
+        check_rows(plan)
+        super().__init__(plan)
+        self.given_count = len(plan.loop.constant) + len(plan.loop.stacked)
+        self.layouts: dict[tuple[int, int], list[tuple[int, int]]] = {}
+        self.sizes: list[tuple[str, int]] = []  # of own memory: which rows it has, their bytes
+        self.own: dict[int, int] = {}  # the number of it for each buffer
+        for n, buffer in enumerate(plan.buffers):
+            if n in self.packed:
+                self.own[n] = self.sized("whole", buffer.bytes)
+            elif n >= self.given_count:
+                same = plan.shared.get(n, n)
+                if same not in self.own:
+                    self.own[same] = self.sized(buffer.rows, buffer.bytes // SYMBOLIC)
+                self.own[n] = self.own[same]
+        self.finals = [
+            self.sized("cell", p.buffer.bytes // SYMBOLIC)
+            if p.buffer.rows == "carry"
+            else self.own[p.buffer.number]
+            for p in plan.carries
         ]
-        return np.array([rows, [r * a for r, (_, a) in zip(rows, self.bases.entries, strict=True)]])
+        self.moved = [p.buffer for p in plan.carries if p.buffer.rows == "carry"]
+        self.table = c_int64 * (len(self.bases.entries) + 2 * len(self.moved))
+        self.function = compiled(self.written(self.parts), SIGNATURE)
+
+    def sized(self, rows: str, size: int) -> int:
+        """The number of new memory."""
+        self.sizes.append((rows, size))
+        return len(self.sizes) - 1
+
+    def written(self, parts: Sequence[Any]) -> str:
+        """The LLVM text: all steps of all pieces."""
+        buffers, entries = self.plan.buffers, self.bases.entries
+        rows = [b.bytes // SYMBOLIC for b in self.moved]
+        shifts = [buffers[n].bytes // SYMBOLIC if ahead else 0 for n, ahead in entries]
+        writer = RowsWriter([*shifts, *[0] * (2 * len(rows))])
+        numbers = range(len(entries), len(entries) + 2 * len(rows), 2)
+        moved = [Moved(n, n + 1, row) for n, row in zip(numbers, rows, strict=True)]
+        writer.pieces(lambda: self.write_parts(writer, parts), moved)
+        return writer.text()
+
+    def spots(self, how: Ragged) -> list[Spot]:
+        """Own memory: for a small loop one block."""
+        key = how.capacity, how.batch
+        if key not in self.layouts:
+            if len(self.layouts) > LENGTHS:
+                self.layouts.clear()
+            self.layouts[key] = self.laid_out(*key)
+        layout = self.layouts[key]
+        whole = sum(layout[-1])
+        if whole > LARGEST:
+            return [pool.block(size) for _, size in layout]
+        memory, start, address = pool.block(whole)
+        return [(memory, start + at, address + at) for at, _ in layout]
+
+    def laid_out(self, capacity: int, batch: int) -> list[tuple[int, int]]:
+        """For own memory where it is in a block, and its size."""
+        count = {"stack": capacity, "carry": capacity + batch, "whole": 1}
+        found, at = [], 0
+        for rows, row in self.sizes:
+            size = -(-row * count.get(rows, batch) // ALIGNMENT) * ALIGNMENT
+            found.append((at, size))
+            at += size
+        return found
+
+    def __call__(  # type: ignore[override]
+        self,
+        how: Ragged,
+        backward: bool,
+        inits: Sequence[Any],
+        stacked: Sequence[Any],
+        constants: Sequence[Any],
+        breaks: Sequence[int] = (),
+    ) -> tuple[list[Any], list[Any]]:
+        given = [self.given(n, array) for n, array in enumerate((*constants, *stacked))]
+        spots, own, plan = self.spots(how), self.own, self.plan
+
+        def view(number: int, shape: tuple[int, ...], dtype: Any) -> Any:
+            memory, start, _ = spots[number]
+            return np.ndarray(shape, dtype, memory, start)
+
+        finals = []
+        for number, place, init in zip(self.finals, plan.carries, inits, strict=True):
+            final = view(number, (how.batch, *place.shape[1:]), place.dtype)
+            how.sort_into(final, init)
+            finals.append(final)
+        for n in self.packed:
+            width, (inner, columns) = panel(given[n].dtype), given[n].shape
+            fill_panels(view(own[n], (columns // width, inner, width), given[n].dtype), given[n])
+        addresses = [
+            spots[own[n]][2] if n in own else address_of(given[n]) for n, _ in self.bases.entries
+        ]
+        ends = [
+            (spots[own[p.buffer.number]][2], spots[n][2])
+            for p, n in zip(plan.carries, self.finals, strict=True)
+            if p.buffer.rows == "carry"
+        ]
+        table = self.table(*addresses, *(address for pair in ends for address in pair))
+        pieces = how.pieces[backward]
+        self.function(address_of(pieces), len(pieces), table)
+        exports = [
+            view(own[p.buffer.number], (how.total, 1, *p.shape[1:]), p.dtype) for p in plan.exports
+        ]
+        return [final.take(how.back, 0) for final in finals], exports
 
 
-def compile_packed(loop: Loop, stacked_carries: bool) -> PackedRunner:
+def compile_packed(loop: Loop, stacked_carries: bool) -> NativePackedRunner | PackedRunner:
     """A function that runs a loop of `SYMBOLIC` rows on packed rows; see `PackedRunner`."""
     plan = plan_with_kernels(loop, stacked_carries)
     if all(map(is_native, plan.actions)):

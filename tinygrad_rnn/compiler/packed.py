@@ -18,7 +18,7 @@ from ..tree import flatten, unflatten
 from .core import Call, Engine, run_core
 from .cut import Cut
 from .draws import drawn
-from .packing import Ragged, pack, ragged, unpack
+from .packing import Ragged, ragged
 from .program import Refused
 from .ragged_engine import for_rows
 from .structures import Ready, prepared
@@ -47,30 +47,27 @@ def run_packed(problem: Problem, engine: Engine) -> tuple[Any, Any]:
 def _execute(problem: Problem, ready: Ready, how: Ragged) -> tuple[list[Tensor], list[Tensor]]:
     core = ready.compiled.core
     inits = flatten(problem.init)[0]
-    inputs = [*inits, *_inputs(problem, core.cut, ready, how)]
+    inputs = [*inits, *_inputs(problem, core.cut, ready)]
     recording = grad_mode() != 0
     wanted = tuple([recording and t.node is not None for t in inputs])
     if any(wanted):
         core.backward(wanted, (True,) * len(core.cut.whole.exports))  # is refused now, or never
     results = run_core(Call(core, wanted, how.total, False, [], inputs, how))
-    return results[: len(inits)], [unpack(t, how, problem.length) for t in results[len(inits) :]]
+    return results[: len(inits)], results[len(inits) :]
 
 
-def _inputs(problem: Problem, parts: Cut, ready: Ready, how: Ragged) -> list[Tensor]:
-    """The tensors of all inputs but the carry: stacked ones, packed, and constants."""
-    length = problem.length
-    numbers = drawn(ready.draws, length, problem.reverse)
+def _inputs(problem: Problem, parts: Cut, ready: Ready) -> list[Tensor]:
+    """The tensors of all inputs but the carry: stacked ones, and constants."""
+    numbers = drawn(ready.draws, problem.length, problem.reverse) if ready.draws else []
     sources = {
         "x": iter(flatten(problem.xs)[0]), "captured": iter(ready.tensors), "random": iter(numbers)
     }  # fmt: skip
-    stacked, constant = [], []
+    stacked: list[Tensor] = []
+    constant: list[Tensor] = []
     for kind in parts.kinds:
         *rowed, source = kind.split()
         tensor = next(sources[source])
         if rowed and source == "captured":
-            tensor = expand(tensor, length, *tensor.shape)
-        if rowed or source == "x":
-            stacked.append(pack(tensor, how))
-        else:
-            constant.append(tensor)
+            tensor = expand(tensor, problem.length, *tensor.shape)
+        (stacked if rowed or source == "x" else constant).append(tensor)
     return [*stacked, *constant]

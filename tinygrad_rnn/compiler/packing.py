@@ -10,7 +10,7 @@ Legend: T time steps, B batch, N packed rows.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -21,9 +21,10 @@ from ..ops.call import bind
 from ..ops.declare import linear
 from ..tensor import Tensor
 
-__all__ = ["Ragged", "Segment", "pack", "ragged", "sort_rows", "unpack"]
+__all__ = ["PIECE", "Ragged", "Segment", "pack", "ragged", "sort_rows", "unpack"]
 
 Segment = tuple[int, int, int]  # the packed row it starts at, steps, rows in each
+PIECE = ("start", "steps", "rows", "stride", "after", "less")  # the columns of `Ragged.pieces`
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,21 +32,69 @@ class Ragged:
     """How a batch is packed.
 
     Attributes:
+        steps, batch: T and B.
         order, back: (B,) the row of the batch that is the i-th longest, and the inverse of that.
         places: (N,) which of the T·B padded rows each packed row is.
         segments: runs of steps with one number of rows, in order.
+        stretch: the steps that are there, where all rows are equally long.
     """
 
+    steps: int
     batch: int
     order: Any
     back: Any
     places: Any
     segments: list[Segment]
+    stretch: slice | None
 
     @property
     def total(self) -> int:
         """N."""
         return len(self.places)
+
+    @cached_property
+    def capacity(self) -> int:
+        """A number of rows from N on: there are few of them, so that memory is used again."""
+        total = self.total
+        return total + -total % max(1, (1 << total.bit_length()) >> 4)
+
+    @cached_property
+    def pieces(self) -> tuple[Any, Any]:
+        """(pieces, columns of `PIECE`): the segments for compiled code, and backward in time.
+
+        A piece begins with the packed row `start` and goes on by `stride`; `after` it the next one
+        has `less` rows, the others of which have their last carry in the rows between.
+        """
+        offset, steps, rows = np.array(self.segments).T
+        less = np.append(rows[1:], 0)
+        last = offset + steps * rows
+        columns = [offset, steps, rows, rows, last + less, less]
+        back = [last - rows, steps, rows, -rows, last, rows]
+        return np.array(columns, np.int64).T.copy(), np.array(back, np.int64).T[::-1].copy()
+
+    def sort_into(self, out: Any, carry: Any) -> None:
+        """A carry (B, …), or a number, with the longest rows first."""
+        if isinstance(carry, np.ndarray):
+            carry.take(self.order, 0, out=out, mode="clip")
+        else:
+            out.fill(carry)
+
+    def packed(self, x: Any) -> Any:
+        """An array (T, B, …) without its padding: (N, 1, …)."""
+        if self.stretch is not None:
+            return x[self.stretch].reshape(-1, 1, *x.shape[2:])
+        return x.reshape(-1, 1, *x.shape[2:]).take(self.places, 0, mode="clip")
+
+    def padded(self, x: Any) -> Any:
+        """An array (N, 1, …) as (T, B, …), with zeros beyond the lengths."""
+        shape = (self.steps, self.batch, *x.shape[2:])
+        whole = np.zeros(shape, x.dtype)
+        if self.stretch is not None:
+            whole[self.stretch] = x.reshape(-1, *shape[1:])
+            return whole
+        row = np.dtype((np.void, whole.strides[1]))  # moved as one piece: twice as fast
+        whole.reshape(-1).view(row).put(self.places, x.reshape(-1).view(row))
+        return whole
 
 
 def ragged(lengths: Any, steps: int, reverse: bool) -> Ragged:
@@ -64,7 +113,18 @@ def _ragged(numbers: bytes, dtype: str, steps: int, reverse: bool) -> Ragged:
     times = np.arange(longest[0])[:, None]
     t, rows = (longest > times).nonzero()
     when = longest[rows] - 1 - t if reverse else t
-    return Ragged(batch, order, back, when * batch + order[rows], _segments(longest.tolist()))
+    segments = _segments(longest.tolist())
+    return Ragged(
+        steps, batch, order, back, when * batch + order[rows], segments,
+        _stretch(segments, batch, reverse),
+    )  # fmt: skip
+
+
+def _stretch(segments: list[Segment], batch: int, reverse: bool) -> slice | None:
+    if len(segments) != 1 or segments[0][2] < batch:
+        return None
+    stop = segments[0][1]
+    return slice(stop - 1, None, -1) if reverse else slice(stop)
 
 
 def _segments(longest: list[int]) -> list[Segment]:
@@ -122,9 +182,10 @@ def pack(x: Tensor, how: Ragged) -> Tensor:
     return found
 
 
-def unpack(x: Tensor, how: Ragged, steps: int) -> Tensor:
+def unpack(x: Tensor, how: Ragged) -> Tensor:
     """(N, 1, …) back to (T, B, …), with zeros beyond the lengths."""
-    found: Tensor = bind(_unpack, [x], {"places": how.places, "steps": steps, "batch": how.batch})
+    params = {"places": how.places, "steps": how.steps, "batch": how.batch}
+    found: Tensor = bind(_unpack, [x], params)
     return found
 
 

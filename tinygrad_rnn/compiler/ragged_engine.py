@@ -10,7 +10,7 @@ Legend: B batch, N packed rows, n rows of one step.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -28,9 +28,8 @@ from .pool import pool
 from .program import Refused, Value
 from .rowwise import SYMBOLIC, keeps_rows, one_row, with_rows
 
-__all__ = ["PackedRunner", "Piece", "compile_packed", "for_rows"]
+__all__ = ["PackedRunner", "check_rows", "compile_packed", "for_rows"]
 
-Piece = Callable[[int], None]
 NEEDS_SHAPES = ("reshape", "expand", "assemble")  # whose parameters name the number of rows
 
 
@@ -60,7 +59,7 @@ class PackedRunner(NumpyRunner):
     """Runs a planned loop of `SYMBOLIC` rows on as many as there are in each step."""
 
     def __init__(self, plan: Plan) -> None:
-        _check(plan)
+        check_rows(plan)
         super().__init__(plan)
 
     def __call__(  # type: ignore[override]
@@ -78,11 +77,12 @@ class PackedRunner(NumpyRunner):
         for place, init in zip(plan.carries, inits, strict=True):
             buffer = place.buffer
             final = arrays[buffer.number]
-            rows = init[how.order] if isinstance(init, np.ndarray) else init
             if buffer.rows == "carry":
                 final = np.empty((how.batch, *buffer.shape[1:]), buffer.dtype)
-                arrays[buffer.number][: how.segments[0][2]] = rows[: how.segments[0][2]]
-            np.copyto(final, rows)
+            how.sort_into(final, init)
+            if buffer.rows == "carry":
+                first = how.segments[0][2]
+                arrays[buffer.number][:first] = final[:first]
             finals.append(final)
         with quiet():
             self.run_packed(how, backward, arrays, finals)
@@ -95,8 +95,7 @@ class PackedRunner(NumpyRunner):
 
     def packed_memory(self, how: Ragged, given: Sequence[Any]) -> list[Any]:
         """The array of each buffer: those given, and from the pool as many rows as are needed."""
-        total = how.total + -how.total % max(1, (1 << how.total.bit_length()) >> 4)
-        count = {"stack": total, "carry": total + how.batch}  # few sizes: memory is used again
+        count = {"stack": how.capacity, "carry": how.capacity + how.batch}
         arrays = [self.given(number, array) for number, array in enumerate(given)]
         for buffer in self.plan.buffers[len(given) :]:
             rows = count.get(buffer.rows, how.batch)
@@ -111,9 +110,10 @@ class PackedRunner(NumpyRunner):
             for final, p in zip(finals, self.plan.carries, strict=True)
             if p.buffer.rows == "carry"
         ]
-        run = self.prepared(pieces, arrays, backward)
         for i, piece in enumerate(pieces):
-            run(i)
+            each = [_steps(p, arrays, piece, backward) for p in self.each]
+            fixed = [_rows(p, arrays, piece[2]) for p in self.fixed]
+            self.loop(zip(*each, strict=True) if each else range(piece[1]), fixed)
             if not moved:
                 continue
             offset, steps, rows = piece
@@ -121,19 +121,8 @@ class PackedRunner(NumpyRunner):
             for final, rows_of_carry in moved:
                 final[less:rows] = rows_of_carry[after + less : after + rows]
 
-    def prepared(self, pieces: list[Segment], arrays: list[Any], backward: bool) -> Piece:
-        """What runs the piece of a number: some steps with one number of rows."""
 
-        def run(number: int) -> None:
-            piece = pieces[number]
-            each = [_steps(p, arrays, piece, backward) for p in self.each]
-            fixed = [_rows(p, arrays, piece[2]) for p in self.fixed]
-            self.loop(zip(*each, strict=True) if each else range(piece[1]), fixed)
-
-        return run
-
-
-def _check(plan: Plan) -> None:
+def check_rows(plan: Plan) -> None:
     """Every place must have the rows first, and no operation may know how many they are."""
     for action in plan.actions:
         if action.kind == "op" and action.values[0].name in NEEDS_SHAPES:
