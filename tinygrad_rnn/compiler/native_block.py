@@ -53,26 +53,29 @@ class Block:
 def written_call(block: Block, native: Any, *numbers: int) -> Callable[..., Any]:
     """What calls `native` with `numbers` and the table of a new block, as one Python function.
 
-    The function takes the carries to begin with and the inputs, contiguous but for those that will
-    be packed, and gives the last carries and the exports.
+    The function takes the carries to begin with and the inputs, and gives the last carries and the
+    exports.
     """
     space: dict[str, Any] = {
         "native": native, "numbers": numbers, "Table": block.table, "ndarray": np.ndarray,
         "copyto": np.copyto, "fill": fill_panels, "block": pool.block, "at": address_of,
+        "contiguous": np.ascontiguousarray,
     }  # fmt: skip
 
     def view(at: View) -> str:
         number, shape, dtype, offset, strides = at
         space[str(dtype)] = dtype
-        places = f"memory, start + {offset}" if number < 0 else f"given[{number}], {offset}"
+        places = f"memory, start + {offset}" if number < 0 else f"g{number}, {offset}"
         return f"ndarray({shape}, {dtype}, {places}, {strides})"
 
+    views = [*block.starts, *block.finals, *block.exports]
+    used = {at[0] for at in views} | {number for number, _ in block.entries}
+    inputs = sorted(used - {-1})
     lines = [f"memory, start, address = block({block.size})"]
+    lines += [f"g{n} = contiguous(given[{n}])" for n in inputs]
     lines += [f"copyto({view(at)}, carries[{i}])" for i, at in enumerate(block.starts)]
     lines += [f"fill({view(at)}, given[{number}])" for number, at in block.panels]
-    read = {number for number, _ in block.entries if number >= 0}
-    lines += [f"a{number} = at(given[{number}])" for number in sorted(read)]
-    places = [f"address + {o}" if n < 0 else f"a{n} + {o}" for n, o in block.entries]
+    places = [f"address + {o}" if n < 0 else f"at(g{n}) + {o}" for n, o in block.entries]
     lines.append(f"native(*numbers, Table({', '.join(places)}))")
     finals, exports = (", ".join(map(view, views)) for views in (block.finals, block.exports))
     body = "".join(f"    {line}\n" for line in lines)

@@ -164,9 +164,7 @@ class NativeRunner(NumpyRunner):
         call = None if breaks else self.small(length, reverse)
         if call is None:
             return super().__call__(length, reverse, inits, stacked, constants, breaks)
-        found: tuple[list[Any], list[Any]] = call(
-            inits, [self.given(n, array) for n, array in enumerate((*constants, *stacked))]
-        )
+        found: tuple[list[Any], list[Any]] = call(inits, [*constants, *stacked])
         return found
 
     def small(self, length: int, reverse: bool) -> Any:
