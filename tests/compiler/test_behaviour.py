@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -189,6 +190,70 @@ def test_new_numbers_at_each_call_are_not_baked_in() -> None:
         tg.scan(step, tg.zeros(2), tg.ones(5, 2), engine=engine)
     assert all("new numbers" in reason for reason in fallbacks)
     assert len(fallbacks) == len(NAMES)
+
+
+COUNT = 0
+
+
+def steps_that_count() -> dict[str, Callable[[], Any]]:
+    """What makes a step of which every third call does something else."""
+
+    class Counter:
+        n = 0
+
+        def twice(self, x: Any) -> Any:
+            self.n = self.n + 1
+            return x * 2 if self.n % 3 == 0 else x
+
+        def by_attribute(self, c: Any, x: Any) -> Any:
+            return c + self.twice(x), c
+
+    def by_variable() -> Any:
+        n = 0
+
+        def step(c: Any, x: Any) -> Any:
+            nonlocal n
+            n += 1
+            return (c + x if n % 3 else c - x), c
+
+        return step
+
+    def by_element() -> Any:
+        n = [0]
+
+        def step(c: Any, x: Any) -> Any:
+            n[0] += 1
+            return (c + x if n[0] % 3 else c - x), c
+
+        return step
+
+    def by_global() -> Any:
+        global COUNT
+        COUNT = 0
+
+        def step(c: Any, x: Any) -> Any:
+            global COUNT
+            COUNT += 1
+            return (c + x if COUNT % 3 else c - x), c
+
+        return step
+
+    return {
+        "attribute": lambda: Counter().by_attribute,
+        "variable": by_variable, "element": by_element, "global": by_global,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", steps_that_count())
+def test_a_step_that_counts_its_calls_is_run_by_the_loop(name: str) -> None:
+    make = steps_that_count()[name]
+    expected = tg.scan(make(), tg.zeros(2), tg.ones(7, 2), engine="loop")
+    fallbacks.clear()
+    for engine in NAMES:
+        found = tg.scan(make(), tg.zeros(2), tg.ones(7, 2), engine=engine)
+        assert repr(found) == repr(expected)
+    assert len(fallbacks) == len(NAMES)
+    assert all("how often it was called" in reason for reason in fallbacks)
 
 
 def test_empty_things_are_run_by_the_loop() -> None:

@@ -215,8 +215,8 @@ def steps_that_are_traced_each_time() -> dict[str, Any]:
     box = types.SimpleNamespace(n=0)
     array = np.full((B, H), 2.0, np.float32)
 
-    def counting(c: Any, x: Any) -> Any:
-        box.n += 1
+    def storing(c: Any, x: Any) -> Any:
+        box.n = 1
         return c + x, c
 
     def keeping(c: Any, x: Any) -> Any:
@@ -236,7 +236,7 @@ def steps_that_are_traced_each_time() -> dict[str, Any]:
         return c + x * tg.ones(H), c
 
     return {
-        "effect": counting, "list": keeping, "errors": catching, "getattr": named, "made": made,
+        "effect": storing, "list": keeping, "errors": catching, "getattr": named, "made": made,
         "array": lambda c, x: (c + x * array, c),
     }  # fmt: skip
 

@@ -10,6 +10,7 @@ from types import CodeType, FunctionType
 from typing import Any
 
 __all__ = [
+    "Counting",
     "IDENTITY",
     "IN_PLACE",
     "NotEnumerable",
@@ -42,6 +43,10 @@ class NotEnumerable(Exception):
     """Not everything that a step reads can be listed."""
 
 
+class Counting(NotEnumerable):
+    """A step changes what it reads: what it gives depends on how often it has been called."""
+
+
 def code_of(step: Any) -> CodeType | None:
     """The code by which a step is known, None for what is neither function nor method."""
     function = step.func if type(step) is functools.partial else step
@@ -50,8 +55,38 @@ def code_of(step: Any) -> CodeType | None:
 
 
 @functools.lru_cache(1024)
+def counter_in(code: CodeType) -> str | None:
+    """What a code both changes and reads, so that each call begins where the last one ended.
+
+    That is an attribute or a global by one name, a variable of the function around it, or an
+    element by `+=` and its like.
+    """
+    changed: set[tuple[str, Any]] = set()
+    read: set[tuple[str, Any]] = set()
+    codes = [code]
+    for part in codes:
+        codes += [inner for inner in part.co_consts if type(inner) is CodeType]
+        before = ""
+        for line in dis.get_instructions(part):
+            action, _, kind = line.opname.partition("_")
+            name = (kind.replace("METHOD", "ATTR"), line.argval)
+            outside = kind in ("ATTR", "GLOBAL", "METHOD") or line.argval in code.co_freevars
+            if action in ("LOAD", "STORE") and outside:
+                (changed if action == "STORE" else read).add(name)
+            if line.opname == "STORE_SUBSCR" and before.endswith("="):
+                return f"an element by {before}"
+            if line.opname not in ("SWAP", "CACHE"):
+                before = line.argrepr if line.opname == "BINARY_OP" else ""
+    both = sorted(str(name) for _, name in changed & read)
+    return both[0] if both else None
+
+
+@functools.lru_cache(1024)
 def names_in(code: CodeType) -> tuple[frozenset[str], frozenset[str]]:
     """The globals and the attributes that a code names, with those of the functions inside it."""
+    counter = counter_in(code)
+    if counter is not None:
+        raise Counting(f"{code.co_name} changes and reads {counter}")
     found: tuple[set[str], set[str]] = (set(), set())
     for line in dis.get_instructions(code):
         outer = line.opname == "STORE_DEREF" and line.argval in code.co_freevars

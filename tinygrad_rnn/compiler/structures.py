@@ -19,7 +19,7 @@ import numpy as np
 from ..checks import get_default_dtype
 from ..scan import Problem
 from ..tensor import Tensor
-from .code_reads import NotEnumerable, code_of
+from .code_reads import Counting, NotEnumerable, code_of, names_in
 from .core import Core, Engine
 from .cut import cut
 from .passes import PASSES, clean
@@ -133,11 +133,14 @@ def _enumerated(
     """Enumerate a step, compile its copy and remember both; None if that cannot be."""
     trace = Trace()
     try:
+        names_in(code)  # before anything that it holds is found to be too much
         copy, read = enumerated(problem.step, _fields(signature), trace)
         count = len(trace.tensors)
         _, carries, outputs, structure = trace_step(copy, problem.init, problem.xs, trace)
         if len(trace.tensors) > count:
             raise NotEnumerable("it makes tensors")
+    except Counting as found:
+        raise Refused(f"a step whose result depends on how often it was called: {found}") from None
     except Exception:  # whatever it is, a plain trace will say it better
         _unknown[code] = _unknown.get(code, 0) + 1
         return None
