@@ -6,7 +6,7 @@ __all__ = ["FLOORS", "FLOOR_OF", "PACKAGE"]
 
 PACKAGE = "tinygrad_rnn"
 FLOORS = {
-    0: ["_version", "backend", "checks", "errors"],
+    0: ["_version", "backend", "checks", "errors", "special"],
     1: ["create", "graph", "inplace", "tensor", "tree"],
     2: ["ops"],
     3: ["autodiff", "checkpointing", "forward", "guards", "scan", "transforms"],

@@ -8,7 +8,6 @@ with whatever arrays it is given and asks `backend_of` for the rest.
 from __future__ import annotations
 
 import importlib
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from .errors import ArgumentError, DeviceError, MissingDependencyError
+from .special import erf
 
 __all__ = [
     "Backend",
@@ -230,8 +230,6 @@ def quiet() -> Any:
     return np.errstate(all="ignore")
 
 
-_erf_of_elements = np.frompyfunc(math.erf, 1, 1)
-
 numpy_backend = register_backend(
     Backend(
         "cpu",
@@ -240,7 +238,7 @@ numpy_backend = register_backend(
         _add_at,
         lambda array: array,
         lambda array: array,
-        lambda array: np.asarray(_erf_of_elements(array), dtype=array.dtype),
+        erf,
         scalar_types=(np.float32, np.float64, np.float16, np.int64, np.int32, np.bool_),
     )
 )

@@ -12,7 +12,7 @@ import pytest
 from scan_cells import CELLS, B, H, I, difference, measured
 
 import tinygrad_rnn as tg
-from tinygrad_rnn.compiler import core, fallbacks, llvm_kernels, run, spans
+from tinygrad_rnn.compiler import core, fallbacks, llvm_kernels, run, spans, sums
 from tinygrad_rnn.compiler import structures as found
 from tinygrad_rnn.compiler.pool import pool
 from tinygrad_rnn.errors import MissingDependencyError
@@ -58,6 +58,22 @@ def test_one_product_and_one_kernel_a_step(name: str, monkeypatch: pytest.Monkey
     for lines in lines_of(structures):
         words = [line.split("_")[0].strip() for line in lines]
         assert sorted(words) == ["kernel", "matmul"]
+
+
+@pytest.mark.parametrize("name", ["lstm_joined", "lstm_four_weights"])
+def test_weight_gradients_are_one_product_for_each_operand(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled_now(monkeypatch)
+    product, calls = sums._by_rows, []
+
+    def counted(a: Any, b: Any) -> Any:
+        calls.append(a.shape)
+        return product(a, b)
+
+    monkeypatch.setattr(sums, "_by_rows", counted)
+    measured(name, "numpy")
+    assert len(calls) == 2  # of x and of h, though there are eight weights
 
 
 @needs_llvm

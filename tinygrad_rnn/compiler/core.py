@@ -31,6 +31,9 @@ from .step import Step
 __all__ = ["Call", "Core", "Engine", "run_core"]
 
 
+Flags = tuple[bool, ...]
+
+
 @dataclass(frozen=True)
 class Engine:
     """How loops are run, and what is cheap enough to be left in them."""
@@ -59,7 +62,8 @@ class Way:
     saved: list[Value]  # for backward, inputs among them
     live: list[bool]  # which of the outputs (final carries, exports of the step) have a gradient
     full: Backward | None = None
-    backward: dict[tuple[bool, ...], Pass] = field(default_factory=dict)
+    loops: dict[Flags, tuple[Backward, Any]] = field(default_factory=dict)  # backward
+    backward: dict[tuple[Flags, Flags | None], Pass] = field(default_factory=dict)
 
 
 class Core:
@@ -67,17 +71,17 @@ class Core:
 
     def __init__(self, cut: Cut, engine: Engine) -> None:
         self.cut, self.engine = cut, engine
-        self.ways: dict[tuple[bool, ...], Way] = {}
+        self.ways: dict[Flags, Way] = {}
         self.lock = RLock()
 
-    def way(self, wanted: tuple[bool, ...]) -> Way:
+    def way(self, wanted: Flags) -> Way:
         """The passes for these flags, one for each carry, stacked and constant input."""
         with self.lock:
             if wanted not in self.ways:
                 self.ways[wanted] = self._compiled(wanted)
             return self.ways[wanted]
 
-    def _compiled(self, wanted: tuple[bool, ...]) -> Way:
+    def _compiled(self, wanted: Flags) -> Way:
         whole, loop = self.cut.whole, self.cut.loop
         full, saved = None, []
         exports = list(loop.exports)
@@ -94,25 +98,33 @@ class Core:
         forward = Pass(runner, forward_pass(self.cut, inner, runner, saved))
         return Way(forward, saved, live, full)
 
-    def _differentiated(
-        self, wanted: tuple[bool, ...], arriving: tuple[bool, ...], kept: list[Value] | None
-    ) -> Backward:
+    def _differentiated(self, wanted: Flags, arriving: Flags, kept: list[Value] | None) -> Backward:
         parts, sinks = self.cut, self.engine.sinks
         return differentiate(parts.whole, wanted, arriving, sinks, parts.fixed, kept)
 
-    def backward(self, wanted: tuple[bool, ...], arriving: tuple[bool, ...]) -> Pass:
-        """The backward pass for these flags and these exports with a cotangent."""
-        way = self.way(wanted)
+    def backward(self, wanted: Flags, arriving: Flags, columns: Flags | None = None) -> Pass:
+        """The backward pass for these flags.
+
+        Args:
+            arriving: for each export whether it has a cotangent.
+            columns: for each constant whether it is kept by columns, and its gradient too.
+        """
+        way, key = self.way(wanted), (arriving, columns)
         with self.lock:
-            if arriving not in way.backward:
-                found = way.full
-                assert found is not None
-                if not all(arriving):
-                    found = self._differentiated(wanted, arriving, found.saved)
-                runner = self.engine.compile(found.loop, False)
-                run = backward_pass(self.cut, found, runner, way.saved, wanted)
-                way.backward[arriving] = Pass(runner, run)
-            return way.backward[arriving]
+            if key not in way.backward:
+                found, runner = self._loop_back(way, wanted, arriving)
+                run = backward_pass(self.cut, found, runner, way.saved, wanted, columns)
+                way.backward[key] = Pass(runner, run)
+            return way.backward[key]
+
+    def _loop_back(self, way: Way, wanted: Flags, arriving: Flags) -> tuple[Backward, Any]:
+        if arriving not in way.loops:
+            found = way.full
+            assert found is not None
+            if not all(arriving):
+                found = self._differentiated(wanted, arriving, found.saved)
+            way.loops[arriving] = (found, self.engine.compile(found.loop, False))
+        return way.loops[arriving]
 
 
 def _named(loop: Loop, full: Backward) -> list[Value]:
@@ -135,7 +147,7 @@ class Call:
     """
 
     core: Core
-    wanted: tuple[bool, ...]
+    wanted: Flags
     length: int
     reverse: bool
     breaks: list[int]
@@ -189,11 +201,10 @@ def _pullback(g: Sequence[Any], saved: Sequence[Any], node: Node) -> list[Any]:
     cotangents = list(g)
     call.change(cotangents, call.outputs, "packed")
     arriving = tuple([c is not None for c in g[call.outputs]])
-    back = call.core.backward(call.wanted, arriving)
     breaks = [call.length - b for b in reversed(call.breaks)]
-    by_columns = [not t.array.flags.c_contiguous for t in call.inputs[call.stacked.stop :]]
-    where = (call.length, call.extent, call.reverse)
-    found: list[Any] = back.run(cotangents, saved, *where, breaks, by_columns)
+    columns = tuple([not t.array.flags.c_contiguous for t in call.inputs[call.stacked.stop :]])
+    back = call.core.backward(call.wanted, arriving, columns)
+    found: list[Any] = back.run(cotangents, saved, call.length, call.extent, call.reverse, breaks)
     call.change(found, call.stacked, "padded")
     return found
 

@@ -40,12 +40,13 @@ def forward_pass(parts: Cut, loop: Loop, runner: Any, saved: Sequence[Value]) ->
 
 
 def backward_pass(
-    parts: Cut, way: Backward, runner: Any, saved: Sequence[Value], wanted: Sequence[bool]
-) -> Callable[..., Any]:
+    parts: Cut, way: Backward, runner: Any, saved: Sequence[Value], wanted: Sequence[bool],
+    columns: Sequence[bool] | None,
+) -> Callable[..., Any]:  # fmt: skip
     """The same backward.
 
-    Called with (cotangents of final carries and outputs, saved, length, extent, reverse, breaks,
-    flags) it gives the cotangent of each input. The flags say which constants are kept by columns.
+    Called with (cotangents of final carries and outputs, saved, length, extent, reverse, breaks)
+    it gives the cotangent of each input. `columns` says which constants are kept by columns.
     """
     script, loop = Script(), way.loop
     script.space["loop"] = runner
@@ -67,14 +68,13 @@ def backward_pass(
     finals = _loop(script, loop, starts, "extent, not reverse", ", breaks")
     found = ["None" if n is None else f"{finals[n]}.copy()" for n in way.carried]
     found += ["None" if v is None else script.all_steps(v) for v in way.of_stacked]
-    flags = [script.variable() for _ in way.of_constant]
-    script.lines.append(f"{names(flags)} = by_columns")
+    turned = columns or [False] * len(way.of_constant)
     found += [
-        "None" if v is None else total(v, script, flag)
-        for v, flag in zip(way.of_constant, flags, strict=True)
+        "None" if v is None else total(v, script, turn)
+        for v, turn in zip(way.of_constant, turned, strict=True)
     ]
     result = names([f if w else "None" for f, w in zip(found, wanted, strict=True)])
-    return script.function("cotangents, saved, length, extent, reverse, breaks, by_columns", result)
+    return script.function("cotangents, saved, length, extent, reverse, breaks", result)
 
 
 def _loop(

@@ -34,7 +34,7 @@ class Script:
         self.timed: set[Value] = set()
         self.space: dict[str, Any] = {"spread": spread, "contiguous": np.ascontiguousarray}
         self.lines: list[str] = []
-        self.sums: dict[tuple[Value, str], str] = {}
+        self.sums: dict[tuple[Value, bool], str] = {}
 
     def given(self, values: Iterable[Value | None], fixed: Any) -> str:
         """Variables for values that are handed over, as the left side of an assignment.

@@ -16,11 +16,11 @@ from .script import Script
 __all__ = ["total"]
 
 
-def total(value: Value, script: Script, columns: str = "False") -> str:
+def total(value: Value, script: Script, columns: bool = False) -> str:
     """The variable of Σₜ of a value, as an array of its shape in one step.
 
-    `columns` is an expression that asks for a product in the order of a transposed matrix, as W in
-    x @ W.T has it: its gradient goes back to W without being turned around in memory.
+    `columns` asks for a product in the order of a transposed matrix, as W in x @ W.T has it: its
+    gradient goes back to W without being turned around in memory.
     """
     key = value, columns
     if key not in script.sums:
@@ -46,26 +46,30 @@ def _timed(value: Any, script: Script) -> bool:
     return value in script.timed
 
 
-def _matmul(value: Value, script: Script, columns: str) -> str | None:
+def _matmul(value: Value, script: Script, columns: bool) -> str | None:
     left, right = value.args
     if len(left.shape) != 2 or len(right.shape) != 2:
         return None
     if not _timed(left, script) or not _timed(right, script):
         return None
-    return script.made(_product, script.known[left], script.known[right], columns)
+    product = _by_columns if columns else _by_rows
+    return script.made(product, script.known[left], script.known[right])
 
 
-def _product(a: Any, b: Any, columns: bool) -> Any:
+def _by_rows(a: Any, b: Any) -> Any:
     """(T, M, K)·(T, K, N) summed over T: one product over the axis (T, K)."""
-    left, right = _rows(a.transpose(0, 2, 1)), _rows(b)
-    return (right.T @ left).T if columns else left.T @ right
+    return _rows(a.transpose(0, 2, 1)).T @ _rows(b)
+
+
+def _by_columns(a: Any, b: Any) -> Any:
+    return (_rows(b).T @ _rows(a.transpose(0, 2, 1))).T
 
 
 def _rows(a: Any) -> Any:
     return a.reshape(-1, a.shape[-1])
 
 
-def _sum(value: Value, script: Script, columns: str) -> str | None:
+def _sum(value: Value, script: Script, columns: bool) -> str | None:
     source = value.args[0]
     if not _timed(source, script):
         return None
@@ -83,23 +87,19 @@ def _sum(value: Value, script: Script, columns: str) -> str | None:
     return script.made(summed, script.known[source])
 
 
-def _linear(value: Value, script: Script, columns: str) -> str:
-    turned = _not(columns) if value.name == "permute" else columns
+def _linear(value: Value, script: Script, columns: bool) -> str:
+    turned = columns != (value.name == "permute")
     return _applied(value, script, total(value.args[0], script, turned))
 
 
-def _not(columns: str) -> str:
-    return columns.removeprefix("not ") if columns.startswith("not ") else f"not {columns}"
-
-
-def _add(value: Value, script: Script, columns: str) -> str | None:
+def _add(value: Value, script: Script, columns: bool) -> str | None:
     a, b = value.args
     if not (type(a) is Value and type(b) is Value and a.shape == b.shape == value.shape):
         return None
     return _applied(value, script, *(total(x, script, columns) for x in (a, b)))
 
 
-def _assemble(value: Value, script: Script, columns: str) -> str:
+def _assemble(value: Value, script: Script, columns: bool) -> str:
     return _applied(value, script, *(total(a, script, columns) for a in value.inputs))
 
 
