@@ -11,8 +11,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
+
+import numpy as np
 
 from .backend import Backend
 from .checkpointing import checkpoint
@@ -131,25 +133,37 @@ def _check(
         raise DTypeError("scan", "a step(carry, x) to call", type(step).__name__)
     if isinstance(xs, bool):
         raise DTypeError("scan", "inputs or a number of steps", repr(xs))
-    init, xs = _as_tensors(init), xs if isinstance(xs, int) else _as_tensors(xs)
-    length = _length(xs)
+    init, carries = _as_tensors(init)
     if isinstance(xs, int):
-        xs = _step_numbers(xs, init)
-    sizes = _check_lengths(lengths, length, init, xs)
+        length = _step_count(xs)
+        xs = _step_numbers(xs, carries)
+        inputs = [xs]
+    else:
+        xs, inputs = _as_tensors(xs)
+        length = _length(xs, inputs)
+    sizes = None
+    if lengths is not None:
+        sizes = _check_lengths(lengths, length, carries, inputs, (init, xs))
     return Problem(step, init, xs, length, sizes, reverse, truncate, every)
 
 
-def _as_tensors(tree: Any) -> Any:
-    fits = all(type(leaf) is Tensor for leaf in flatten(tree)[0])
-    return tree if fits else tree_map(as_tensor, tree)
+def _as_tensors(tree: Any) -> tuple[Any, list[Tensor]]:
+    """A tree of tensors, and its leaves."""
+    leaves, structure = flatten(tree)
+    for leaf in leaves:
+        if type(leaf) is not Tensor:
+            leaves = [as_tensor(leaf) for leaf in leaves]
+            return unflatten(structure, leaves), leaves
+    return tree, leaves
 
 
-def _length(xs: Any) -> int:
-    if isinstance(xs, int):
-        if xs < 0:
-            raise ArgumentError("scan", "a number of steps >= 0", xs)
-        return xs
-    leaves = flatten(xs)[0]
+def _step_count(count: int) -> int:
+    if count < 0:
+        raise ArgumentError("scan", "a number of steps >= 0", count)
+    return count
+
+
+def _length(xs: Any, leaves: list[Tensor]) -> int:
     if not leaves:
         raise ShapeError("scan", "at least one input, or the number of steps", "an empty tree")
     for i, leaf in enumerate(leaves):
@@ -163,33 +177,43 @@ def _length(xs: Any) -> int:
     return int(leaves[0].shape[0])
 
 
-def _step_numbers(count: int, init: Any) -> Tensor:
-    leaves = flatten(init)[0]
-    backend: Backend = leaves[0].backend if leaves else as_tensor(0).backend
+def _step_numbers(count: int, carries: list[Tensor]) -> Tensor:
+    backend: Backend = carries[0].backend if carries else as_tensor(0).backend
     return Tensor(backend.xp.arange(count))
 
 
-def _check_lengths(lengths: Any, length: int, init: Any, xs: Any) -> Tensor | None:
-    if lengths is None:
-        return None
+def _check_lengths(
+    lengths: Any, length: int, carries: list[Tensor], inputs: list[Tensor], trees: tuple[Any, Any]
+) -> Tensor:
+    """The lengths as a tensor beside the others; `trees` have carries and inputs by name."""
     given = as_tensor(lengths)
     if given.dtype.kind not in "iu":
         raise DTypeError("scan", "integer lengths", given.dtype.name)
     if given.ndim != 1:
         raise ShapeError("scan", "lengths of shape (B,)", str(given.shape))
     batch = given.shape[0]
-    axes = [(t, 0, n) for t, n in zip(flatten(init)[0], paths(init, "carry"), strict=True)]
-    axes += [(t, 1, n) for t, n in zip(flatten(xs)[0], paths(xs, "xs"), strict=True) if t.ndim > 1]
-    for tensor, axis, name in axes:
-        if tensor.ndim <= axis or tensor.shape[axis] != batch:
-            raise ShapeError("scan", f"{name} with {batch} rows on axis {axis}", tensor.shape)
+    rows = [(t, 0) for t in carries] + [(t, 1) for t in inputs if t.ndim > 1]
+    for number, (tensor, axis) in enumerate(rows):
+        if tensor.shape[axis : axis + 1] != (batch,):
+            wanted = f"{_names_of_rows(*trees)[number]} with {batch} rows on axis {axis}"
+            raise ShapeError("scan", wanted, tensor.shape)
     if batch:
-        low, high = int(given.array.min()), int(given.array.max())
+        low, high = _bounds(given.array.tobytes(), given.dtype.str)
         if low < 1 or high > length:
             raise ArgumentError("scan", f"lengths in 1 … {length}", low if low < 1 else high)
-    for tensor, _, _ in axes:
-        return given.to(tensor.device)
-    return given
+    beside = rows[0][0] if rows else given
+    return given if given.backend is beside.backend else given.to(beside.device)
+
+
+@lru_cache(maxsize=16)  # the layers of a network ask for the same
+def _bounds(numbers: bytes, dtype: str) -> tuple[int, int]:
+    array = np.frombuffer(numbers, dtype)
+    return int(array.min()), int(array.max())
+
+
+def _names_of_rows(init: Any, xs: Any) -> list[str]:
+    inputs = zip(flatten(xs)[0], paths(xs, "xs"), strict=True)
+    return [*paths(init, "carry"), *(name for tensor, name in inputs if tensor.ndim > 1)]
 
 
 def without_padding(xs: Any, lengths: Tensor) -> Any:
