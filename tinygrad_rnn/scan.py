@@ -11,10 +11,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
-
-import numpy as np
 
 from .backend import Backend
 from .checkpointing import checkpoint
@@ -134,14 +132,8 @@ def _check(
     if isinstance(xs, bool):
         raise DTypeError("scan", "inputs or a number of steps", repr(xs))
     init, carries = _as_tensors(init)
-    if isinstance(xs, int):
-        length = _step_count(xs)
-        xs = _step_numbers(xs, carries)
-        inputs = [xs]
-    else:
-        xs, inputs = _as_tensors(xs)
-        length = _length(xs, inputs)
-    sizes = None
+    xs, inputs = _as_tensors(_step_numbers(xs, carries) if isinstance(xs, int) else xs)
+    length, sizes = _length(xs, inputs), None
     if lengths is not None:
         sizes = _check_lengths(lengths, length, carries, inputs, (init, xs))
     return Problem(step, init, xs, length, sizes, reverse, truncate, every)
@@ -150,17 +142,10 @@ def _check(
 def _as_tensors(tree: Any) -> tuple[Any, list[Tensor]]:
     """A tree of tensors, and its leaves."""
     leaves, structure = flatten(tree)
-    for leaf in leaves:
-        if type(leaf) is not Tensor:
-            leaves = [as_tensor(leaf) for leaf in leaves]
-            return unflatten(structure, leaves), leaves
+    if any(type(leaf) is not Tensor for leaf in leaves):
+        leaves = [as_tensor(leaf) for leaf in leaves]
+        tree = unflatten(structure, leaves)
     return tree, leaves
-
-
-def _step_count(count: int) -> int:
-    if count < 0:
-        raise ArgumentError("scan", "a number of steps >= 0", count)
-    return count
 
 
 def _length(xs: Any, leaves: list[Tensor]) -> int:
@@ -178,6 +163,8 @@ def _length(xs: Any, leaves: list[Tensor]) -> int:
 
 
 def _step_numbers(count: int, carries: list[Tensor]) -> Tensor:
+    if count < 0:
+        raise ArgumentError("scan", "a number of steps >= 0", count)
     backend: Backend = carries[0].backend if carries else as_tensor(0).backend
     return Tensor(backend.xp.arange(count))
 
@@ -195,25 +182,16 @@ def _check_lengths(
     rows = [(t, 0) for t in carries] + [(t, 1) for t in inputs if t.ndim > 1]
     for number, (tensor, axis) in enumerate(rows):
         if tensor.shape[axis : axis + 1] != (batch,):
-            wanted = f"{_names_of_rows(*trees)[number]} with {batch} rows on axis {axis}"
+            further = zip(inputs, paths(trees[1], "xs"), strict=True)
+            names = [*paths(trees[0], "carry"), *(name for t, name in further if t.ndim > 1)]
+            wanted = f"{names[number]} with {batch} rows on axis {axis}"
             raise ShapeError("scan", wanted, tensor.shape)
-    if batch:
-        low, high = _bounds(given.array.tobytes(), given.dtype.str)
-        if low < 1 or high > length:
-            raise ArgumentError("scan", f"lengths in 1 … {length}", low if low < 1 else high)
+    numbers = given.tolist()
+    low, high = min(numbers, default=1), max(numbers, default=length)
+    if low < 1 or high > length:
+        raise ArgumentError("scan", f"lengths in 1 … {length}", low if low < 1 else high)
     beside = rows[0][0] if rows else given
     return given if given.backend is beside.backend else given.to(beside.device)
-
-
-@lru_cache(maxsize=16)  # the layers of a network ask for the same
-def _bounds(numbers: bytes, dtype: str) -> tuple[int, int]:
-    array = np.frombuffer(numbers, dtype)
-    return int(array.min()), int(array.max())
-
-
-def _names_of_rows(init: Any, xs: Any) -> list[str]:
-    inputs = zip(flatten(xs)[0], paths(xs, "xs"), strict=True)
-    return [*paths(init, "carry"), *(name for tensor, name in inputs if tensor.ndim > 1)]
 
 
 def without_padding(xs: Any, lengths: Tensor) -> Any:
