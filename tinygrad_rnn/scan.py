@@ -131,25 +131,24 @@ def _check(
         raise DTypeError("scan", "a step(carry, x) to call", type(step).__name__)
     if isinstance(xs, bool):
         raise DTypeError("scan", "inputs or a number of steps", repr(xs))
-    init, xs = _as_tensors(init), xs if isinstance(xs, int) else _as_tensors(xs)
-    length = _length(xs)
-    if isinstance(xs, int):
-        xs = _step_numbers(xs, init)
-    sizes = _check_lengths(lengths, length, init, xs)
+    init, carries = _as_tensors(init)
+    xs, inputs = _as_tensors(_step_numbers(xs, carries) if isinstance(xs, int) else xs)
+    length, sizes = _length(xs, inputs), None
+    if lengths is not None:
+        sizes = _check_lengths(lengths, length, carries, inputs, (init, xs))
     return Problem(step, init, xs, length, sizes, reverse, truncate, every)
 
 
-def _as_tensors(tree: Any) -> Any:
-    fits = all(type(leaf) is Tensor for leaf in flatten(tree)[0])
-    return tree if fits else tree_map(as_tensor, tree)
+def _as_tensors(tree: Any) -> tuple[Any, list[Tensor]]:
+    """A tree of tensors, and its leaves."""
+    leaves, structure = flatten(tree)
+    if any(type(leaf) is not Tensor for leaf in leaves):
+        leaves = [as_tensor(leaf) for leaf in leaves]
+        tree = unflatten(structure, leaves)
+    return tree, leaves
 
 
-def _length(xs: Any) -> int:
-    if isinstance(xs, int):
-        if xs < 0:
-            raise ArgumentError("scan", "a number of steps >= 0", xs)
-        return xs
-    leaves = flatten(xs)[0]
+def _length(xs: Any, leaves: list[Tensor]) -> int:
     if not leaves:
         raise ShapeError("scan", "at least one input, or the number of steps", "an empty tree")
     for i, leaf in enumerate(leaves):
@@ -163,33 +162,36 @@ def _length(xs: Any) -> int:
     return int(leaves[0].shape[0])
 
 
-def _step_numbers(count: int, init: Any) -> Tensor:
-    leaves = flatten(init)[0]
-    backend: Backend = leaves[0].backend if leaves else as_tensor(0).backend
+def _step_numbers(count: int, carries: list[Tensor]) -> Tensor:
+    if count < 0:
+        raise ArgumentError("scan", "a number of steps >= 0", count)
+    backend: Backend = carries[0].backend if carries else as_tensor(0).backend
     return Tensor(backend.xp.arange(count))
 
 
-def _check_lengths(lengths: Any, length: int, init: Any, xs: Any) -> Tensor | None:
-    if lengths is None:
-        return None
+def _check_lengths(
+    lengths: Any, length: int, carries: list[Tensor], inputs: list[Tensor], trees: tuple[Any, Any]
+) -> Tensor:
+    """The lengths as a tensor beside the others; `trees` have carries and inputs by name."""
     given = as_tensor(lengths)
     if given.dtype.kind not in "iu":
         raise DTypeError("scan", "integer lengths", given.dtype.name)
     if given.ndim != 1:
         raise ShapeError("scan", "lengths of shape (B,)", str(given.shape))
     batch = given.shape[0]
-    axes = [(t, 0, n) for t, n in zip(flatten(init)[0], paths(init, "carry"), strict=True)]
-    axes += [(t, 1, n) for t, n in zip(flatten(xs)[0], paths(xs, "xs"), strict=True) if t.ndim > 1]
-    for tensor, axis, name in axes:
-        if tensor.ndim <= axis or tensor.shape[axis] != batch:
-            raise ShapeError("scan", f"{name} with {batch} rows on axis {axis}", tensor.shape)
-    if batch:
-        low, high = int(given.array.min()), int(given.array.max())
-        if low < 1 or high > length:
-            raise ArgumentError("scan", f"lengths in 1 … {length}", low if low < 1 else high)
-    for tensor, _, _ in axes:
-        return given.to(tensor.device)
-    return given
+    rows = [(t, 0) for t in carries] + [(t, 1) for t in inputs if t.ndim > 1]
+    for number, (tensor, axis) in enumerate(rows):
+        if tensor.shape[axis : axis + 1] != (batch,):
+            further = zip(inputs, paths(trees[1], "xs"), strict=True)
+            names = [*paths(trees[0], "carry"), *(name for t, name in further if t.ndim > 1)]
+            wanted = f"{names[number]} with {batch} rows on axis {axis}"
+            raise ShapeError("scan", wanted, tensor.shape)
+    numbers = given.tolist()
+    low, high = min(numbers, default=1), max(numbers, default=length)
+    if low < 1 or high > length:
+        raise ArgumentError("scan", f"lengths in 1 … {length}", low if low < 1 else high)
+    beside = rows[0][0] if rows else given
+    return given if given.backend is beside.backend else given.to(beside.device)
 
 
 def without_padding(xs: Any, lengths: Tensor) -> Any:

@@ -14,11 +14,11 @@ from ..graph import grad_mode
 from ..ops.shape import expand
 from ..scan import Problem
 from ..tensor import Tensor
-from ..tree import flatten, unflatten
+from ..tree import unflatten
 from .core import Call, Engine, run_core
 from .cut import Cut
 from .draws import drawn
-from .packing import Ragged, ragged
+from .packing import Ragged
 from .program import Refused
 from .ragged_engine import for_rows
 from .structures import Ready, prepared
@@ -26,27 +26,24 @@ from .structures import Ready, prepared
 __all__ = ["run_packed"]
 
 
-def run_packed(problem: Problem, engine: Engine) -> tuple[Any, Any]:
+def run_packed(problem: Problem, engine: Engine, how: Ragged) -> tuple[Any, Any]:
     """The final carry and the outputs.
 
     Raises:
         Refused: rows depend on each other, or it is not worth while.
     """
-    assert problem.lengths is not None
-    leaves = flatten(problem.xs)[0]
-    if problem.truncate is not None or any(leaf.ndim < 2 for leaf in leaves):
+    if problem.truncate is not None or any(leaf.ndim < 2 for leaf in problem.inputs[0]):
         raise Refused("rows of unequal length with truncation, or inputs without rows")
-    ready = prepared(problem, for_rows(engine))
-    how = ragged(problem.lengths.array, problem.length, problem.reverse)
     if not how.total:
         raise Refused("no row that is long enough")
+    ready = prepared(problem, for_rows(engine))
     final, ys = _execute(problem, ready, how)
-    return unflatten(flatten(problem.init)[1], final), unflatten(ready.outputs, ys)
+    return unflatten(problem.carries[1], final), unflatten(ready.outputs, ys)
 
 
 def _execute(problem: Problem, ready: Ready, how: Ragged) -> tuple[list[Tensor], list[Tensor]]:
     core = ready.compiled.core
-    inits = flatten(problem.init)[0]
+    inits = problem.carries[0]
     inputs = [*inits, *_inputs(problem, core.cut, ready)]
     recording = grad_mode() != 0
     wanted = tuple([recording and t.node is not None for t in inputs])
@@ -60,7 +57,7 @@ def _inputs(problem: Problem, parts: Cut, ready: Ready) -> list[Tensor]:
     """The tensors of all inputs but the carry: stacked ones, and constants."""
     numbers = drawn(ready.draws, problem.length, problem.reverse) if ready.draws else []
     sources = {
-        "x": iter(flatten(problem.xs)[0]), "captured": iter(ready.tensors), "random": iter(numbers)
+        "x": iter(problem.inputs[0]), "captured": iter(ready.tensors), "random": iter(numbers)
     }  # fmt: skip
     stacked: list[Tensor] = []
     constant: list[Tensor] = []

@@ -52,6 +52,11 @@ class Ragged:
         """N."""
         return len(self.places)
 
+    @property
+    def full(self) -> bool:
+        """Whether there is no padding at all."""
+        return self.total == self.steps * self.batch
+
     @cached_property
     def capacity(self) -> int:
         """A number of rows from N on: there are few of them, so that memory is used again."""

@@ -16,6 +16,7 @@ from ..tree import flatten, unflatten
 from .core import Call, Engine, run_core
 from .draws import drawn
 from .packed import run_packed
+from .packing import ragged
 from .program import Refused, Value
 from .spans import masked, run_spans, with_breaks
 from .structures import prepared
@@ -89,12 +90,13 @@ def run_once(problem: Problem, engine: Engine, start: int) -> tuple[Any, Any]:
 def _without_padding(problem: Problem, engine: Engine, start: int) -> tuple[Any, Any] | None:
     """Rows of unequal length on the steps that they have; None if that needs masks."""
     assert problem.lengths is not None
-    if (problem.lengths.array >= problem.length).all():
+    how = ragged(problem.lengths.array, problem.length, problem.reverse)
+    if how.full:
         found = run_once(replace(problem, lengths=None), engine, start)
         if any(y.shape[1:2] != problem.lengths.shape for y in flatten(found[1])[0]):
             raise Refused("outputs without rows")
         return found
     try:
-        return run_packed(problem, engine)
+        return run_packed(problem, engine, how)
     except Refused:
         return None
