@@ -12,14 +12,14 @@ import pytest
 from scan_cells import CELLS, B, H, I, difference, measured
 
 import tinygrad_rnn as tg
-from tinygrad_rnn.compiler import core, fallbacks, llvm_kernels, run, spans, sums
+from tinygrad_rnn.compiler import core, fallbacks, llvm_jit, run, spans, sums
 from tinygrad_rnn.compiler import structures as found
 from tinygrad_rnn.compiler.pool import pool
 from tinygrad_rnn.errors import MissingDependencyError
 from tinygrad_rnn.scan import ENGINES
 
 NAMES = sorted(name for name in ENGINES if name != "loop")
-needs_llvm = pytest.mark.skipif(not llvm_kernels.available(), reason="llvmlite is not installed")
+needs_llvm = pytest.mark.skipif(not llvm_jit.available(), reason="llvmlite is not installed")
 
 
 def compiled_now(monkeypatch: pytest.MonkeyPatch) -> dict[Any, Any]:

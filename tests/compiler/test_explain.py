@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import tinygrad_rnn as tg
-from tinygrad_rnn.compiler import llvm_kernels
+from tinygrad_rnn.compiler import llvm_jit
 
 B, I, H = 2, 3, 4  # noqa: E741 (the names of the legend)
 
@@ -54,7 +54,7 @@ def test_programs_passes_and_what_left() -> None:
     assert "matmul_" in text
 
 
-@pytest.mark.skipif(not llvm_kernels.available(), reason="llvmlite is not installed")
+@pytest.mark.skipif(not llvm_jit.available(), reason="llvmlite is not installed")
 def test_kernels_are_shown() -> None:
     text = tg.explain(*lstm(), engine="llvm")
     assert "kernel forward" in text

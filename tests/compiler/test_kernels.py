@@ -11,12 +11,12 @@ import pytest
 from scan_cells import CELLS, difference, measured
 
 import tinygrad_rnn as tg
-from tinygrad_rnn.compiler import fallbacks, llvm_kernels, native_engine, native_shares
+from tinygrad_rnn.compiler import fallbacks, llvm_jit, native_engine, native_shares
 from tinygrad_rnn.compiler.draws import Draw, drawn
 from tinygrad_rnn.scan import ENGINES
 
 NAMES = sorted(name for name in ENGINES if name != "loop")
-needs_llvm = pytest.mark.skipif(not llvm_kernels.available(), reason="llvmlite is not installed")
+needs_llvm = pytest.mark.skipif(not llvm_jit.available(), reason="llvmlite is not installed")
 
 
 # ------------------------------------------------------------------------------------ reductions

@@ -11,7 +11,7 @@ from scan_cells import CELLS, B, H, I, difference, measured
 
 import tinygrad_rnn as tg
 from tinygrad_rnn.compiler import (
-    llvm_kernels,
+    llvm_jit,
     native_ragged,
     packed,
     ragged_engine,
@@ -24,7 +24,7 @@ from tinygrad_rnn.compiler.packing import ragged
 from tinygrad_rnn.compiler.pool import pool
 from tinygrad_rnn.compiler.program import Refused
 
-ENGINES = ["numpy", *(["native"] if llvm_kernels.available() else [])]
+ENGINES = ["numpy", *(["native"] if llvm_jit.available() else [])]
 PACKED = [name for name in CELLS if name not in ("pieces", "swapped")]
 
 
@@ -196,10 +196,10 @@ def test_packing() -> None:
     assert ragged(np.array([-3, 9]), 4, False).segments == [(0, 4, 1)]
 
 
-@pytest.mark.skipif(not llvm_kernels.available(), reason="needs llvmlite")
+@pytest.mark.skipif(not llvm_jit.available(), reason="needs llvmlite")
 def test_another_batch_or_number_of_steps_compiles_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     texts: list[str] = []
-    original = llvm_kernels._compile
+    original = llvm_jit._compile
 
     def spied(text: str, signature: Any) -> Any:
         texts.append(text)
@@ -211,7 +211,7 @@ def test_another_batch_or_number_of_steps_compiles_nothing(monkeypatch: pytest.M
         texts.append("passes")
         return through_passes(*args)
 
-    monkeypatch.setattr(llvm_kernels, "_compile", spied)
+    monkeypatch.setattr(llvm_jit, "_compile", spied)
     monkeypatch.setattr(structures, "_through_passes", counted)
     w = tg.randn(11, 11, requires_grad=True)
 

@@ -176,19 +176,22 @@ def _in_order(values: object) -> list[Value]:
 def _saved(loop: Loop, ends: list[Value], kept: Sequence[Value] | None) -> list[Value]:
     """What the forward pass keeps: the values backward names, less what others rebuild cheaply.
 
-    Others may be small ones that are kept instead: means of rows, not the rows less their means.
+    Others may be kept instead: small ones, and one that is written to memory in any case, as
+    products and carries are. Of the rows of a product less their means these are the means.
     """
     if kept is not None:
         there = set(kept)
         return _in_order(ancestors(ends, lambda v: v in there) & there)
     forward = {*(b for b, _ in loop.carries), *loop.body}
     wanted = _in_order(ancestors(ends, lambda v: v in forward) & forward)
-    there = {*loop.stacked, *loop.constant, *wanted}
+    there, carried = {*loop.stacked, *loop.constant, *wanted}, {a for _, a in loop.carries}
     found: set[Value] = set()
     for value in wanted:
-        missing = [a for a in value.inputs if a not in there]
+        missing = [a for a in dict.fromkeys(value.inputs) if a not in there]
+        large = [a for a in missing if a.size * SMALL > value.size]
         again = value.op is not None and value.name in CHEAP_AGAIN
-        if again and all(a.size * SMALL <= value.size for a in missing):
+        written = all(a.size <= value.size and (a.name == "matmul" or a in carried) for a in large)
+        if again and written and len(large) < 2:
             found.update(missing)
         else:
             found.add(value)

@@ -13,7 +13,7 @@ from .core import Engine
 from .layout import is_view
 from .llvm_engine import compile_loop as compile_with_kernels
 from .llvm_engine import sinks
-from .llvm_kernels import available, machine
+from .llvm_jit import available, machine
 from .native_engine import compile_loop as compile_whole
 from .native_ragged import compile_packed
 from .numpy_engine import compile_loop

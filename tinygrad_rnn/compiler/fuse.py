@@ -20,6 +20,7 @@ from .index_maps import Map, identity, operand_map, through_view
 from .layout import is_view
 from .plan import joined_keys
 from .program import Value, ancestors
+from .row_sums import is_row_reduction
 
 __all__ = ["FUSABLE", "Fusion", "Nest", "fuse", "is_plain_join", "is_reduction"]
 
@@ -29,7 +30,6 @@ FUSABLE = frozenset((
     "round", "eq", "ne", "lt", "le", "gt", "ge", "logical_and", "logical_or", "logical_not",
     "isnan", "isinf", "isfinite", "cast", "clone",
 ))  # fmt: skip
-REDUCTIONS = frozenset(("sum", "amax", "amin"))
 COSTS = {"exp": 12, "tanh": 16, "sigmoid": 14, "div": 4, "reciprocal": 4, "sqrt": 6, "rsqrt": 8}
 DEAR = 4  # operations on an element that cost more than to store it and to load it again
 
@@ -98,7 +98,7 @@ class _Fuser:
             return "join" if is_plain_join(value) else "call"
         if _is_column_sum(value):
             return "columns"
-        return "reduce" if _is_row_reduction(value) else "call"
+        return "reduce" if is_row_reduction(value) else "call"
 
     # ---------------------------------------------------------------------------- phases
     def phases(self) -> dict[Value, int]:
@@ -203,14 +203,18 @@ class _Fuser:
         """The loops that make the values of one phase."""
         nests: list[Nest] = []
         at: dict[Value, int] = {}
-        for value in values:
+        apart = [v for v in values if self.kind[v] == "columns" and self.is_apart(v)]
+        last = 0
+        for value in [*(v for v in values if v not in apart), *apart]:
+            if value in apart and not last:
+                last = len(nests)
             if self.kind[value] == "join":
                 self.join(value, nests, at)
                 continue
             reduces, columns = self.kind[value] == "reduce", self.kind[value] == "columns"
             root = value.inputs[0] if reduces or columns else value
             dims = value.params["dims"] if reduces else None
-            number = self.find(nests, root.shape, dims, self.earliest(root, at))
+            number = self.find(nests, root.shape, dims, max(last, self.earliest(root, at)))
             nest = nests[number]
             nest.values.append(value)
             if columns:
@@ -220,6 +224,17 @@ class _Fuser:
             at[value] = number
             nest.results[value] = self.term(nest, root, identity(root.shape), at, number)
         return nests
+
+    def is_apart(self, value: Value) -> bool:
+        """Whether a sum over rows has a nest of its own, which keeps totals in registers.
+
+        That is so where all it sums is stored, or cheap to compute again, and nobody waits for it.
+        """
+        users = self.users.get(value, [])
+        waits = any(self.phase[u] == self.phase[value] and self.kind[u] != "call" for u in users)
+        root = value.inputs[0]
+        cheap = root in self.made or self.cost(root) < DEAR
+        return 0 in value.params["dims"] and not waits and cheap
 
     def find(
         self, nests: list[Nest], shape: tuple[int, ...], dims: tuple[int, ...] | None, first: int
@@ -330,16 +345,7 @@ def is_plain_join(value: Value) -> bool:
 
 def is_reduction(value: Value) -> bool:
     """Whether a value is a reduction that a kernel can do."""
-    return _is_row_reduction(value) or _is_column_sum(value)
-
-
-def _is_row_reduction(value: Value) -> bool:
-    """Over the last axes."""
-    if value.name not in REDUCTIONS or value.dtype.kind != "f":
-        return False
-    rank = len(value.inputs[0].shape)
-    dims = value.params["dims"]
-    return bool(dims) and dims == tuple(range(rank - len(dims), rank))
+    return is_row_reduction(value) or _is_column_sum(value)
 
 
 def _is_column_sum(value: Value) -> bool:

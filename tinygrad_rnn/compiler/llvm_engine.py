@@ -16,11 +16,13 @@ from .cut import Loop
 from .fuse import FUSABLE, Fusion, Nest, fuse, is_plain_join, is_reduction
 from .index_maps import identity
 from .layout import is_view
-from .llvm_kernels import build, compiled
+from .llvm_jit import compiled
+from .llvm_kernels import build
 from .lowering import Bases, lowered, places_of
 from .numpy_engine import NumpyRunner
 from .plan import Action, NoView, Plan, act_one_by_one, make_plan
 from .program import Value
+from .row_sums import taken_apart
 
 __all__ = [
     "KernelRunner",
@@ -48,7 +50,7 @@ def compile_loop(loop: Loop, stacked_carries: bool) -> KernelRunner:
 
 def plan_with_kernels(loop: Loop, stacked_carries: bool) -> Plan:
     """A plan in which everything between two products is a kernel."""
-    loop = _with_copies(loop)
+    loop = _with_copies(taken_apart(loop))
     forced: set[Value] = set()
     while True:
         fusion = fuse(loop, forced)

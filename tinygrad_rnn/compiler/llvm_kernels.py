@@ -1,4 +1,4 @@
-"""Kernels through llvmlite: blocks of loops written as vector instructions and compiled.
+"""Kernels in LLVM's language: blocks of loops written as vector instructions.
 
 A kernel is called as k(t, table): t is the number of the step, `table` the address of an array of
 base addresses. Offsets are worked out inside, so a call costs the same however many arrays there
@@ -9,144 +9,68 @@ stores, so a carry may be overwritten in place.
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Callable, Sequence
-from ctypes import CFUNCTYPE, c_int64, c_void_p
-from functools import cache
-from threading import Lock
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
+from .llvm_jit import machine
+from .llvm_loops import Loops
 from .llvm_math import OPERATIONS, Lanes
+from .llvm_text import BOOL, BYTE, INT, POINTER, Function, Word, vector
 from .lowering import Address, Block, Rows
 
-__all__ = ["Writer", "available", "build", "compiled", "machine"]
+__all__ = ["Writer", "build", "element"]
 
-Loop = Callable[[Any], None]
-SIGNATURE = CFUNCTYPE(None, c_int64, c_void_p)
-_kernels: dict[str, tuple[Any, Any]] = {}
-_lock = Lock()
-
-
-def available() -> bool:
-    """Whether llvmlite is installed."""
-    return importlib.util.find_spec("llvmlite") is not None
+FIRST = {"sum": 0.0, "amax": -float("inf"), "amin": float("inf")}
+NEAR = 24 << 10  # bytes of the rows of a tile, which stay in the first cache
+TALLEST = 16  # rows of a tile
 
 
-@cache
-def _llvm() -> tuple[Any, Any]:
-    """llvmlite's two halves, ready for this machine."""
-    import llvmlite.binding as binding
-    from llvmlite import ir
-
-    binding.initialize_native_target()
-    binding.initialize_native_asmprinter()
-    return ir, binding
+def element(dtype: Any) -> str:
+    """The type of a number in memory."""
+    return BYTE if dtype.kind == "b" else "float" if dtype.itemsize == 4 else "double"
 
 
-@cache
-def machine() -> tuple[str, str, int]:
-    """The processor, its features, and how many bytes a vector has."""
-    _, binding = _llvm()
-    features = binding.get_host_cpu_features()
-    width = 64 if features.get("avx512f") else 32 if features.get("avx") else 16
-    return binding.get_host_cpu_name(), features.flatten(), width
-
-
-class Writer:
+class Writer(Loops):
     """Writes a function of `numbers` integers, the first of them the step, and a table."""
 
     def __init__(self, bases: int, numbers: int = 1) -> None:
-        self.ir, _ = _llvm()
-        ir = self.ir
-        self.int = ir.IntType(64)
-        self.pointer = ir.PointerType()
-        self.module = ir.Module("kernel")
-        kinds = ir.FunctionType(ir.VoidType(), [self.int] * numbers + [self.pointer])
-        self.function = ir.Function(self.module, kinds, "kernel")
-        self.builder = ir.IRBuilder(self.function.append_basic_block("entry"))
-        self.step, self.table = self.function.args[0], self.function.args[-1]
+        super().__init__(Function([INT] * numbers + [POINTER]))
+        self.step, self.table = self.code.args[0], self.code.args[-1]
         self.bases = [self.base(i) for i in range(bases)]
 
     def text(self) -> str:
-        """The finished module."""
-        self.builder.ret_void()
-        return str(self.module)
+        """The finished function."""
+        self.code.ret()
+        return str(self.code)
 
     # --------------------------------------------------------------------- addresses
-    def number(self, value: int) -> Any:
-        """An integer constant."""
-        return self.ir.Constant(self.int, value)
+    def beyond(self, pointer: Word, index: Word, stride: int) -> Word:
+        """pointer + index · stride bytes."""
+        return self.code.moved(pointer, self.code.mul(index, self.number(stride)))
 
-    def moved(self, pointer: Any, offset: Any) -> Any:
-        """pointer + offset bytes."""
-        return self.builder.gep(pointer, [offset], source_etype=self.ir.IntType(8))
-
-    def base(self, i: int) -> Any:
+    def base(self, i: int) -> Word:
         """The i-th entry of the table."""
-        entry = self.moved(self.table, self.number(8 * i))
-        return self.builder.load(entry, typ=self.pointer)
+        return self.code.load(POINTER, self.code.moved(self.table, self.number(8 * i)), 8)
 
-    def start(self, address: Address, outer: Sequence[Any]) -> Any:
+    def start(self, address: Address, outer: Sequence[Any]) -> Word:
         """Where an operand begins for these outer indices in this step."""
         pointer = self.bases[address.base]
         if address.row:
-            pointer = self.moved(pointer, self.builder.mul(self.step, self.number(address.row)))
-        pointer = self.moved(pointer, self.number(address.offset))
+            pointer = self.beyond(pointer, self.step, address.row)
+        pointer = self.code.moved(pointer, self.number(address.offset))
         for index, stride in zip(outer, address.strides, strict=False):
             if stride:
-                pointer = self.moved(pointer, self.builder.mul(index, self.number(stride)))
+                pointer = self.beyond(pointer, index, stride)
         return pointer
 
-    def element(self, dtype: Any) -> Any:
-        """The type in memory."""
-        if dtype.kind == "b":
-            return self.ir.IntType(8)
-        return self.ir.FloatType() if dtype.itemsize == 4 else self.ir.DoubleType()
-
-    def slot(self, kind: Any) -> Any:
-        """A variable on the stack, made once, where the function begins."""
-        with self.builder.goto_entry_block():
-            return self.builder.alloca(kind)
-
-    # ------------------------------------------------------------------------- loops
-    def loop(self, start: int, stop: int, step: int, body: Loop) -> None:
-        """for i in range(start, stop, step): body(i)."""
-        if stop - start <= 0:
-            return
-        if stop - start == step:
-            body(self.number(start))
-            return
-        b = self.builder
-        before = b.block
-        inside = self.function.append_basic_block("loop")
-        after = self.function.append_basic_block("done")
-        b.branch(inside)
-        b.position_at_end(inside)
-        index = b.phi(self.int)
-        index.add_incoming(self.number(start), before)
-        body(index)
-        following = b.add(index, self.number(step))
-        index.add_incoming(following, b.block)
-        b.cbranch(b.icmp_signed("<", following, self.number(stop)), inside, after)
-        b.position_at_end(after)
-
-    def nested(self, sizes: Sequence[int], body: Callable[[list[Any]], None]) -> None:
-        """Loops over several axes."""
-        if not sizes:
-            body([])
-            return
-        self.loop(
-            0, sizes[0], 1, lambda i: self.nested(sizes[1:], lambda rest: body([i, *rest]))
-        )  # fmt: skip
-
-    def widths(self, size: int, block: Block) -> list[tuple[int, int, int]]:
+    # ------------------------------------------------------------------------ pieces
+    def widths(self, size: Any, block: Block) -> list[tuple[Any, Any, int]]:
         """(start, stop, width) of the pieces of the innermost axis."""
-        items = [a.dtype.itemsize for t in block.terms if t[0] == "load" for a in (t[1],)]
-        items += [a.dtype.itemsize for _, a in (*block.stores, *block.adds)]
-        items += [a.dtype.itemsize for _, _, a in block.reductions]
+        items = [a.dtype.itemsize for a, _ in block.accesses()]
         return self.cut(size, machine()[2] // max(items, default=8))
 
-    def cut(self, size: int, native: int) -> list[tuple[int, int, int]]:
+    def cut(self, size: Any, native: int) -> list[tuple[Any, Any, int]]:
         """`size` points in pieces of the widest vectors that fit."""
         width = 2 * native if size % (2 * native) == 0 else native
         pieces, start = [], 0
@@ -159,32 +83,53 @@ class Writer:
 
     # ------------------------------------------------------------------------ blocks
     def part(self, part: Block | Rows) -> None:
-        """One loop nest, or several row by row."""
+        """One loop nest, or several, some rows of all of them after the other."""
         if isinstance(part, Block):
-            self.block(part, [])
+            self.block(part)
             return
+        size = self.extent(part.size)
+        height = _height(part) if isinstance(size, int) else 1
 
-        def row(i: Any) -> None:
+        def tile(top: Any) -> None:
             for block in part.blocks:
-                self.block(block, [i])
+                self.some_rows(block, top, height)
 
-        self.loop(0, self.extent(part.size), 1, row)
+        self.loop(0, size, height, tile)
 
     def extent(self, size: int) -> Any:
         """How far the first axis of a block goes."""
         return size
 
-    def block(self, block: Block, given: list[Any]) -> None:
-        """One loop nest, of which the first indices may be given."""
-        sizes = [n if i else self.extent(n) for i, n in enumerate(block.sizes)][len(given) :]
+    def block(self, block: Block) -> None:
+        """One loop nest."""
+        sizes = [n if i else self.extent(n) for i, n in enumerate(block.sizes)]
         if block.reductions:
-            rows = sizes[: block.rows - len(given)]
-            self.nested(rows, lambda outer: self.reduced(block, [*given, *outer]))
-            return
-        size = sizes[-1] if sizes else 1
-        self.nested(sizes[:-1], lambda outer: self.stored(block, [*given, *outer], size))
+            self.nested(sizes[: block.rows], lambda outer: self.reduced(block, outer))
+        elif _sums_rows(block) and isinstance(sizes[0], int):
+            self.summed(block, self.number(0), sizes[0])
+        else:
+            size = sizes[-1] if sizes else 1
+            self.nested(sizes[:-1], lambda outer: self.stored(block, outer, size))
 
-    def stored(self, block: Block, outer: list[Any], size: int) -> None:
+    def some_rows(self, block: Block, top: Any, height: int) -> None:
+        """`height` rows of a loop nest from `top` on."""
+        if len(block.sizes) == 1 and not block.reductions:
+            self.stored(block, [top], height)
+        elif _sums_rows(block) and height > 1:
+            self.summed(block, top, height)
+        else:
+            self.loop(0, height, 1, lambda k: self.row(block, self.code.add(top, k)))
+
+    def row(self, block: Block, i: Any) -> None:
+        """One row of a loop nest."""
+        if block.reductions:
+            sizes = block.sizes[1 : block.rows]
+            self.nested(sizes, lambda outer: self.reduced(block, [i, *outer]))
+        else:
+            size = (1, *block.sizes[1:])[-1]
+            self.nested(block.sizes[1:-1], lambda outer: self.stored(block, [i, *outer], size))
+
+    def stored(self, block: Block, outer: list[Any], size: Any) -> None:
         """All points of the innermost axis: computed, then stored."""
         starts = self.starts(block, outer)
         fixed = self.invariants(block, starts)
@@ -199,81 +144,86 @@ class Writer:
         self, block: Block, terms: list[Any], starts: dict[Address, Any], j: Any, width: int
     ) -> None:
         """The terms of some points stored, and added to what is there."""
-        lanes = Lanes(self.ir, self.builder, width)
+        lanes = Lanes(self.code, width)
         for number, address in block.stores:
             self.store(terms[number], address, starts[address], j, width)
         for number, address in block.adds:
             total = lanes.add(self.load(lanes, address, starts[address], j), terms[number])
             self.store(total, address, starts[address], j, width)
 
-    def reduced(self, block: Block, outer: list[Any]) -> None:
-        """The results of one row, in accumulators until the row is done."""
-        inner = block.sizes[block.rows :]
-        elements = [self.element(a.dtype) for _, _, a in block.reductions]
-        totals = [self.slot(e) for e in elements]
-        for total, element, (kind, _, _) in zip(totals, elements, block.reductions, strict=True):
-            first = {"sum": 0.0, "amax": -float("inf"), "amin": float("inf")}[kind]
-            self.builder.store(self.ir.Constant(element, first), total)
+    def summed(self, block: Block, top: Any, height: int) -> None:
+        """Sums over rows, kept in registers from the first row to the last."""
+
+        def column(middle: list[Any], width: int, j: Any) -> None:
+            lanes = Lanes(self.code, width)
+
+            def row(k: Any, totals: list[Any]) -> list[Any]:
+                starts = self.starts(block, [self.code.add(top, k), *middle])
+                terms = self.terms(block, starts, self.invariants(block, starts), j, width)
+                pairs = zip(totals, block.adds, strict=True)
+                return [lanes.add(total, terms[number]) for total, (number, _) in pairs]
+
+            places = [(a, self.start(a, [top, *middle])) for _, a in block.adds]
+            before = [self.load(lanes, address, start, j) for address, start in places]
+            after = self.fold(0, height, 1, before, row)
+            for total, (address, start) in zip(after, places, strict=True):
+                self.store(total, address, start, j, width)
 
         def line(middle: list[Any]) -> None:
-            starts = self.starts(block, [*outer, *middle])
+            for low, high, width in self.widths(block.sizes[-1], block):
+                self.loop(low, high, width, partial(column, middle, width))
+
+        self.nested(block.sizes[1:-1], line)
+
+    def reduced(self, block: Block, outer: list[Any]) -> None:
+        """The results of one row, in vectors of accumulators until the row is done."""
+        middle, last = block.sizes[block.rows : -1], (1, *block.sizes[block.rows :])[-1]
+        pieces = self.widths(last, block)
+        first = [
+            Lanes(self.code, width).filled(element(a.dtype), FIRST[kind])
+            for _, _, width in pieces
+            for kind, _, a in block.reductions
+        ]
+
+        def line(indices: list[Any], values: list[Any]) -> list[Any]:
+            starts = self.starts(block, [*outer, *indices])
             fixed = self.invariants(block, starts)
-            for low, high, width in self.widths(inner[-1] if inner else 1, block):
-                self.piece(block, starts, fixed, totals, low, high, width)
+            count, found = len(block.reductions), []
+            for n, (low, high, width) in enumerate(pieces):
 
-        self.nested(inner[:-1], line)
-        for total, element, (_, _, address) in zip(totals, elements, block.reductions, strict=True):
-            value = self.builder.load(total, typ=element)
-            self.builder.store(value, self.start(address, outer), align=address.dtype.itemsize)
+                def body(j: Any, sums: list[Any], width: int = width) -> list[Any]:
+                    terms = self.terms(block, starts, fixed, j, width)
+                    self.written(block, terms, starts, j, width)
+                    lanes = Lanes(self.code, width)
+                    return [
+                        combine(lanes, kind, total, terms[number])
+                        for total, (kind, number, _) in zip(sums, block.reductions, strict=True)
+                    ]
 
-    def piece(
-        self, block: Block, starts: Any, fixed: Any, totals: list[Any],
-        low: int, high: int, width: int,
-    ) -> None:  # fmt: skip
-        """A part of a row in one vector width, added to the totals."""
-        lanes = Lanes(self.ir, self.builder, width)
-        sums = []
-        for kind, _, address in block.reductions:
-            element = self.element(address.dtype)
-            first = {"sum": 0.0, "amax": -float("inf"), "amin": float("inf")}[kind]
-            sums.append(self.slot(lanes.vector(element)))
-            self.builder.store(lanes.filled(element, first), sums[-1])
+                sums = values[n * count : (n + 1) * count]
+                found += self.fold(low, high, width, sums, body)
+            return found
 
-        def body(j: Any) -> None:
-            terms = self.terms(block, starts, fixed, j, width)
-            for place, (kind, number, _) in zip(sums, block.reductions, strict=True):
-                before = self.builder.load(place, typ=terms[number].type)
-                self.builder.store(self.combine(lanes, kind, before, terms[number]), place)
-            self.written(block, terms, starts, j, width)
+        totals = self.folded(middle, first, line)
+        for n, (kind, _, address) in enumerate(block.reductions):
+            widths = [width for _, _, width in pieces]
+            value = self.together(kind, totals[n :: len(block.reductions)], widths)
+            self.code.store(value, self.start(address, outer), address.dtype.itemsize)
 
-        self.loop(low, high, width, body)
-        for place, total, (kind, _, address) in zip(sums, totals, block.reductions, strict=True):
-            element = self.element(address.dtype)
-            value = self.builder.load(place, typ=lanes.vector(element))
-            row = self.across(kind, value, width)
-            one = Lanes(self.ir, self.builder, 1)
-            before = self.builder.load(total, typ=element)
-            self.builder.store(self.combine(one, kind, before, row), total)
-
-    def combine(self, lanes: Lanes, kind: str, x: Any, y: Any) -> Any:
-        """One step of a reduction."""
-        return lanes.add(x, y) if kind == "sum" else lanes.larger("><"[kind == "amin"], x, y)
-
-    def across(self, kind: str, value: Any, width: int) -> Any:
-        """A vector reduced to one number, halving it."""
-        ir, b = self.ir, self.builder
+    def together(self, kind: str, vectors: list[Any], widths: list[int]) -> Any:
+        """Vectors of falling widths reduced to one number, by halves."""
+        total, width = None, 2 * widths[0]
+        waiting = dict(zip(widths, vectors, strict=True))
         while width > 1:
             width //= 2
-            kinds = ir.VectorType(ir.IntType(32), width)
-            halves = [
-                b.shuffle_vector(value, value, ir.Constant(kinds, list(range(s, s + width))))
-                for s in (0, width)
-            ]
-            if width == 1:
-                zero = ir.Constant(ir.IntType(32), 0)
-                halves = [b.extract_element(h, zero) for h in halves]
-            value = self.combine(Lanes(ir, b, width), kind, *halves)
-        return value
+            lanes = Lanes(self.code, width)
+            if total is not None:
+                halves = [self.code.part(total, start, width) for start in (0, width)]
+                total = combine(lanes, kind, *halves)
+            if width in waiting:
+                own = waiting[width]
+                total = own if total is None else combine(lanes, kind, total, own)
+        return total
 
     # ------------------------------------------------------------------------- points
     def starts(self, block: Block, outer: Sequence[Any]) -> dict[Address, Any]:
@@ -284,7 +234,7 @@ class Writer:
 
     def invariants(self, block: Block, starts: dict[Address, Any]) -> dict[int, Any]:
         """The terms that are the same all along the innermost axis, each worked out once."""
-        one = Lanes(self.ir, self.builder, 1)
+        one = Lanes(self.code, 1)
         found: dict[int, Any] = {}
         numbers = {i: t for i, t in enumerate(block.terms) if t[0] == "number"}
         for i, term in enumerate(block.terms):
@@ -301,7 +251,7 @@ class Writer:
         self, block: Block, starts: dict[Address, Any], fixed: dict[int, Any], j: Any, width: int
     ) -> list[Any]:
         """The terms of `width` points from j on."""
-        lanes = Lanes(self.ir, self.builder, width)
+        lanes = Lanes(self.code, width)
         found: list[Any] = []
         for i, term in enumerate(block.terms):
             if i in fixed:
@@ -319,9 +269,7 @@ class Writer:
     def constant(self, lanes: Lanes, term: tuple[Any, ...]) -> Any:
         """A number in all lanes."""
         number, dtype = term[1]
-        boolean = dtype.kind == "b"
-        kind = self.ir.IntType(1) if boolean else self.element(dtype)
-        return lanes.filled(kind, int(number) if boolean else number)
+        return lanes.filled(BOOL if dtype.kind == "b" else element(dtype), number)
 
     def operation(self, lanes: Lanes, term: tuple[Any, ...], args: list[Any]) -> Any:
         """One operation on vectors."""
@@ -334,37 +282,55 @@ class Writer:
 
     def load(self, lanes: Lanes, address: Address, start: Any, j: Any) -> Any:
         """`width` elements from j on: side by side, one for all, or gathered."""
-        b, item = self.builder, address.dtype.itemsize
-        element = self.element(address.dtype)
-        stride = address.strides[-1] if address.strides else 0
+        code, item, width = self.code, address.dtype.itemsize, lanes.width
+        one, stride = element(address.dtype), address.strides[-1] if address.strides else 0
         if stride == 0:
-            value = lanes.splat(b.load(start, align=item, typ=element))
-        elif stride == item or lanes.width == 1:
-            pointer = self.moved(start, b.mul(j, self.number(stride)))
-            value = b.load(pointer, align=item, typ=lanes.vector(element))
+            value = lanes.splat(code.load(one, start, item))
+        elif stride == item or width == 1:
+            value = code.load(vector(one, width), self.beyond(start, j, stride), item)
         else:
-            value = self.ir.Constant(lanes.vector(element), self.ir.Undefined)
-            for k in range(lanes.width):
-                pointer = self.moved(start, b.mul(b.add(j, self.number(k)), self.number(stride)))
-                one = b.load(pointer, align=item, typ=element)
-                value = b.insert_element(value, one, self.ir.Constant(self.ir.IntType(32), k))
+            value = None
+            for k in range(width):
+                pointer = self.beyond(start, code.add(j, self.number(k)), stride)
+                number = code.load(one, pointer, item)
+                value = code.with_lane(value, vector(one, width), number, k)
         if address.dtype.kind == "b":
-            return b.icmp_unsigned("!=", value, lanes.filled(element, 0))
+            assert value is not None
+            return code.compare("icmp ne", value, lanes.filled(one, 0))
         return value
 
     def store(self, value: Any, address: Address, start: Any, j: Any, width: int) -> None:
         """`width` elements from j on."""
-        b, item = self.builder, address.dtype.itemsize
+        code, item = self.code, address.dtype.itemsize
         stride = address.strides[-1] if address.strides else item
         if address.dtype.kind == "b":
-            value = b.zext(value, Lanes(self.ir, b, width).vector(self.ir.IntType(8)))
+            value = code.convert("zext", value, BYTE)
         if stride == item or width == 1:
-            b.store(value, self.moved(start, b.mul(j, self.number(stride))), align=item)
+            code.store(value, self.beyond(start, j, stride), item)
             return
         for k in range(width):
-            pointer = self.moved(start, b.mul(b.add(j, self.number(k)), self.number(stride)))
-            one = b.extract_element(value, self.ir.Constant(self.ir.IntType(32), k))
-            b.store(one, pointer, align=item)
+            pointer = self.beyond(start, code.add(j, self.number(k)), stride)
+            code.store(code.part(value, k, 1), pointer, item)
+
+
+def combine(lanes: Lanes, kind: str, x: Any, y: Any) -> Any:
+    """One step of a reduction."""
+    return lanes.add(x, y) if kind == "sum" else lanes.larger("><"[kind == "amin"], x, y)
+
+
+def _sums_rows(block: Block) -> bool:
+    """Whether all that a block does is to add up rows."""
+    plain = not block.stores and not block.reductions and len(block.sizes) > 1
+    return bool(block.adds) and plain and not any(a.strides[0] for _, a in block.adds)
+
+
+def _height(part: Rows) -> int:
+    """How many rows of all blocks are near enough, a divisor of the number of rows."""
+    used: dict[int, int] = {}
+    for address, _ in (access for block in part.blocks for access in block.accesses()):
+        used[address.base] = max(used.get(address.base, 0), abs(address.strides[0]))
+    most = max(1, min(TALLEST, NEAR // max(1, sum(used.values()))))
+    return max(n for n in range(1, most + 1) if part.size % n == 0)
 
 
 def build(parts: Sequence[Block | Rows], bases: int) -> str:
@@ -373,28 +339,3 @@ def build(parts: Sequence[Block | Rows], bases: int) -> str:
     for part in parts:
         writer.part(part)
     return writer.text()
-
-
-def compiled(text: str, signature: Any = SIGNATURE) -> Any:
-    """A kernel ready to be called; the same text is compiled once."""
-    with _lock:
-        if text not in _kernels:
-            _kernels[text] = _compile(text, signature)
-        return _kernels[text][0]
-
-
-def _compile(text: str, signature: Any) -> tuple[Any, Any]:
-    _, binding = _llvm()
-    cpu, features, _ = machine()
-    target = binding.Target.from_default_triple().create_target_machine(
-        cpu=cpu, features=features, opt=2, jit=True
-    )
-    module = binding.parse_assembly(text)
-    module.verify()
-    tuning = binding.create_pipeline_tuning_options(speed_level=1)
-    tuning.loop_vectorization = tuning.slp_vectorization = tuning.loop_unrolling = False
-    builder = binding.create_pass_builder(target, tuning)
-    builder.getModulePassManager().run(module, builder)
-    engine = binding.create_mcjit_compiler(module, target)
-    engine.finalize_object()
-    return signature(engine.get_function_address("kernel")), engine

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Lanes", "OPERATIONS"]
+from .llvm_text import BOOL, Function, Word, constant, scalar, vector
 
-CONTRACT = ("contract",)
+__all__ = ["Lanes", "OPERATIONS"]
 
 
 @dataclass(frozen=True)
@@ -42,204 +42,173 @@ DOUBLE = Format("double", 64, 52, 1023, 14, -746.0, 710.0, 20.0)
 LN2_HIGH = {"float": 0.693145751953125, "double": 0.6931471803691238}
 
 
+FORMATS = {"float": SINGLE, "double": DOUBLE}
+TRUTHS = {"<": "ult", "<=": "ule", ">": "ugt", ">=": "uge", "==": "eq", "!=": "ne"}
+ORDERED = {"<": "olt", "<=": "ole", ">": "ogt", ">=": "oge", "==": "oeq"}
+
+
 class Lanes:
-    """A builder of vector instructions of one width."""
+    """Writes vector instructions of one width into a function."""
 
-    def __init__(self, ir: Any, builder: Any, width: int) -> None:
-        self.ir, self.builder, self.width = ir, builder, width
-        self.module = builder.module
-        self.formats = {"float": SINGLE, "double": DOUBLE}
+    def __init__(self, code: Function, width: int) -> None:
+        self.code, self.width = code, width
 
-    # ------------------------------------------------------------------------ types
-    def vector(self, scalar: Any) -> Any:
-        """The type of `width` scalars."""
-        return scalar if self.width == 1 else self.ir.VectorType(scalar, self.width)
-
-    def scalar(self, value: Any) -> Any:
-        """The type of one element."""
-        return value.type if self.width == 1 else value.type.element
-
-    def format(self, value: Any) -> Format:
+    def format(self, value: Word) -> Format:
         """The floating-point format of a value."""
-        return self.formats[str(self.scalar(value))]
+        return FORMATS[scalar(value.type)]
 
-    def integer(self, value: Any) -> Any:
-        """The integer type of as many bits."""
-        return self.ir.IntType(self.format(value).bits)
-
-    def constant(self, like: Any, number: float) -> Any:
-        """A number in all lanes, of the type of `like`."""
-        return self.filled(self.scalar(like), number)
-
-    def filled(self, scalar: Any, number: float) -> Any:
+    def filled(self, element: str, number: float) -> Word:
         """A number in all lanes."""
-        if self.width == 1:
-            return self.ir.Constant(scalar, number)
-        return self.ir.Constant(self.vector(scalar), [number] * self.width)
+        return constant(vector(element, self.width), number)
 
-    def splat(self, value: Any) -> Any:
+    def splat(self, value: Word) -> Word:
         """A scalar in all lanes."""
-        if self.width == 1:
-            return value
-        empty = self.ir.Constant(self.ir.VectorType(value.type, self.width), self.ir.Undefined)
-        zero = self.ir.Constant(self.ir.IntType(32), 0)
-        one = self.builder.insert_element(empty, value, zero)
-        mask = self.ir.Constant(
-            self.ir.VectorType(self.ir.IntType(32), self.width), [0] * self.width
-        )
-        return self.builder.shuffle_vector(one, empty, mask)
+        return self.code.splat(value, self.width)
 
     # ------------------------------------------------------------------- instructions
-    def intrinsic(self, name: str, *args: Any) -> Any:
-        """An LLVM intrinsic of the type of its first argument."""
-        kind = args[0].type
-        suffix = {"float": "f32", "double": "f64"}[str(self.scalar(args[0]))]
-        full = f"llvm.{name}.{'' if self.width == 1 else f'v{self.width}'}{suffix}"
-        declared = self.module.globals.get(full)
-        if declared is None:
-            kinds = self.ir.FunctionType(kind, [kind] * len(args))
-            declared = self.ir.Function(self.module, kinds, full)
-        return self.builder.call(declared, args)
-
-    def add(self, x: Any, y: Any) -> Any:
+    def add(self, x: Word, y: Word) -> Word:
         """x + y."""
-        return self.builder.fadd(x, y, flags=CONTRACT)
+        return self.code.binary("fadd contract", x, y)
 
-    def sub(self, x: Any, y: Any) -> Any:
+    def sub(self, x: Word, y: Word) -> Word:
         """x − y."""
-        return self.builder.fsub(x, y, flags=CONTRACT)
+        return self.code.binary("fsub contract", x, y)
 
-    def mul(self, x: Any, y: Any) -> Any:
+    def mul(self, x: Word, y: Word) -> Word:
         """x · y."""
-        return self.builder.fmul(x, y, flags=CONTRACT)
+        return self.code.binary("fmul contract", x, y)
 
-    def div(self, x: Any, y: Any) -> Any:
+    def div(self, x: Word, y: Word) -> Word:
         """x / y."""
-        return self.builder.fdiv(x, y)
+        return self.code.binary("fdiv", x, y)
 
-    def fma(self, x: Any, y: Any, z: Any) -> Any:
+    def neg(self, x: Word) -> Word:
+        """−x."""
+        return self.code.emit(x.type, f"fneg {x.type} {x.name}")
+
+    def fma(self, x: Word, y: Word, z: Word) -> Word:
         """x · y + z, rounded once."""
-        return self.intrinsic("fma", x, y, z)
+        return self.code.call("fma", x, y, z)
 
-    def choose(self, relation: str, x: Any, y: Any, a: Any, b: Any) -> Any:
+    def choose(self, relation: str, x: Word, y: Word, a: Word, b: Word) -> Word:
         """a where the ordered relation holds (it never does for NaN), else b."""
-        return self.builder.select(self.builder.fcmp_ordered(relation, x, y), a, b)
+        return self.code.select(self.code.compare(f"fcmp {ORDERED[relation]}", x, y), a, b)
 
-    def limited(self, x: Any, low: float, high: float) -> Any:
+    def limited(self, x: Word, low: float, high: float) -> Word:
         """x in [low, high]; NaN stays."""
-        least, most = self.constant(x, low), self.constant(x, high)
+        least, most = constant(x.type, low), constant(x.type, high)
         x = self.choose(">", x, most, most, x)
         return self.choose("<", x, least, least, x)
 
     # ---------------------------------------------------------------------- functions
-    def split(self, x: Any) -> tuple[Any, Any]:
+    def split(self, x: Word) -> tuple[Word, Word]:
         """(eʳ − 1, n as integers) with x = n ln 2 + r."""
-        form, b = self.format(x), self.builder
-        magic = self.constant(x, form.magic)
-        shifted = self.fma(x, self.constant(x, 1 / math.log(2)), magic)
-        n = b.fsub(shifted, magic)
+        form, code = self.format(x), self.code
+        magic = constant(x.type, form.magic)
+        shifted = self.fma(x, constant(x.type, 1 / math.log(2)), magic)
+        n = code.binary("fsub", shifted, magic)
         high = LN2_HIGH[form.name]
-        r = self.fma(n, self.constant(x, -high), x)
-        r = self.fma(n, self.constant(x, high - math.log(2)) if form is SINGLE else
-                     self.constant(x, -1.9082149292705877e-10), r)  # fmt: skip
-        series = self.constant(x, 1 / math.factorial(form.terms))
+        r = self.fma(n, constant(x.type, -high), x)
+        r = self.fma(n, constant(x.type, high - math.log(2)) if form is SINGLE else
+                     constant(x.type, -1.9082149292705877e-10), r)  # fmt: skip
+        series = constant(x.type, 1 / math.factorial(form.terms))
         for k in range(form.terms - 1, 0, -1):
-            series = self.fma(series, r, self.constant(x, 1 / math.factorial(k)))
-        whole = self.vector(self.integer(x))
-        number = b.sub(b.bitcast(shifted, whole), b.bitcast(magic, whole))
+            series = self.fma(series, r, constant(x.type, 1 / math.factorial(k)))
+        bits = f"i{form.bits}"
+        places = [code.convert("bitcast", v, bits) for v in (shifted, magic)]
+        number = code.binary("sub", *places)
         return self.mul(series, r), number
 
-    def power_of_two(self, n: Any, like: Any) -> Any:
+    def power_of_two(self, n: Word, like: Word) -> Word:
         """2ⁿ for integers n in the range of normal numbers."""
         form = self.format(like)
-        kind = self.integer(like)
-        biased = self.builder.add(n, self.filled(kind, form.bias))
-        bits = self.builder.shl(biased, self.filled(kind, form.mantissa))
-        return self.builder.bitcast(bits, like.type)
+        biased = self.code.binary("add", n, constant(n.type, form.bias))
+        bits = self.code.binary("shl", biased, constant(n.type, form.mantissa))
+        return self.code.convert("bitcast", bits, form.name)
 
-    def exp(self, x: Any) -> Any:
+    def exp(self, x: Word) -> Word:
         """eˣ, with infinities, zeros and denormals where they belong."""
         form = self.format(x)
         tail, n = self.split(self.limited(x, form.lowest, form.highest))
-        half = self.builder.ashr(n, self.filled(self.integer(x), 1))
-        rest = self.builder.sub(n, half)
-        value = self.add(tail, self.constant(x, 1.0))
+        half = self.code.binary("ashr", n, constant(n.type, 1))
+        rest = self.code.binary("sub", n, half)
+        value = self.add(tail, constant(x.type, 1.0))
         return self.mul(self.mul(value, self.power_of_two(half, x)), self.power_of_two(rest, x))
 
-    def expm1_small(self, x: Any) -> Any:
+    def expm1_small(self, x: Word) -> Word:
         """eˣ − 1 for x within the normal range."""
         tail, n = self.split(x)
         scale = self.power_of_two(n, x)
-        return self.fma(tail, scale, self.builder.fsub(scale, self.constant(x, 1.0)))
+        return self.fma(tail, scale, self.code.binary("fsub", scale, constant(x.type, 1.0)))
 
-    def tanh(self, x: Any) -> Any:
+    def tanh(self, x: Word) -> Word:
         """tanh x = (e²ˣ − 1)/(e²ˣ + 1)."""
         form = self.format(x)
-        size = self.intrinsic("fabs", x)
+        size = self.code.call("fabs", x)
         twice = self.add(size, size)
-        most = self.constant(x, 2 * form.flat)
+        most = constant(x.type, 2 * form.flat)
         minus = self.expm1_small(self.choose(">", twice, most, most, twice))
-        value = self.div(minus, self.add(minus, self.constant(x, 2.0)))
-        return self.intrinsic("copysign", value, x)
+        value = self.div(minus, self.add(minus, constant(x.type, 2.0)))
+        return self.code.call("copysign", value, x)
 
-    def sigmoid(self, x: Any) -> Any:
+    def sigmoid(self, x: Word) -> Word:
         """σ(x) = 1/(1 + e⁻ˣ)."""
         form = self.format(x)
         top = 88.0 if form is SINGLE else 709.0
-        tail, n = self.split(self.limited(self.builder.fneg(x), -top + 1, top))
+        tail, n = self.split(self.limited(self.neg(x), -top + 1, top))
         scale = self.power_of_two(n, x)
-        one = self.constant(x, 1.0)
+        one = constant(x.type, 1.0)
         return self.div(one, self.add(one, self.fma(tail, scale, scale)))
 
-    def larger(self, relation: str, x: Any, y: Any) -> Any:
+    def larger(self, relation: str, x: Word, y: Word) -> Word:
         """The larger (or smaller) of two; NaN if there is one, as in NumPy."""
-        b = self.builder
-        first = b.or_(b.fcmp_ordered(relation, x, y), b.fcmp_unordered("uno", x, x))
-        return b.select(first, x, y)
+        beyond = self.code.compare(f"fcmp {ORDERED[relation]}", x, y)
+        first = self.code.binary("or", beyond, self.code.compare("fcmp uno", x, x))
+        return self.code.select(first, x, y)
 
-    def sign(self, x: Any) -> Any:
+    def sign(self, x: Word) -> Word:
         """−1, 0 or 1, and NaN of NaN."""
-        zero, one = self.constant(x, 0.0), self.constant(x, 1.0)
-        below = self.choose("<", x, zero, self.constant(x, -1.0), x)
+        zero, one = constant(x.type, 0.0), constant(x.type, 1.0)
+        below = self.choose("<", x, zero, constant(x.type, -1.0), x)
         return self.choose(">", x, zero, one, below)
 
-    def true(self, x: Any) -> Any:
+    def true(self, x: Word) -> Word:
         """x ≠ 0, of a number or a truth value."""
-        if str(self.scalar(x)) == "i1":
+        if scalar(x.type) == BOOL:
             return x
-        return self.builder.fcmp_unordered("!=", x, self.constant(x, 0.0))
+        return self.code.compare("fcmp une", x, constant(x.type, 0.0))
 
-    def compare(self, relation: str, x: Any, y: Any) -> Any:
+    def compare(self, relation: str, x: Word, y: Word) -> Word:
         """A comparison; of truth values only equality makes sense, as numbers all do."""
-        if str(self.scalar(x)) == "i1":
-            return self.builder.icmp_unsigned(relation, x, y)
-        if relation == "!=":
-            return self.builder.fcmp_unordered(relation, x, y)
-        return self.builder.fcmp_ordered(relation, x, y)
+        if scalar(x.type) == BOOL:
+            return self.code.compare(f"icmp {TRUTHS[relation]}", x, y)
+        return self.code.compare(f"fcmp {ORDERED.get(relation, 'une')}", x, y)
 
-    def cast(self, x: Any, dtype: Any) -> Any:
+    def cast(self, x: Word, dtype: Any) -> Word:
         """To another format, to a truth value, or from one."""
         if dtype.kind == "b":
             return self.true(x)
-        target = self.ir.FloatType() if dtype.itemsize == 4 else self.ir.DoubleType()
-        here = str(self.scalar(x))
-        if here == "i1":
-            return self.builder.uitofp(x, self.vector(target))
-        if here == str(target):
+        target = "float" if dtype.itemsize == 4 else "double"
+        here = scalar(x.type)
+        if here == target:
             return x
-        convert = self.builder.fpext if dtype.itemsize == 8 else self.builder.fptrunc
-        return convert(x, self.vector(target))
+        wider = "fpext" if target == "double" else "fptrunc"
+        return self.code.convert("uitofp" if here == BOOL else wider, x, target)
 
-    def clip(self, x: Any, least: float | None, most: float | None) -> Any:
+    def clip(self, x: Word, least: float | None, most: float | None) -> Word:
         """x in [least, most], either of which may be missing."""
         if least is not None:
-            x = self.larger(">", x, self.constant(x, least))
-        return x if most is None else self.larger("<", x, self.constant(x, most))
+            x = self.larger(">", x, constant(x.type, least))
+        return x if most is None else self.larger("<", x, constant(x.type, most))
 
-    def infinite(self, x: Any) -> Any:
+    def inverse(self, x: Word) -> Word:
+        """Whether not."""
+        return self.code.binary("xor", x, constant(x.type, 1))
+
+    def infinite(self, x: Word) -> Word:
         """Whether x is ±inf."""
-        size = self.intrinsic("fabs", x)
-        return self.builder.fcmp_ordered("==", size, self.constant(x, math.inf))
+        size = self.code.call("fabs", x)
+        return self.code.compare("fcmp oeq", size, constant(x.type, math.inf))
 
 
 def _relation(relation: str) -> Callable[..., Any]:
@@ -248,28 +217,28 @@ def _relation(relation: str) -> Callable[..., Any]:
 
 OPERATIONS: dict[str, Callable[..., Any]] = {
     "add": Lanes.add, "sub": Lanes.sub, "mul": Lanes.mul, "div": Lanes.div,
-    "neg": lambda v, x: v.builder.fneg(x),
+    "neg": Lanes.neg,
     "square": lambda v, x: v.mul(x, x),
-    "reciprocal": lambda v, x: v.div(v.constant(x, 1.0), x),
-    "sqrt": lambda v, x: v.intrinsic("sqrt", x),
-    "rsqrt": lambda v, x: v.div(v.constant(x, 1.0), v.intrinsic("sqrt", x)),
+    "reciprocal": lambda v, x: v.div(constant(x.type, 1.0), x),
+    "sqrt": lambda v, x: v.code.call("sqrt", x),
+    "rsqrt": lambda v, x: v.div(constant(x.type, 1.0), v.code.call("sqrt", x)),
     "exp": Lanes.exp, "tanh": Lanes.tanh, "sigmoid": Lanes.sigmoid, "sign": Lanes.sign,
-    "relu": lambda v, x: v.choose("<", x, v.constant(x, 0.0), v.constant(x, 0.0), x),
-    "abs": lambda v, x: v.intrinsic("fabs", x),
+    "relu": lambda v, x: v.choose("<", x, constant(x.type, 0.0), constant(x.type, 0.0), x),
+    "abs": lambda v, x: v.code.call("fabs", x),
     "maximum": lambda v, x, y: v.larger(">", x, y),
     "minimum": lambda v, x, y: v.larger("<", x, y),
-    "where": lambda v, c, x, y: v.builder.select(c, x, y),
-    "floor": lambda v, x: v.intrinsic("floor", x),
-    "ceil": lambda v, x: v.intrinsic("ceil", x),
-    "round": lambda v, x: v.intrinsic("rint", x),
+    "where": lambda v, c, x, y: v.code.select(c, x, y),
+    "floor": lambda v, x: v.code.call("floor", x),
+    "ceil": lambda v, x: v.code.call("ceil", x),
+    "round": lambda v, x: v.code.call("rint", x),
     "eq": _relation("=="), "ne": _relation("!="), "lt": _relation("<"), "le": _relation("<="),
     "gt": _relation(">"), "ge": _relation(">="),
-    "logical_and": lambda v, x, y: v.builder.and_(v.true(x), v.true(y)),
-    "logical_or": lambda v, x, y: v.builder.or_(v.true(x), v.true(y)),
-    "logical_not": lambda v, x: v.builder.not_(v.true(x)),
-    "isnan": lambda v, x: v.builder.fcmp_unordered("uno", x, x),
-    "isfinite": lambda v, x: v.builder.not_(v.builder.or_(
-        v.infinite(x), v.builder.fcmp_unordered("uno", x, x))),
+    "logical_and": lambda v, x, y: v.code.binary("and", v.true(x), v.true(y)),
+    "logical_or": lambda v, x, y: v.code.binary("or", v.true(x), v.true(y)),
+    "logical_not": lambda v, x: v.inverse(v.true(x)),
+    "isnan": lambda v, x: v.code.compare("fcmp uno", x, x),
+    "isfinite": lambda v, x: v.inverse(v.code.binary(
+        "or", v.infinite(x), v.code.compare("fcmp uno", x, x))),
     "isinf": Lanes.infinite,
     "clone": lambda v, x: x,
 }  # fmt: skip

@@ -14,8 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from .llvm_kernels import Writer, machine
+from .llvm_jit import machine
+from .llvm_kernels import Writer, element
 from .llvm_math import Lanes
+from .llvm_text import vector
 from .lowering import Address
 from .pool import pool
 
@@ -91,17 +93,16 @@ def _panels(
     step = product.right.strides[0]
     if product.panels:
         step = panel(product.out.dtype) * item
-    b = writer.builder
+    code = writer.code
 
     def one_panel(number: Any) -> None:
-        columns = b.add(b.mul(number, writer.number(width)), writer.number(first))
-        offset = b.mul(columns, writer.number(product.inner * item if product.panels else item))
-        right = writer.moved(starts[1], offset)
-        out = writer.moved(starts[2], b.mul(columns, writer.number(item)))
+        columns = code.add(code.mul(number, writer.number(width)), writer.number(first))
+        right = writer.beyond(starts[1], columns, product.inner * item if product.panels else item)
+        out = writer.beyond(starts[2], columns, item)
 
         def rows(top: Any, height: int = height) -> None:
-            left = writer.moved(starts[0], b.mul(top, writer.number(product.left.strides[0])))
-            below = writer.moved(out, b.mul(top, writer.number(product.out.strides[0])))
+            left = writer.beyond(starts[0], top, product.left.strides[0])
+            below = writer.beyond(out, top, product.out.strides[0])
             _tile(writer, product, left, right, below, step, height, width, lanes)
 
         tiles(writer, product.rows, height, rows)
@@ -114,44 +115,31 @@ def _tile(
     height: int, width: int, lanes: int,
 ) -> None:  # fmt: skip
     """One tile: its accumulators go round the loop over k in registers."""
-    ir, b = writer.ir, writer.builder
-    element = writer.element(product.out.dtype)
-    vectors = Lanes(ir, b, lanes)
-    kind = vectors.vector(element)
-    parts = width // lanes
-    item = product.out.dtype.itemsize
+    code, item = writer.code, product.out.dtype.itemsize
+    vectors = Lanes(code, lanes)
+    one = element(product.out.dtype)
+    kind = vector(one, lanes)
+    parts = range(width // lanes)
     unroll = UNROLL if product.inner % UNROLL == 0 else 1
-    before = b.block
-    inside = writer.function.append_basic_block("k")
-    after = writer.function.append_basic_block("k_done")
-    b.branch(inside)
-    b.position_at_end(inside)
-    k = b.phi(writer.int)
-    k.add_incoming(writer.number(0), before)
-    sums = [b.phi(kind) for _ in range(height * parts)]
-    for total in sums:
-        total.add_incoming(vectors.filled(element, 0.0), before)
-    totals = list(sums)
-    for u in range(unroll):
-        here = b.add(k, writer.number(u)) if u else k
-        row = writer.moved(right, b.mul(here, writer.number(step)))
-        columns = [
-            b.load(writer.moved(row, writer.number(p * lanes * item)), align=item, typ=kind)
-            for p in range(parts)
-        ]
-        across = b.mul(here, writer.number(item))
-        for r in range(height):
-            line = writer.moved(left, writer.number(r * product.left.strides[0]))
-            number = vectors.splat(b.load(writer.moved(line, across), align=item, typ=element))
-            for p in range(parts):
-                totals[r * parts + p] = vectors.fma(number, columns[p], totals[r * parts + p])
-    following = b.add(k, writer.number(unroll))
-    k.add_incoming(following, b.block)
-    for phi, total in zip(sums, totals, strict=True):
-        phi.add_incoming(total, b.block)
-    b.cbranch(b.icmp_signed("<", following, writer.number(product.inner)), inside, after)
-    b.position_at_end(after)
+
+    def steps(k: Any, totals: list[Any]) -> list[Any]:
+        for u in range(unroll):
+            here = code.add(k, writer.number(u))
+            row = writer.beyond(right, here, step)
+            places = [code.moved(row, writer.number(p * lanes * item)) for p in parts]
+            columns = [code.load(kind, place, item) for place in places]
+            found = []
+            for r in range(height):
+                line = code.moved(left, writer.number(r * product.left.strides[0]))
+                number = vectors.splat(code.load(one, writer.beyond(line, here, item), item))
+                sums = totals[r * len(parts) : (r + 1) * len(parts)]
+                found += [vectors.fma(number, c, t) for c, t in zip(columns, sums, strict=True)]
+            totals = found
+        return totals
+
+    zeros = [vectors.filled(one, 0.0)] * (height * len(parts))
+    totals = writer.fold(0, product.inner, unroll, zeros, steps)
     for r in range(height):
-        for p in range(parts):
+        for p in parts:
             place = writer.number(r * product.out.strides[0] + p * lanes * item)
-            b.store(totals[r * parts + p], writer.moved(out, place), align=item)
+            code.store(totals[r * len(parts) + p], code.moved(out, place), item)

@@ -15,7 +15,8 @@ import numpy as np
 
 from .cut import Loop
 from .llvm_engine import KernelRunner, address_of, plan_with_kernels, table_of
-from .llvm_kernels import Writer, compiled
+from .llvm_jit import compiled
+from .llvm_kernels import Writer
 from .llvm_products import Product, packed, panel, tiles_of_all, write_product
 from .lowering import Bases, copying, lowered
 from .native_block import laid_out, written_call
@@ -92,21 +93,13 @@ class NativeRunner(NumpyRunner):
     def written(self, parts: Sequence[Part]) -> str:
         """The LLVM text: for i in range(count): the step first + i · direction."""
         writer = Writer(len(self.bases.entries), 3)
-        first, count, direction = writer.function.args[:3]
-        b = writer.builder
-        entry = b.block
-        inside = writer.function.append_basic_block("steps")
-        after = writer.function.append_basic_block("end")
-        b.branch(inside)
-        b.position_at_end(inside)
-        i = b.phi(writer.int)
-        i.add_incoming(writer.number(0), entry)
-        writer.step = b.add(first, b.mul(i, direction))
-        self.write_parts(writer, parts)
-        following = b.add(i, writer.number(1))
-        i.add_incoming(following, b.block)
-        b.cbranch(b.icmp_signed("<", following, count), inside, after)
-        b.position_at_end(after)
+        first, count, direction = writer.code.args[:3]
+
+        def one(i: Any) -> None:
+            writer.step = writer.code.add(first, writer.code.mul(i, direction))
+            self.write_parts(writer, parts)
+
+        writer.loop(0, count, 1, one)
         return writer.text()
 
     def write_parts(self, writer: Writer, parts: Sequence[Part]) -> None:

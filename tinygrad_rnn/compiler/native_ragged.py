@@ -13,15 +13,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from ctypes import CFUNCTYPE, c_int64, c_void_p
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .cut import Loop
 from .llvm_engine import address_of, plan_with_kernels
-from .llvm_kernels import Writer, compiled
+from .llvm_jit import compiled
+from .llvm_kernels import Writer
+from .llvm_loops import Fold
 from .llvm_products import Tile, fill_panels, panel
+from .llvm_text import INT, POINTER
 from .lowering import Address
 from .native_block import LARGEST
 from .native_engine import LENGTHS, NativeRunner, is_native
@@ -65,29 +68,31 @@ class RowsWriter(Writer):
 
     def pieces(self, step: Callable[[], None], moved: Sequence[Moved]) -> None:
         """step() for each step of each piece, and the rows of carries to where they belong."""
-        b, number = self.builder, self.number
-        first, count = self.function.args[:2]
-        table = b.inttoptr(first, self.pointer)
+        code, number = self.code, self.number
+        first, count = code.args[:2]
+        table = code.convert("inttoptr", first, POINTER)
 
         def entry(piece: Any, name: str) -> Any:
-            place = b.add(b.mul(piece, number(len(PIECE))), number(PIECE.index(name)))
-            return b.load(self.moved(table, b.mul(place, number(8))), typ=self.int)
+            place = code.add(code.mul(piece, number(len(PIECE))), number(PIECE.index(name)))
+            return code.load(INT, self.beyond(table, place, 8), 8)
 
         def piece(i: Any) -> None:
             start, steps, rows, stride, after, less = (entry(i, name) for name in PIECE)
             self.rows = rows
             self.bases = [
-                self.moved(base, b.mul(rows, number(shift))) if shift else base
+                self.beyond(base, rows, shift) if shift else base
                 for base, shift in zip(self.here, self.shifts, strict=True)
             ]
 
             def one(t: Any) -> None:
-                self.step = b.add(start, b.mul(t, stride))
+                self.step = code.add(start, code.mul(t, stride))
                 step()
 
             self.loop(0, steps, 1, one)
             for m in moved:
-                self.copy_rows((m.final, less), (m.carry, after), b.sub(rows, less), m.row)
+                self.copy_rows(
+                    (m.final, less), (m.carry, after), code.binary("sub", rows, less), m.row
+                )
 
         begin = entry(number(0), "rows")
         for m in moved:
@@ -98,26 +103,13 @@ class RowsWriter(Writer):
         self, target: tuple[int, Any], source: tuple[int, Any], rows: Any, each: int
     ) -> None:
         """Copy rows from a (base, row) to another."""
-        ends = [
-            self.moved(self.here[base], self.builder.mul(row, self.number(each)))
-            for base, row in (target, source)
-        ]
-        size = self.builder.mul(rows, self.number(each))
-        self.builder.call(self.memcpy, [*ends, size, self.ir.Constant(self.ir.IntType(1), 0)])
-
-    @cached_property
-    def memcpy(self) -> Any:
-        """LLVM's own."""
-        ir = self.ir
-        kinds = [self.pointer, self.pointer, self.int, ir.IntType(1)]
-        return ir.Function(
-            self.module, ir.FunctionType(ir.VoidType(), kinds), "llvm.memcpy.p0.p0.i64"
-        )
+        there, here = (self.beyond(self.here[b], row, each) for b, row in (target, source))
+        self.code.copy(there, here, self.code.mul(rows, self.number(each)))
 
     def extent(self, size: int) -> Any:
         """`size` of `SYMBOLIC` rows, of n rows."""
         each = size // SYMBOLIC
-        return Extent(self.builder.mul(self.rows, self.number(each)), each)
+        return Extent(self.code.mul(self.rows, self.number(each)), each)
 
     def start(self, address: Address, outer: Any) -> Any:
         """As before, with the distance between rows in place of that between steps."""
@@ -132,38 +124,22 @@ class RowsWriter(Writer):
                 return [(0, size, width)]
         pieces, start, width = [], self.number(0), native
         while width >= 1:
-            stop = self.builder.and_(size.value, self.number(-width))
+            stop = self.code.and_(size.value, self.number(-width))
             pieces.append((start, stop, width))
             start, width = stop, width // 2
         return pieces
 
-    def loop(self, start: Any, stop: Any, step: int, body: Callable[[Any], None]) -> None:
-        """for i in range(start, stop, step): body(i), with bounds that may not be known yet."""
+    def fold(self, start: Any, stop: Any, step: int, first: list[Any], body: Fold) -> list[Any]:
+        """As before, where the bound may be an extent."""
         stop = stop.value if isinstance(stop, Extent) else stop
-        if isinstance(start, int) and isinstance(stop, int):
-            super().loop(start, stop, step, body)
-            return
-        b = self.builder
-        first = self.number(start) if isinstance(start, int) else start
-        before = b.block
-        inside = self.function.append_basic_block("rows")
-        after = self.function.append_basic_block("rows_done")
-        b.cbranch(b.icmp_signed("<", first, stop), inside, after)
-        b.position_at_end(inside)
-        index = b.phi(self.int)
-        index.add_incoming(first, before)
-        body(index)
-        following = b.add(index, self.number(step))
-        index.add_incoming(following, b.block)
-        b.cbranch(b.icmp_signed("<", following, stop), inside, after)
-        b.position_at_end(after)
+        return super().fold(start, stop, step, first, body)
 
 
 def tiles_of_rows(writer: Any, rows: int, height: int, body: Tile) -> None:
     """Tiles of `height`, of half of it, and single rows, as far as n goes."""
     start = writer.number(0)
     for size in (height, height // 2, 1):
-        stop = writer.builder.and_(writer.rows, writer.number(-size))
+        stop = writer.code.and_(writer.rows, writer.number(-size))
         writer.loop(start, stop, size, partial(_turned, body, size))
         start = stop
 

@@ -1,0 +1,64 @@
+"""Text in LLVM's language compiled for this machine by llvmlite.
+
+No passes are run: what is written is as it should be, and selecting instructions is most of what a
+first call costs.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from ctypes import CFUNCTYPE, c_int64, c_void_p
+from functools import cache
+from threading import Lock
+from typing import Any
+
+__all__ = ["available", "compiled", "machine"]
+
+SIGNATURE = CFUNCTYPE(None, c_int64, c_void_p)
+_kernels: dict[str, tuple[Any, Any]] = {}
+_lock = Lock()
+
+
+@cache
+def available() -> bool:
+    """Whether llvmlite is installed."""
+    return importlib.util.find_spec("llvmlite") is not None
+
+
+@cache
+def _llvm() -> Any:
+    """llvmlite's compiler, ready for this machine."""
+    import llvmlite.binding as binding
+
+    binding.initialize_native_target()
+    binding.initialize_native_asmprinter()
+    return binding
+
+
+@cache
+def machine() -> tuple[str, str, int]:
+    """The processor, its features, and how many bytes a vector has."""
+    features = _llvm().get_host_cpu_features()
+    width = 64 if features.get("avx512f") else 32 if features.get("avx") else 16
+    return _llvm().get_host_cpu_name(), features.flatten(), width
+
+
+def compiled(text: str, signature: Any = SIGNATURE) -> Any:
+    """The function "kernel" of a text ready to be called; the same text is compiled once."""
+    with _lock:
+        if text not in _kernels:
+            _kernels[text] = _compile(text, signature)
+        return _kernels[text][0]
+
+
+def _compile(text: str, signature: Any) -> tuple[Any, Any]:
+    binding = _llvm()
+    cpu, features, _ = machine()
+    target = binding.Target.from_default_triple().create_target_machine(
+        cpu=cpu, features=features, opt=2, jit=True
+    )
+    module = binding.parse_assembly(text)
+    module.verify()
+    engine = binding.create_mcjit_compiler(module, target)
+    engine.finalize_object()
+    return signature(engine.get_function_address("kernel")), engine
