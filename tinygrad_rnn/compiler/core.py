@@ -42,8 +42,13 @@ class Engine:
     compile: Callable[[Loop, bool], Any]
     sinks: Sinks
     sinks_outputs: bool
+    keeps: Sinks | None = None  # products that could leave the loop, and are as quick in it
     packed: Callable[[Loop, bool], Any] | None = None  # for rows of unequal length, without masks
     change: Callable[[Step], Step] | None = None  # done to a step before anything else
+
+    def stays(self, value: Value) -> bool:
+        """Whether a value may stay in the loop for what reads it there."""
+        return self.sinks(value) or (self.keeps is not None and self.keeps(value))
 
 
 @dataclass(frozen=True)

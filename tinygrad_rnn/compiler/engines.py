@@ -15,6 +15,7 @@ from .llvm_engine import compile_loop as compile_with_kernels
 from .llvm_engine import sinks
 from .llvm_jit import available, machine
 from .native_engine import compile_loop as compile_whole
+from .native_engine import keeps_product
 from .native_ragged import compile_packed
 from .numpy_engine import compile_loop
 from .program import Value
@@ -33,9 +34,9 @@ def _numpy_sinks(value: Value) -> bool:
     return value.op is not None and value.op.form == "elementwise" and value.size >= LARGE
 
 
-NUMPY = Engine("numpy", compile_loop, _numpy_sinks, False, in_numpy)
+NUMPY = Engine("numpy", compile_loop, _numpy_sinks, False, packed=in_numpy)
 LLVM = Engine("llvm", compile_with_kernels, sinks, True)
-NATIVE = Engine("native", compile_whole, sinks, True, compile_packed)
+NATIVE = Engine("native", compile_whole, sinks, True, keeps_product, compile_packed)
 
 
 def _run_numpy(problem: Problem) -> tuple[Any, Any]:

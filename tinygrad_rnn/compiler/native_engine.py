@@ -23,12 +23,14 @@ from .native_block import laid_out, written_call
 from .native_shares import Part, Shares, shares, threads, work
 from .numpy_engine import NumpyRunner
 from .plan import Action, Plan
+from .program import Value
 
-__all__ = ["NativeRunner", "compile_loop", "is_native"]
+__all__ = ["NativeRunner", "compile_loop", "is_native", "keeps_product"]
 
 SIGNATURE = CFUNCTYPE(None, c_int64, c_int64, c_int64, c_void_p)
 LEAST = 500_000_000  # operations from which a second thread pays for its start
 LENGTHS = 64  # numbers of steps whose layout is kept
+NEAR = 1 << 14  # bytes of a matrix that leave room in the first cache
 
 
 def compile_loop(loop: Loop, stacked_carries: bool) -> NumpyRunner:
@@ -53,6 +55,14 @@ def is_native(action: Action) -> bool:
         and p.strides[1] == p.dtype.itemsize
         for p in places
     )
+
+
+def keeps_product(value: Value) -> bool:
+    """Whether a product is as quick in the loop: its right side, as panels, stays in the cache."""
+    if value.name != "matmul" or any(len(a.shape) != 2 for a in value.inputs):
+        return False
+    columns, size = value.shape[1], value.args[1].size * int(value.dtype.itemsize)
+    return bool(size <= NEAR and columns % panel(value.dtype) == 0)
 
 
 class NativeRunner(NumpyRunner):

@@ -259,4 +259,4 @@ def _through_passes(step: Step, engine: Engine) -> Compiled:
         if name not in switched_off:
             step = change(step)
             history.append((name, step))
-    return Compiled(history, Core(cut(step, engine.sinks, engine.sinks_outputs), engine))
+    return Compiled(history, Core(cut(step, engine.stays, engine.sinks_outputs), engine))
