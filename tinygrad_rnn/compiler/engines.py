@@ -33,7 +33,7 @@ def _numpy_sinks(value: Value) -> bool:
     return value.op is not None and value.op.form == "elementwise" and value.size >= LARGE
 
 
-NUMPY = Engine("numpy", compile_loop, _numpy_sinks, False, in_numpy)
+NUMPY = Engine("numpy", compile_loop, _numpy_sinks, False, in_numpy, factors=True)
 LLVM = Engine("llvm", compile_with_kernels, sinks, True)
 NATIVE = Engine("native", compile_whole, sinks, True, compile_packed)
 
