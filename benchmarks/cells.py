@@ -29,6 +29,7 @@ OURS = "tinygrad_rnn"
 
 def engines() -> list[str]:
     """The engines of scan that are registered here."""
+    import_module("tinygrad_rnn.compiler")  # they register when a first scan wants one
     return sorted(import_module("tinygrad_rnn.scan").ENGINES)
 
 

@@ -168,3 +168,13 @@ def test_the_page_of_results_has_its_place_for_tables() -> None:
 def test_a_new_measurement_replaces_its_part_alone() -> None:
     old = {"a/1": {"n": 1}, "a/2": {"n": 2}}
     assert report.merged(old, {"a/2": {"n": 3}}) == {"a/1": {"n": 1}, "a/2": {"n": 3}}
+
+
+def test_engines_are_known_before_the_first_scan() -> None:
+    """Else what is measured first is measured on one engine alone."""
+    command = "from benchmarks import cells; print(cells.engines())"
+    done = subprocess.run(
+        [sys.executable, "-c", command],
+        cwd=ROOT, env=environment(1), capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "'numpy'" in done.stdout

@@ -13,11 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ..autodiff import pull
 from ..graph import Node
 from ..tensor import Tensor, leaf_node
 from .cut import Loop, Sinks
+from .factors import factored
 from .program import Value, ancestors
 
 __all__ = ["Backward", "active_inputs", "differentiate"]
@@ -88,11 +90,12 @@ def differentiate(
     sinks: Sinks,
     fixed: set[Value],
     kept: Sequence[Value] | None = None,
+    factors: bool = False,
 ) -> Backward:
     """The backward pass for these inputs, given which exports have a cotangent.
 
     `fixed` are the values that are the same in every step, `kept` those that the forward pass has
-    kept, if it has run already.
+    kept, if it has run already; `factors` asks for products as in `factored`.
     """
     nodes = active_inputs(loop, wanted)
     graph = loop.carries[0][0].graph
@@ -118,6 +121,13 @@ def differentiate(
     of_stacked = [result(v) for v in loop.stacked]
     of_constant = [result(v) for v in loop.constant]
     deltas = {v: found[node].array for v, node in nodes.items() if node in found}
+    if factors:
+        known = [v for v in (*back, *of_stacked, *of_constant) if v is not None]
+        new: dict[Any, Any] = factored(known, [g for g in cotangents if g is not None])
+        back, of_stacked, of_constant = (
+            [new.get(v, v) for v in values] for values in (back, of_stacked, of_constant)
+        )
+        deltas = {v: new.get(d, d) for v, d in deltas.items()}
     return _cut(
         loop, cotangents, outside, back, of_stacked, of_constant, deltas, sinks, fixed, kept
     )

@@ -45,6 +45,7 @@ class Engine:
     keeps: Sinks | None = None  # products that could leave the loop, and are as quick in it
     packed: Callable[[Loop, bool], Any] | None = None  # for rows of unequal length, without masks
     change: Callable[[Step], Step] | None = None  # done to a step before anything else
+    factors: bool = False  # whether each operation that leaves the loop is one call less
 
     def stays(self, value: Value) -> bool:
         """Whether a value may stay in the loop for what reads it there."""
@@ -92,7 +93,7 @@ class Core:
         exports = list(loop.exports)
         live = [False] * (len(whole.carries) + len(whole.exports))
         if any(wanted):
-            full = self._differentiated(wanted, (True,) * len(whole.exports), None)
+            full = self.derivative(wanted, (True,) * len(whole.exports), None)
             saved = _named(whole, full)
             inside = {*(b for b, _ in loop.carries), *loop.body}
             exports += [v for v in full.saved if v in inside and v not in loop.exports]
@@ -103,9 +104,15 @@ class Core:
         forward = Pass(runner, forward_pass(self.cut, inner, runner, saved))
         return Way(forward, saved, live, full)
 
-    def _differentiated(self, wanted: Flags, arriving: Flags, kept: list[Value] | None) -> Backward:
-        parts, sinks = self.cut, self.engine.sinks
-        return differentiate(parts.whole, wanted, arriving, sinks, parts.fixed, kept)
+    def derivative(
+        self, wanted: Flags, arriving: Flags, kept: list[Value] | None, as_written: bool = False
+    ) -> Backward:
+        """The backward pass; `as_written`: by the rules, even if another order is faster."""
+        parts, engine = self.cut, self.engine
+        factors = engine.factors and not as_written
+        return differentiate(
+            parts.whole, wanted, arriving, engine.sinks, parts.fixed, kept, factors
+        )
 
     def backward(self, wanted: Flags, arriving: Flags, columns: Flags | None = None) -> Pass:
         """The backward pass for these flags.
@@ -127,7 +134,7 @@ class Core:
             found = way.full
             assert found is not None
             if not all(arriving):
-                found = self._differentiated(wanted, arriving, found.saved)
+                found = self.derivative(wanted, arriving, found.saved)
             way.loops[arriving] = (found, self.engine.compile(found.loop, False))
         return way.loops[arriving]
 

@@ -34,7 +34,7 @@ def _numpy_sinks(value: Value) -> bool:
     return value.op is not None and value.op.form == "elementwise" and value.size >= LARGE
 
 
-NUMPY = Engine("numpy", compile_loop, _numpy_sinks, False, packed=in_numpy)
+NUMPY = Engine("numpy", compile_loop, _numpy_sinks, False, packed=in_numpy, factors=True)
 LLVM = Engine("llvm", compile_with_kernels, sinks, True)
 NATIVE = Engine("native", compile_whole, sinks, True, keeps_product, compile_packed)
 

@@ -176,8 +176,9 @@ def _passes(core: Core) -> list[str]:
     way = core.way(wanted)
     names = _names(core.cut)
     assert way.full is not None
-    back = core.backward(wanted, (True,) * len(whole.exports)).runner
-    parts = _equations(core, way.full, names)
+    arriving = (True,) * len(whole.exports)
+    back = core.backward(wanted, arriving).runner
+    parts = _equations(core, core.derivative(wanted, arriving, None, as_written=True), names)
     parts.append(f"--- the loop forward\n{way.forward.runner.source}")
     parts.append(f"--- the loop backward\n{back.source}")
     for title, runner in (("forward", way.forward.runner), ("backward", back)):

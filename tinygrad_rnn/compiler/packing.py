@@ -109,11 +109,11 @@ def ragged(lengths: Any, steps: int, reverse: bool) -> Ragged:
 
 @lru_cache(maxsize=16)  # the layers of a network ask for the same
 def _ragged(numbers: bytes, dtype: str, steps: int, reverse: bool) -> Ragged:
-    sizes = np.frombuffer(numbers, dtype).clip(0, steps)
+    given: Any = np.frombuffer(numbers, dtype).astype(np.int64)
+    sizes = np.minimum(np.maximum(given, 0), steps)
     batch = len(sizes)
-    order = np.argsort(-sizes, kind="stable")
-    back = np.empty_like(order)
-    back[order] = np.arange(batch)
+    order = (-sizes).argsort(kind="stable")
+    back = order.argsort()
     longest = sizes[order]
     times = np.arange(longest[0])[:, None]
     t, rows = (longest > times).nonzero()
