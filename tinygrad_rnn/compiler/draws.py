@@ -1,7 +1,7 @@
 """Random numbers of all steps, drawn before the loop as the loop would have drawn them.
 
 A generator gives the same numbers one after the other or all at once, so draws of one kind are one
-call, whose numbers are then dealt out to the steps. Many uniform ones are made by compiled code.
+call, whose numbers are then dealt out to the steps.
 """
 
 from __future__ import annotations
@@ -14,23 +14,16 @@ import numpy as np
 
 from ..create import generator
 from ..tensor import Tensor
-from .llvm_random import fill
 from .pool import pool
 
 __all__ = ["Draw", "drawn"]
 
-MANY = 1 << 12  # numbers from which the call of a compiled function pays
 Draw = tuple[str, tuple[int, ...], Any]  # the generator's method, the shape in a step, the dtype
 
 
-def drawn(draws: Sequence[Draw], length: int, reverse: bool, engine: str) -> list[Tensor]:
+def drawn(draws: Sequence[Draw], length: int, reverse: bool) -> list[Tensor]:
     """For each draw of a step the numbers of all steps, the last step's first if `reverse`."""
-    if not draws:
-        return []
     if len({(name, dtype) for name, _, dtype in draws}) == 1:
-        sizes = [prod(shape) for _, shape, _ in draws]
-        if engine != "numpy" and draws[0][0] == "random" and length * min(sizes) >= MANY:
-            return [Tensor(array) for array in _filled(draws, length, reverse)]
         return [Tensor(array) for array in _at_once(draws, length, reverse)]
     arrays = [np.empty((length, *shape), dtype) for _, shape, dtype in draws]
     methods = [getattr(generator(), name) for name, _, _ in draws]
@@ -38,21 +31,6 @@ def drawn(draws: Sequence[Draw], length: int, reverse: bool, engine: str) -> lis
         for method, array in zip(methods, arrays, strict=True):
             method(dtype=array.dtype, out=array[t, ...])
     return [Tensor(array) for array in arrays]
-
-
-def _filled(draws: Sequence[Draw], length: int, reverse: bool) -> list[Any]:
-    """Uniform numbers, each where it belongs."""
-    dtype = np.dtype(draws[0][2])
-    arrays, parts = [], []
-    for _, shape, _ in draws:
-        array, address = pool.taken((length, *shape), dtype)
-        row = array.nbytes // length
-        arrays.append(array)
-        parts.append(
-            (address + row * (length - 1) * reverse, -row if reverse else row, prod(shape))
-        )
-    fill(generator(), length, parts, dtype)
-    return arrays
 
 
 def _at_once(draws: Sequence[Draw], length: int, reverse: bool) -> list[Any]:

@@ -45,6 +45,10 @@ class Writer(Loops):
         return str(self.code)
 
     # --------------------------------------------------------------------- addresses
+    def beyond(self, pointer: Word, index: Word, stride: int) -> Word:
+        """pointer + index · stride bytes."""
+        return self.code.moved(pointer, self.code.mul(index, self.number(stride)))
+
     def base(self, i: int) -> Word:
         """The i-th entry of the table."""
         return self.code.load(POINTER, self.code.moved(self.table, self.number(8 * i)), 8)

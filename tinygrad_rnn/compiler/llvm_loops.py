@@ -22,10 +22,6 @@ class Loops:
         """An integer constant."""
         return constant(INT, value)
 
-    def beyond(self, pointer: Word, index: Word, stride: int) -> Word:
-        """pointer + index · stride bytes."""
-        return self.code.moved(pointer, self.code.mul(index, self.number(stride)))
-
     def loop(self, start: Any, stop: Any, step: int, body: Callable[[Any], None]) -> None:
         """for i in range(start, stop, step): body(i)."""
 

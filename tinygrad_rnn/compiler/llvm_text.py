@@ -16,7 +16,6 @@ __all__ = [
     "vector",
 ]  # fmt: skip
 
-SHORT = {"float": "f32", "double": "f64"}
 BOOL, BYTE, LANE, INT, POINTER = "i1", "i8", "i32", "i64", "ptr"
 
 
@@ -193,9 +192,9 @@ class Function:
         return self.emit(kind, f"{name} {x.type} {x.name} to {kind}")
 
     def call(self, name: str, *args: Word) -> Word:
-        """An intrinsic of one type: llvm.name.type."""
+        """An intrinsic of one floating-point type: llvm.name.type."""
         kind, count = args[0].type, lanes(args[0].type)
-        short = SHORT.get(scalar(kind), scalar(kind))
+        short = {"float": "f32", "double": "f64"}[scalar(kind)]
         full = f"@llvm.{name}.{'' if count == 1 else f'v{count}'}{short}"
         self.declared[full] = f"declare {kind} {full}({', '.join([kind] * len(args))})"
         return self.emit(kind, f"call {kind} {full}({', '.join(f'{kind} {a.name}' for a in args)})")

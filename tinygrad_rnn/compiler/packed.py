@@ -55,8 +55,7 @@ def _execute(problem: Problem, ready: Ready, how: Ragged) -> tuple[list[Tensor],
 
 def _inputs(problem: Problem, parts: Cut, ready: Ready) -> list[Tensor]:
     """The tensors of all inputs but the carry: stacked ones, and constants."""
-    engine = ready.compiled.core.engine.name
-    numbers = drawn(ready.draws, problem.length, problem.reverse, engine) if ready.draws else []
+    numbers = drawn(ready.draws, problem.length, problem.reverse) if ready.draws else []
     sources = {
         "x": iter(problem.inputs[0]), "captured": iter(ready.tensors), "random": iter(numbers)
     }  # fmt: skip

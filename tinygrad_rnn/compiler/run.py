@@ -77,7 +77,7 @@ def run_once(problem: Problem, engine: Engine, start: int) -> tuple[Any, Any]:
         problem = masked(problem)
     carries, carry_structure = problem.carries
     ready = prepared(problem, engine)
-    numbers = drawn(ready.draws, problem.length, problem.reverse, engine.name)
+    numbers = drawn(ready.draws, problem.length, problem.reverse) if ready.draws else []
     inputs = [*carries, *problem.inputs[0], *numbers, *ready.tensors]
     recording = grad_mode() != 0
     wanted = tuple([recording and t.node is not None for t in inputs])
