@@ -31,6 +31,7 @@ SIGNATURE = CFUNCTYPE(None, c_int64, c_int64, c_int64, c_void_p)
 LEAST = 500_000_000  # operations from which a second thread pays for its start
 LENGTHS = 64  # numbers of steps whose layout is kept
 NEAR = 1 << 14  # bytes of a matrix that leave room in the first cache
+MANY = 16  # rows of a batch for which a matrix may come from further away
 
 
 def compile_loop(loop: Loop, stacked_carries: bool) -> NumpyRunner:
@@ -58,11 +59,15 @@ def is_native(action: Action) -> bool:
 
 
 def keeps_product(value: Value) -> bool:
-    """Whether a product is as quick in the loop: its right side, as panels, stays in the cache."""
+    """Whether a product of an input is quicker in the loop than by NumPy before it.
+
+    It is where its right side, packed into panels, is read for many rows or is in the first cache.
+    """
     if value.name != "matmul" or any(len(a.shape) != 2 for a in value.inputs):
         return False
-    columns, size = value.shape[1], value.args[1].size * int(value.dtype.itemsize)
-    return bool(size <= NEAR and columns % panel(value.dtype) == 0)
+    rows, columns = value.shape
+    size = value.args[1].size * int(value.dtype.itemsize)
+    return bool(columns % panel(value.dtype) == 0 and (rows >= MANY or size <= NEAR))
 
 
 class NativeRunner(NumpyRunner):
