@@ -88,6 +88,7 @@ def differentiate(
     wanted: Sequence[bool],
     arriving: Sequence[bool],
     sinks: Sinks,
+    keeps: Sinks,
     fixed: set[Value],
     kept: Sequence[Value] | None = None,
     factors: bool = False,
@@ -129,7 +130,7 @@ def differentiate(
         )
         deltas = {v: new.get(d, d) for v, d in deltas.items()}
     return _cut(
-        loop, cotangents, outside, back, of_stacked, of_constant, deltas, sinks, fixed, kept
+        loop, cotangents, outside, back, of_stacked, of_constant, deltas, sinks, keeps, fixed, kept
     )
 
 
@@ -142,6 +143,7 @@ def _cut(
     of_constant: list[Value | None],
     deltas: dict[Value, Value],
     sinks: Sinks,
+    keeps: Sinks,
     fixed: set[Value],
     kept: Sequence[Value] | None,
 ) -> Backward:
@@ -151,12 +153,18 @@ def _cut(
     given = {*saved, *loop.stacked, *(v for v in outside if v is not None)}
     behind = ancestors([v for v in back if v is not None], lambda v: v in given)
     body = {v for v in behind if v in recurrent and v.op is not None}
+
+    def product(value: Value) -> bool:
+        """Whether it is one with what is the same in every step, and as quick in the loop."""
+        return keeps(value) and value.args[1] in constant
+
     for value in sorted(recurrent, key=lambda v: v.index):
         inside = all(a in body or a.op is None or a not in recurrent for a in value.inputs)
         summed = any(_sums_rows(a) and a not in behind for a in value.inputs)
-        if value.op is not None and inside and sinks(value) and not summed:
+        cheap = value.op is not None and (sinks(value) or product(value))
+        if cheap and inside and not summed:
             body.add(value)
-    _sink_known(body, ancestors(ends, lambda v: v in given), given, constant, sinks)
+    _sink_known(body, ancestors(ends, lambda v: v in given), given, constant, sinks, product)
     read = {a for v in body for a in v.inputs if a not in body}
     read |= {v for v in back if v is not None and v not in body}
     alive = ancestors(ends, lambda v: v in given)
@@ -227,9 +235,10 @@ def _classes(
 
 
 def _sink_known(
-    body: set[Value], alive: set[Value], given: set[Value], constant: set[Value], sinks: Sinks
-) -> None:
-    """Cheap operations on saved values go into the loop that reads them."""
+    body: set[Value], alive: set[Value], given: set[Value], constant: set[Value], sinks: Sinks,
+    product: Sinks,
+) -> None:  # fmt: skip
+    """Cheap operations on what is known go into the loop, products if nobody else reads them."""
     users: dict[Value, list[Value]] = {}
     for value in alive:
         if value not in given:
@@ -238,7 +247,8 @@ def _sink_known(
     for value in reversed(_in_order(alive)):
         if value.op is None or value in given or value in constant or value in body:
             continue
-        if sinks(value) and users.get(value) and any(u in body for u in users[value]):
+        inside = [u in body for u in users.get(value, ())]
+        if (any(inside) and sinks(value)) or (inside and all(inside) and product(value)):
             body.add(value)
 
 

@@ -34,6 +34,10 @@ __all__ = ["Call", "Core", "Engine", "run_core"]
 Flags = tuple[bool, ...]
 
 
+def _none(value: Value) -> bool:
+    return False
+
+
 @dataclass(frozen=True)
 class Engine:
     """How loops are run, and what is cheap enough to be left in them."""
@@ -42,14 +46,14 @@ class Engine:
     compile: Callable[[Loop, bool], Any]
     sinks: Sinks
     sinks_outputs: bool
-    keeps: Sinks | None = None  # products that could leave the loop, and are as quick in it
+    keeps: Sinks = _none  # products that could leave the loop, and are as quick in it
     packed: Callable[[Loop, bool], Any] | None = None  # for rows of unequal length, without masks
     change: Callable[[Step], Step] | None = None  # done to a step before anything else
     factors: bool = False  # whether each operation that leaves the loop is one call less
 
     def stays(self, value: Value) -> bool:
         """Whether a value may stay in the loop for what reads it there."""
-        return self.sinks(value) or (self.keeps is not None and self.keeps(value))
+        return self.sinks(value) or self.keeps(value)
 
 
 @dataclass(frozen=True)
@@ -111,7 +115,7 @@ class Core:
         parts, engine = self.cut, self.engine
         factors = engine.factors and not as_written
         return differentiate(
-            parts.whole, wanted, arriving, engine.sinks, parts.fixed, kept, factors
+            parts.whole, wanted, arriving, engine.sinks, engine.keeps, parts.fixed, kept, factors
         )
 
     def backward(self, wanted: Flags, arriving: Flags, columns: Flags | None = None) -> Pass:
