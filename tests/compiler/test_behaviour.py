@@ -318,6 +318,29 @@ def test_results_are_never_overwritten(engine: str) -> None:
 
 
 @pytest.mark.parametrize("engine", NAMES)
+def test_gradients_are_never_overwritten(engine: str) -> None:
+    """Here they are made outside of the loop, element by element, in memory that is used again."""
+    w, scale = tg.randn(H, H), tg.randn(H)
+
+    def gradient() -> Any:
+        x = tg.randn(6, B, H, requires_grad=True)
+
+        def step(c: Any, x: Any) -> Any:
+            c = (c @ w + x * scale).tanh()
+            return c, c * 2.0
+
+        final, ys = tg.scan(step, tg.zeros(B, H), x, engine=engine)
+        (final.sum() + (ys * ys).sum()).backward()
+        return ys.detach().numpy(), x.grad.numpy()
+
+    first = gradient()
+    copies = [array.copy() for array in first]
+    for _ in range(3):
+        gradient()
+    assert all(np.array_equal(a, b) for a, b in zip(first, copies, strict=True))
+
+
+@pytest.mark.parametrize("engine", NAMES)
 def test_memory_is_used_again(engine: str) -> None:
     for _ in range(3):
         measured("lstm_joined", engine)
@@ -401,6 +424,18 @@ def test_special_values_propagate(engine: str, dtype: Any) -> None:
     for a, b in zip(found, expected, strict=True):
         limit = 1e-6 if dtype == tg.float32 else 1e-14
         np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=limit, atol=1e-37)
+
+
+@pytest.mark.parametrize("dtype", [tg.float32, tg.float64])
+def test_the_numpy_engine_has_the_bits_of_the_loop(dtype: Any) -> None:
+    points = np.concatenate([np.linspace(-120, 120, 10_001), np.linspace(-760, -700, 1001)])
+    xs = tg.tensor(points[None], dtype=dtype)
+    step = lambda c, x: (c + x, (x + c).sigmoid())  # noqa: E731
+    found, expected = (
+        tg.scan(step, tg.zeros(points.size, dtype=dtype), xs, engine=engine)[1].numpy()
+        for engine in ("numpy", "loop")
+    )
+    assert np.array_equal(found, expected)
 
 
 @needs_llvm

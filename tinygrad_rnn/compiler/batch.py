@@ -18,10 +18,13 @@ import numpy as np
 from ..ops.call import bind
 from ..ops.shape import expand, stack
 from ..tensor import Tensor
+from .pool import pool
 from .program import Value
+from .ufuncs import UFUNCS
 
 __all__ = ["batched", "spread"]
 
+SMALL = 1 << 18  # bytes
 Flags = Sequence[bool]  # for each argument whether it has a time axis
 
 
@@ -70,7 +73,26 @@ def _step_by_step(value: Value, flags: Flags) -> Callable[..., Any]:
 
 
 def _elementwise(value: Value, flags: Flags) -> Callable[..., Any]:
-    return _aligned(_once(value), value, flags)
+    return _aligned(_reusing_memory(value, flags), value, flags)
+
+
+def _reusing_memory(value: Value, flags: Flags) -> Callable[..., Any]:
+    """The operation, whose result is small and goes where an earlier one has been.
+
+    To give memory back to the system and to get it again takes longer than to fill it.
+    """
+    once, ufunc = _once(value), UFUNCS.get(value.name)
+    if not isinstance(ufunc, np.ufunc) or value.dtype.kind != "f":
+        return once
+    timed, row = flags.index(True), value.size * value.dtype.itemsize
+
+    def run(*args: Any) -> Any:
+        length = len(args[timed])
+        if length * row > SMALL or Tensor in map(type, args):
+            return once(*args)
+        return ufunc(*args, out=pool.array((length, *value.shape), value.dtype))
+
+    return run
 
 
 def _aligned(call: Callable[..., Any], value: Value, flags: Flags) -> Callable[..., Any]:

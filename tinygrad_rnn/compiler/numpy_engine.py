@@ -7,6 +7,7 @@ storage has a row for each step, are made before the loop starts.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,31 +17,17 @@ from .layout import Place, fresh, is_view
 from .plan import Action, NoView, Plan, act_one_by_one, make_plan
 from .pool import pool
 from .program import Value
+from .ufuncs import UFUNCS
 
 __all__ = ["NumpyRunner", "compile_loop"]
 
 
 # ------------------------------------------------------------------------- operations with out=
-UFUNCS: dict[str, Callable[..., Any]] = {
-    "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.true_divide,
-    "neg": np.negative, "square": np.square, "reciprocal": np.reciprocal, "sqrt": np.sqrt,
-    "exp": np.exp, "expm1": np.expm1, "log": np.log, "log1p": np.log1p, "sin": np.sin,
-    "cos": np.cos, "tan": np.tan, "atan": np.arctan, "sinh": np.sinh, "cosh": np.cosh,
-    "tanh": np.tanh, "abs": np.abs, "sign": np.sign, "maximum": np.maximum,
-    "minimum": np.minimum, "logaddexp": np.logaddexp, "floor": np.floor, "ceil": np.ceil,
-    "round": np.rint, "eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal,
-    "gt": np.greater, "ge": np.greater_equal, "logical_and": np.logical_and,
-    "logical_or": np.logical_or, "logical_not": np.logical_not, "isnan": np.isnan,
-    "isinf": np.isinf, "isfinite": np.isfinite, "pow": np.power, "matmul": np.matmul,
-    "clone": np.positive,
-}  # fmt: skip
 # what is several calls: each with the result so far, and perhaps a number
 CHAINS: dict[str, tuple[tuple[str, float | None], ...]] = {
-    "sigmoid": (("neg", None), ("minimum", 88.0), ("exp", None), ("add", 1.0),
-                ("reciprocal", None)),
     "relu": (("maximum", 0.0),),
     "rsqrt": (("sqrt", None), ("reciprocal", None)),
-}  # fmt: skip
+}
 BY_NAME = frozenset((np.maximum, np.minimum))  # which take their result as out= alone
 REDUCTIONS = {"sum": np.add, "amax": np.maximum, "amin": np.minimum}
 
@@ -72,6 +59,9 @@ def compile_loop(loop: Loop, stacked_carries: bool) -> NumpyRunner:
         def act(plan: Plan, made: list[Value] = made) -> None:
             for value in made:
                 act_one_by_one(plan, value)
+                if _is_logistic(value):
+                    action, further = plan.actions[-1], fresh(plan.buffer("scratch", value))
+                    plan.actions[-1] = replace(action, operands=(*action.operands, further))
 
         def may_overwrite(after: Value, before: Value, made: list[Value] = made) -> bool:
             return _may_overwrite(after, before, loop.body, made)
@@ -80,6 +70,10 @@ def compile_loop(loop: Loop, stacked_carries: bool) -> NumpyRunner:
             return NumpyRunner(make_plan(loop, stacked_carries, made, act, may_overwrite))
         except NoView as found:  # of that layout, this view has to be made after all
             forced.add(found.value)
+
+
+def _is_logistic(value: Value) -> bool:
+    return value.name == "sigmoid" and value.dtype.kind == "f"
 
 
 def _may_overwrite(
@@ -152,6 +146,8 @@ class NumpyRunner:
             return f"copyto({target}, {words[0]})"
         value = action.values[0]
         name = f"{value.name}_{number}"
+        if _is_logistic(value):
+            return self.logistic(number, words, target, value.dtype)
         if value.name in CHAINS and value.dtype.kind == "f":
             return self.chain(number, CHAINS[value.name], words[0], action.target)
         call = np.dot if _is_plain_product(action) else operation(value)
@@ -163,14 +159,25 @@ class NumpyRunner:
         by_place = call is np.dot or (isinstance(call, np.ufunc) and call not in BY_NAME)
         return f"{name}({', '.join(words)}, {'' if by_place else 'out='}{target})"
 
+    def logistic(self, number: int, words: Sequence[str], target: str, dtype: Any) -> str:
+        """eˣ/(1 + eˣ), with the largest x of which there is an eˣ; `words` are x and scratch."""
+        source, further = words
+        largest = self.word(np.array(709.0 if dtype.itemsize == 8 else 88.0, dtype))
+        one = self.word(np.array(1.0, dtype))
+        return "; ".join([
+            self.call(f"minimum_{number}", np.minimum, [source, largest], target),
+            self.call(f"exp_{number}", np.exp, [target], target),
+            self.call(f"add_{number}", np.add, [target, one], further),
+            self.call(f"div_{number}", np.true_divide, [target, further], target),
+        ])  # fmt: skip
+
     def chain(self, number: int, chain: Any, first: str, place: Place) -> str:
         """Several calls, of which all but the first work in place."""
         calls, source, target = [], first, self.word(place)
         for part, operand in chain:
             words = [source]
             if operand is not None:
-                double = part == "minimum" and place.dtype.itemsize == 8
-                words.append(self.word(np.array(709.0 if double else operand, place.dtype)))
+                words.append(self.word(np.array(operand, place.dtype)))
             calls.append(self.call(f"{part}_{number}", UFUNCS[part], words, target))
             source = target
         return "; ".join(calls)
