@@ -23,7 +23,7 @@ from .pool import pool
 
 __all__ = ["Product", "Tile", "fill_panels", "packed", "panel", "tiles_of_all", "write_product"]
 
-UNROLL = 4
+UNROLL = 2
 Tile = Callable[[Any, int], None]
 Tiles = Callable[[Writer, int, int, Tile], None]
 

@@ -203,18 +203,26 @@ class _Group:
 
     def __init__(self, block: Block) -> None:
         self.first: list[Block] = []
-        self.blocks = [block]
+        self.blocks: list[Block] = []
+        self.known: dict[int, set[tuple[Any, bool]]] = {}  # for each base its rows, if written
+        self.add(block)
+
+    def add(self, block: Block) -> None:
+        """One more."""
+        self.blocks.append(block)
+        for address, written in block.accesses():
+            known = self.known.setdefault(address.base, set())
+            known.add((_row(address, block.sizes) if block.sizes else None, written))
 
     def takes(self, block: Block) -> bool:
         """Add a block if that changes nothing."""
-        if not any(term[0] == "load" for term in block.terms):  # zeros, which may come earlier
-            used = {address.base for b in self.blocks for address, _ in b.accesses()}
-            if not used & {address.base for address, _ in block.accesses()}:
-                self.first.append(block)
-                return True
+        reads = any(term[0] == "load" for term in block.terms)
+        if not reads and not any(a.base in self.known for a, _ in block.accesses()):
+            self.first.append(block)  # zeros, which may come earlier
+            return True
         fits = self.fits(block)
         if fits:
-            self.blocks.append(block)
+            self.add(block)
         return fits
 
     def fits(self, block: Block) -> bool:
@@ -224,12 +232,10 @@ class _Group:
             return False
         if any(b.reductions and not b.rows for b in (self.blocks[0], block)):
             return False
-        before = [(a, w, b.sizes) for b in self.blocks for a, w in b.accesses()]
         for address, written in block.accesses():
             row = _row(address, block.sizes)
-            for other, also, shape in before:
-                apart = row is None or _row(other, shape) != row
-                if other.base == address.base and (written or also) and apart:
+            for other, also in self.known.get(address.base, ()):
+                if (written or also) and (row is None or other != row):
                     return False
         return True
 

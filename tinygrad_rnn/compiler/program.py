@@ -65,7 +65,9 @@ class _Primal:
 class Value:
     """One result: `op` on `args` with `params`, or an input if `op` is None."""
 
-    __slots__ = ("args", "dtype", "graph", "index", "kind", "label", "op", "params", "shape")
+    __slots__ = (
+        "args", "dtype", "graph", "index", "inputs", "kind", "label", "op", "params", "shape"
+    )  # fmt: skip
     level = float("inf")  # the tracer is the innermost interpreter
 
     def __init__(
@@ -76,6 +78,7 @@ class Value:
         self.shape, self.dtype, self.kind = shape, dtype, kind
         self.index = len(graph.values)
         self.label = ""  # what the user calls it, if `explain` has found out
+        self.inputs: list[Value] = [a for a in args if type(a) is Value]  # those that are values
 
     @property
     def primal(self) -> Any:
@@ -86,11 +89,6 @@ class Value:
     def name(self) -> str:
         """The name of the operation, or "" for an input."""
         return "" if self.op is None else self.op.name
-
-    @property
-    def inputs(self) -> list[Value]:
-        """The arguments that are values."""
-        return [a for a in self.args if type(a) is Value]
 
     @property
     def size(self) -> int:
