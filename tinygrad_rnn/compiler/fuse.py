@@ -27,10 +27,17 @@ __all__ = ["FUSABLE", "Fusion", "Nest", "fuse", "is_plain_join", "is_reduction"]
 FUSABLE = frozenset((
     "add", "sub", "mul", "div", "neg", "square", "reciprocal", "sqrt", "rsqrt", "exp", "tanh",
     "sigmoid", "relu", "abs", "sign", "maximum", "minimum", "where", "clip", "floor", "ceil",
-    "round", "eq", "ne", "lt", "le", "gt", "ge", "logical_and", "logical_or", "logical_not",
-    "isnan", "isinf", "isfinite", "cast", "clone",
+    "round", "trunc", "expm1", "exp2", "log", "log1p", "log2", "log10", "sin", "cos", "tan", "asin",
+    "acos", "atan", "sinh", "cosh", "erf", "softplus", "logaddexp", "pow", "floor_divide",
+    "remainder", "fmod", "eq", "ne", "lt", "le", "gt", "ge", "logical_and", "logical_or",
+    "logical_not", "isnan", "isinf", "isfinite", "cast", "clone",
 ))  # fmt: skip
-COSTS = {"exp": 12, "tanh": 16, "sigmoid": 14, "div": 4, "reciprocal": 4, "sqrt": 6, "rsqrt": 8}
+COSTS = {
+    "exp": 12, "tanh": 16, "sigmoid": 14, "div": 4, "reciprocal": 4, "sqrt": 6, "rsqrt": 8,
+    "expm1": 14, "exp2": 12, "log": 20, "log1p": 24, "log2": 20, "log10": 20, "sin": 28, "cos": 28,
+    "tan": 32, "asin": 40, "acos": 40, "atan": 30, "sinh": 18, "cosh": 16, "erf": 40,
+    "softplus": 28, "logaddexp": 30, "pow": 60, "floor_divide": 80, "remainder": 70, "fmod": 60,
+}  # fmt: skip
 DEAR = 4  # operations on an element that cost more than to store it and to load it again
 
 

@@ -13,11 +13,13 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+from .llvm_functions import OPERATIONS, power
 from .llvm_jit import machine
 from .llvm_loops import Loops
-from .llvm_math import OPERATIONS, Lanes
+from .llvm_math import Lanes
 from .llvm_text import BOOL, BYTE, INT, POINTER, Function, Word, vector
 from .lowering import Address, Block, Rows
+from .program import Value
 
 __all__ = ["Writer", "build", "element"]
 
@@ -278,6 +280,9 @@ class Writer(Loops):
             return lanes.cast(args[0], value.dtype)
         if name == "clip":
             return lanes.clip(args[0], value.params["min"], value.params["max"])
+        if name == "pow":
+            exponent = value.args[1]
+            return power(lanes, args[0], args[1], None if type(exponent) is Value else exponent)
         return OPERATIONS[name](lanes, *args)
 
     def load(self, lanes: Lanes, address: Address, start: Any, j: Any) -> Any:

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from .llvm_text import BOOL, Function, Word, constant, scalar, vector
+from .llvm_text import BOOL, Function, Word, constant, lanes, scalar, vector
 
-__all__ = ["Lanes", "OPERATIONS"]
+__all__ = ["ARITHMETIC", "DOUBLE", "LN2_HIGH", "LN2_LOW", "Lanes", "SINGLE"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,7 @@ class Format:
 SINGLE = Format("float", 32, 23, 127, 8, -104.0, 89.0, 9.1)
 DOUBLE = Format("double", 64, 52, 1023, 14, -746.0, 710.0, 20.0)
 LN2_HIGH = {"float": 0.693145751953125, "double": 0.6931471803691238}
+LN2_LOW = {"float": 1.4286068203094173e-06, "double": 1.9082149292705877e-10}
 
 
 FORMATS = {"float": SINGLE, "double": DOUBLE}
@@ -100,24 +101,60 @@ class Lanes:
         x = self.choose(">", x, most, most, x)
         return self.choose("<", x, least, least, x)
 
+    def unless(self, condition: Word, value: Word, other: Callable[[], Word]) -> Word:
+        """A value, or where the condition holds in any lane, which is rare, the other one."""
+        code, before = self.code, self.code.block
+        rare, after = code.new_block("rare"), code.new_block("after")
+        code.branch_if(code.any(condition), rare, after)
+        code.at(rare)
+        found, last = other(), code.block
+        code.branch(after)
+        code.at(after)
+        phi = code.phi(value.type)
+        phi.add_incoming(value, before)
+        phi.add_incoming(found, last)
+        return phi
+
     # ---------------------------------------------------------------------- functions
     def split(self, x: Word) -> tuple[Word, Word]:
         """(eʳ − 1, n as integers) with x = n ln 2 + r."""
-        form, code = self.format(x), self.code
-        magic = constant(x.type, form.magic)
+        name = self.format(x).name
+        magic = constant(x.type, self.format(x).magic)
         shifted = self.fma(x, constant(x.type, 1 / math.log(2)), magic)
-        n = code.binary("fsub", shifted, magic)
-        high = LN2_HIGH[form.name]
-        r = self.fma(n, constant(x.type, -high), x)
-        r = self.fma(n, constant(x.type, high - math.log(2)) if form is SINGLE else
-                     constant(x.type, -1.9082149292705877e-10), r)  # fmt: skip
-        series = constant(x.type, 1 / math.factorial(form.terms))
-        for k in range(form.terms - 1, 0, -1):
-            series = self.fma(series, r, constant(x.type, 1 / math.factorial(k)))
-        bits = f"i{form.bits}"
-        places = [code.convert("bitcast", v, bits) for v in (shifted, magic)]
-        number = code.binary("sub", *places)
-        return self.mul(series, r), number
+        n = self.code.binary("fsub", shifted, magic)
+        r = self.fma(n, constant(x.type, -LN2_HIGH[name]), x)
+        r = self.fma(n, constant(x.type, -LN2_LOW[name]), r)
+        return self.series(r), self.integer(shifted)
+
+    def series(self, r: Word) -> Word:
+        """eʳ − 1 for |r| ≤ ½ ln 2."""
+        terms = self.format(r).terms
+        total = constant(r.type, 1 / math.factorial(terms))
+        for k in range(terms - 1, 0, -1):
+            total = self.fma(total, r, constant(r.type, 1 / math.factorial(k)))
+        return self.mul(total, r)
+
+    def bits(self, x: Word) -> Word:
+        """The bits of floating-point numbers as integers."""
+        return self.code.convert("bitcast", x, f"i{self.format(x).bits}")
+
+    def integer(self, shifted: Word) -> Word:
+        """The integers n of floating-point numbers n + magic."""
+        return self.code.binary("sub", self.bits(shifted), self.magic_bits(shifted))
+
+    def floating(self, n: Word, like: Word) -> Word:
+        """Small integers as floating-point numbers."""
+        form = self.format(like)
+        moved = self.code.binary("add", n, self.magic_bits(like))
+        shifted = self.code.convert("bitcast", moved, form.name)
+        return self.code.binary("fsub", shifted, constant(like.type, form.magic))
+
+    def magic_bits(self, like: Word) -> Word:
+        """The bits of the number that is added to round."""
+        form = self.format(like)
+        exponent, half = form.bias + form.mantissa, 1 << form.mantissa - 1
+        kind = vector(f"i{form.bits}", lanes(like.type))
+        return constant(kind, (exponent << form.mantissa) + half)
 
     def power_of_two(self, n: Word, like: Word) -> Word:
         """2ⁿ for integers n in the range of normal numbers."""
@@ -126,14 +163,22 @@ class Lanes:
         bits = self.code.binary("shl", biased, constant(n.type, form.mantissa))
         return self.code.convert("bitcast", bits, form.name)
 
+    def halves(self, n: Word) -> tuple[Word, Word]:
+        """Two integers whose sum is n."""
+        half = self.code.binary("ashr", n, constant(n.type, 1))
+        return half, self.code.binary("sub", n, half)
+
+    def scaled(self, tail: Word, n: Word) -> Word:
+        """(1 + tail)·2ⁿ, which may be out of the range of normal numbers."""
+        value = self.add(tail, constant(tail.type, 1.0))
+        for part in self.halves(n):
+            value = self.mul(value, self.power_of_two(part, tail))
+        return value
+
     def exp(self, x: Word) -> Word:
         """eˣ, with infinities, zeros and denormals where they belong."""
         form = self.format(x)
-        tail, n = self.split(self.limited(x, form.lowest, form.highest))
-        half = self.code.binary("ashr", n, constant(n.type, 1))
-        rest = self.code.binary("sub", n, half)
-        value = self.add(tail, constant(x.type, 1.0))
-        return self.mul(self.mul(value, self.power_of_two(half, x)), self.power_of_two(rest, x))
+        return self.scaled(*self.split(self.limited(x, form.lowest, form.highest)))
 
     def expm1_small(self, x: Word) -> Word:
         """eˣ − 1 for x within the normal range."""
@@ -215,7 +260,7 @@ def _relation(relation: str) -> Callable[..., Any]:
     return lambda v, x, y: v.compare(relation, x, y)
 
 
-OPERATIONS: dict[str, Callable[..., Any]] = {
+ARITHMETIC: dict[str, Callable[..., Any]] = {
     "add": Lanes.add, "sub": Lanes.sub, "mul": Lanes.mul, "div": Lanes.div,
     "neg": Lanes.neg,
     "square": lambda v, x: v.mul(x, x),

@@ -181,6 +181,14 @@ class Function:
         kind = vector(BOOL, lanes(x.type))
         return self.emit(kind, f"{relation} {x.type} {x.name}, {y.name}")
 
+    def any(self, condition: Word) -> Word:
+        """Whether it holds in any lane."""
+        if lanes(condition.type) == 1:
+            return condition
+        bits = f"i{lanes(condition.type)}"
+        mask = self.emit(bits, f"bitcast {condition.type} {condition.name} to {bits}")
+        return self.emit(BOOL, f"icmp ne {bits} {mask.name}, 0")
+
     def select(self, condition: Word, x: Word, y: Word) -> Word:
         """x where the condition holds, else y."""
         words = f"{condition.type} {condition.name}, {x.type} {x.name}, {y.type} {y.name}"

@@ -63,8 +63,7 @@ def shares(parts: Sequence[Part], memory: Sequence[int], count: int) -> Shares |
     """
     if count == 1:
         return Shares(1, list(parts), [0] * len(memory), set())
-    adds = [a for block in _blocks(parts) for _, a in block.adds]
-    sums = {memory[a.base] for a in adds if not a.strides[0]}
+    sums = {memory[a.base] for block in _blocks(parts) for a in _over_rows(block)}
     found = _Shared(memory, sums, count)
     try:
         divided = [found.part(part) for part in parts]
@@ -80,6 +79,12 @@ def _blocks(parts: Sequence[Part]) -> Iterator[Block]:
             yield from part.blocks
         elif isinstance(part, Block):
             yield part
+
+
+def _over_rows(block: Block) -> list[Address]:
+    """Where a block has sums over all rows."""
+    found = [a for _, a in block.adds if not a.strides[0]]
+    return found + [a for kind, _, a in block.reductions if kind == "sum" and not block.rows]
 
 
 class _Together(Exception):
@@ -124,7 +129,7 @@ class _Shared:
         if not block.sizes:
             raise _Together
         sizes = (self.fraction(block.sizes[0]), *block.sizes[1:])
-        added = {address for _, address in block.adds if not address.strides[0]}
+        added = _over_rows(block)
         for address, written in accesses:
             if address not in added:
                 self.access(address, sizes, written)
