@@ -9,10 +9,18 @@ import pytest
 
 import tinygrad_rnn as tg
 from tinygrad_rnn import data, decode, nn, optim, testing, train
-from tinygrad_rnn.errors import ArgumentError, DTypeError, ShapeError, TinygradRNNError
+from tinygrad_rnn.errors import (
+    ArgumentError,
+    CarryError,
+    DataError,
+    DTypeError,
+    ShapeError,
+    TinygradRNNError,
+)
 from tinygrad_rnn.nn import functional as F
 
 T = tg.ones(2, 3)
+NARX = nn.NARX(2, 1, [3], output_lags=2)
 
 
 class Wrapped(nn.Module):
@@ -65,6 +73,55 @@ REFUSED: dict[str, tuple[Any, type[TinygradRNNError], str]] = {
         DTypeError, "milestones.*int 3",
     ),
     "wolfe": (lambda: optim.LBFGS([nn.Parameter(T)], wolfe=3), ArgumentError, "wolfe"),
+    # calls of layers and networks
+    "scan option": (lambda: nn.RNN(3, 4)(T, foo=1), ArgumentError, "RNN.forward.*truncate.*'foo'"),
+    "carry of one part": (
+        lambda: nn.LSTMCell(3, 4)(tg.zeros(2, 4), T), CarryError,
+        r"LSTMCell\(.*a carry of carry\[0\] \(2, 4\), carry\[1\] \(2, 4\) .*carry \(2, 4\)",
+    ),
+    "carry of two": (
+        lambda: nn.GRUCell(3, 4)((tg.zeros(2, 4), tg.zeros(2, 4)), T), CarryError, "carry of carry"
+    ),
+    "carry of none": (lambda: nn.RNNCell(3, 4)(None, T), CarryError, "got nothing"),
+    "wide carry": (lambda: nn.RNNCell(3, 4)(tg.zeros(2, 5), T), CarryError, r"got carry \(2, 5\)"),
+    "short carry": (
+        lambda: nn.SkipRNNCell(3, 4, skip=3)(tg.zeros(2, 4), T), CarryError, r"carry \(2, 12\) "
+    ),
+    "states": (lambda: nn.RMLP([3, 4, 2])(T, 3), CarryError, "RMLP: hx, a list of 1 states.*int"),
+    "too few": (
+        lambda: nn.ParallelRecurrent([nn.RNN(3, 4)] * 2)(T, [None]), CarryError, "list of 2.*got 1"
+    ),
+    "no window": (lambda: nn.DLNN(3, taps=3).fit(T, T), DataError, "3 times or more"),
+    "NaN": (
+        lambda: nn.least_squares_(nn.Linear(3, 1), T * np.nan, tg.ones(2, 1)), DataError, "finite"
+    ),
+    "no rows": (
+        lambda: nn.least_squares_(nn.Linear(3, 1), T[:0], tg.ones(0, 1)), DataError, "got none"
+    ),
+    "delay line": (lambda: nn.tapped_delay_line(3, 2), ShapeError, r"xs \(T, B, I\)"),
+    "cache": (
+        lambda: nn.WaveNet(1, 4, 2, dilations=[1]).step(None, T[:, :1]), ArgumentError, "cache"
+    ),
+    "another's cache": (
+        lambda: nn.WaveNet(1, 4, 2, dilations=[2]).step(
+            nn.WaveNet(1, 4, 2, dilations=[1]).start(2), T[:, :1]
+        ), ArgumentError, "made by start",
+    ),
+    "narx inputs": (lambda: NARX(tg.ones(5, 2, 3)), ShapeError, r"xs \(T, B, 2\)"),
+    "narx outputs": (
+        lambda: NARX(tg.ones(5, 4, 2), tg.ones(6, 4, 1)), ShapeError, r"ys \(5, 4, 1\) beside"
+    ),
+    "narx start": (
+        lambda: NARX(tg.ones(5, 4, 2), start=tg.ones(4, 1)), ShapeError, r"start \(4, 2\) beside"
+    ),
+    "too deep": (lambda: nn.MLP([3, 4, 2]).hidden(T, 2), ArgumentError, "depth in 0 … 1"),
+    "deeper": (lambda: nn.DBN([3, 4])(T, 2), ArgumentError, "depth in 0 … 1"),
+    "passes": (
+        lambda: nn.Perceptron(3).fit(T, [1, -1], epochs=0), ArgumentError, "epochs.*got 0"
+    ),
+    "rate": (
+        lambda: nn.Perceptron(3).fit(T, [1, -1], learning_rate="a"), ArgumentError, "learning_rate"
+    ),
     # functions
     "grad": (lambda: tg.grad(3), DTypeError, "grad: a function first expected, got int"),
     "jacobian": (lambda: tg.jacobian(3), DTypeError, "jacobian: a function"),
