@@ -18,8 +18,8 @@ from .ops.call import HINT
 from .tensor import Tensor
 
 __all__ = [
-    "explicit", "finite_array", "flag", "function", "numeric_array", "positive", "real",
-    "refuse_unknown", "refused", "several", "string", "takes", "whole_number",
+    "explicit", "finite_array", "flag", "function", "instance", "numeric_array", "positive",
+    "real", "refuse_unknown", "refused", "several", "string", "takes", "whole_number",
 ]  # fmt: skip
 
 
@@ -83,10 +83,16 @@ def function(called: str, name: str, value: Any) -> Any:
     return value
 
 
+def instance(called: str, name: str, value: Any, kind: type, hint: str | None = None) -> None:
+    """`value` must be one of these."""
+    if not isinstance(value, kind):
+        raise DTypeError(called, f"{name}, of type {kind.__name__},", type(value).__name__, hint)
+
+
 def takes(function: Any, count: int) -> bool:
-    """Whether `function` can be called with that many arguments."""
+    """Whether `function`, or a module, can be called with that many arguments."""
     try:
-        inspect.signature(function).bind(*[None] * count)
+        inspect.signature(getattr(function, "forward", function)).bind(*[None] * count)
     except TypeError:
         return False
     except ValueError:  # it has no signature to look at

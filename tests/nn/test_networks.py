@@ -403,7 +403,7 @@ def test_greedy_feeds_back_what_is_likeliest(attention: bool) -> None:
     found = net.greedy(source, first=0, steps=6)
     fed = tg.cat([found[:1] * 0, found[:-1]], 0)
     assert net(source, fed).argmax(-1).tolist() == found.tolist()
-    with pytest.raises(ArgumentError, match="steps >= 1"):
+    with pytest.raises(ArgumentError, match="steps, a whole number >= 1"):
         net.greedy(source, first=0, steps=0)
 
 
