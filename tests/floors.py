@@ -9,9 +9,8 @@ FLOORS = {
     0: ["_version", "backend", "checks", "errors", "special"],
     1: ["create", "graph", "inplace", "tensor", "tree"],
     2: ["ops"],
-    3: ["autodiff", "checkpointing", "forward", "guards", "scan", "transforms"],
+    3: ["arguments", "autodiff", "checkpointing", "forward", "guards", "scan", "transforms"],
     4: [
-        "arguments",
         "clipping",
         "compiler",
         "convolution",

@@ -22,7 +22,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 TEST_FILES = sorted((ROOT / "tests").rglob("test_*.py"))
 
 LONGEST_FILE = 400
-CORE_BUDGET = 3600  # lines of code on floors 0 to 3
+CORE_BUDGET = 3700  # lines of code on floors 0 to 3, 117 of them checks of what users give
 EVENING = ("graph.py", "tensor.py", "ops/elementwise.py", "autodiff.py", "scan.py")
 EVENING_BUDGET = 1200  # lines of code in the five files that a learner reads in an evening
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import numbers
 import operator
 from collections.abc import Callable, Iterable
@@ -17,8 +18,8 @@ from .ops.call import HINT
 from .tensor import Tensor
 
 __all__ = [
-    "explicit", "finite_array", "flag", "function", "numeric_array", "positive", "real", "refused",
-    "several", "string", "whole_number",
+    "explicit", "finite_array", "flag", "function", "instance", "numeric_array", "positive",
+    "real", "refuse_unknown", "refused", "several", "string", "takes", "whole_number",
 ]  # fmt: skip
 
 
@@ -80,6 +81,37 @@ def function(called: str, name: str, value: Any) -> Any:
     if not callable(value):
         raise DTypeError(called, f"{name}, a function,", _kind(value))
     return value
+
+
+def instance(called: str, name: str, value: Any, kind: type, hint: str | None = None) -> None:
+    """`value` must be one of these."""
+    if not isinstance(value, kind):
+        raise DTypeError(called, f"{name}, of type {kind.__name__},", type(value).__name__, hint)
+
+
+def takes(function: Any, count: int) -> bool:
+    """Whether `function`, or a module, can be called with that many arguments."""
+    try:
+        inspect.signature(getattr(function, "forward", function)).bind(*[None] * count)
+    except TypeError:
+        return False
+    except ValueError:  # it has no signature to look at
+        return True
+    return True
+
+
+def refuse_unknown(
+    called: str, function: Any, options: Iterable[str], taken: Iterable[str] = ()
+) -> None:
+    """Name an option that `function` lacks before it is called with it; others may be `taken`."""
+    parameters = inspect.signature(function).parameters.values()
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return
+    named = [p for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    known = [p.name for p in named if p.default is not p.empty and p.name not in set(taken)]
+    for name in options:
+        if name not in {p.name for p in named} - set(taken):
+            raise ArgumentError(called, f"options out of {', '.join(known)}", repr(name))
 
 
 def _kind(value: object) -> str:

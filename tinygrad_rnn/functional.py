@@ -108,8 +108,8 @@ def dropout(x: Any, p: float = 0.5, training: bool = True) -> Any:
 
 
 def check_probability(p: Any, called: str) -> None:
-    """p must be a number in [0, 1], and NaN is not."""
-    if not isinstance(p, (int, float)) or not 0 <= p <= 1:
+    """p must be a number in [0, 1]; NaN is not, and True is a flag in the wrong place."""
+    if isinstance(p, bool) or not isinstance(p, (int, float)) or not 0 <= p <= 1:
         raise ArgumentError(called, "a dropout probability in [0, 1]", repr(p))
 
 

@@ -216,6 +216,9 @@ def jacobian(
             shape = columns[0].shape if columns else as_tensor(of_one(x)).shape
             return _stacked(columns, -1, (*shape, *x.shape), x)
         out, pullback = vjp(of_one, x)
+        if not isinstance(out, Tensor):
+            got = type(out).__name__
+            raise AutodiffError("jacobian", "a function that gives one tensor", got)
         rows = [pullback(e)[0] for e in _basis(out)]
         return _stacked(rows, 0, (*out.shape, *x.shape), x)
 

@@ -234,7 +234,7 @@ def uniform(state: Any, symbols: np.ndarray) -> Any:
         ({"max_length": 0}, "max_length.* got 0"),
         ({"n_best": 0}, "n_best.* got 0"),
         ({"n_best": 3}, "n_best <= beam_width 2 expected, got 3"),
-        ({"length_penalty": -1.0}, "length_penalty >= 0 expected, got -1.0"),
+        ({"length_penalty": -1.0}, "length_penalty, a number >= 0 and finite, expected, got -1.0"),
         ({"length_penalty": math.nan}, "got nan"),
         ({"end": 2}, "end in 0 … 1 expected, got 2"),
     ],

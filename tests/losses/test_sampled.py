@@ -187,7 +187,7 @@ def test_self_normalisation_by_hand_and_in_training() -> None:
             (g,) = gradients(loss, b)
             b = (b.detach() - 0.5 * tg.tensor(g, dtype=tg.float64)).requires_grad_()
         assert (abs(float(b.logsumexp(-1))) > 1) == far
-    with pytest.raises(ArgumentError, match="alpha >= 0"):
+    with pytest.raises(ArgumentError, match="alpha, a number >= 0"):
         losses.self_normalized_cross_entropy(scores, t, -0.1)
 
 
@@ -263,7 +263,7 @@ def test_what_is_refused() -> None:
         losses.draw_candidates(sampler, [0, V], S)
     with pytest.raises(DTypeError, match="integer classes"):
         losses.draw_candidates(sampler, [0.5], S)
-    with pytest.raises(ArgumentError, match="at least one sample expected, got 0"):
+    with pytest.raises(ArgumentError, match="samples, a whole number >= 1, expected, got 0"):
         losses.draw_candidates(sampler, t, 0)
     with pytest.raises(ArgumentError, match="1 … 24 distinct samples expected, got 25"):
         losses.draw_candidates(SAMPLERS["distinct"](), t, V + 1)

@@ -222,11 +222,11 @@ def test_skips_through_layers_flatten_the_gradient() -> None:
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: nn.RHNCell(I, H, depth=0), "depth an integer >= 1"),
+        (lambda: nn.RHNCell(I, H, depth=0), "depth, a whole number >= 1"),
         (lambda: nn.IndRNNCell(I, H, activation="rleu"), "'rleu'"),
         (lambda: nn.CoupledOscillatorCell(I, H, dt=0.0), "dt > 0 expected, got 0.0"),
         (lambda: nn.EchoStateCell(I, H, leak=0.0), "0 < leak <= 1"),
-        (lambda: nn.SkipRNNCell(I, H, skip=0), "skip an integer >= 1"),
+        (lambda: nn.SkipRNNCell(I, H, skip=0), "skip, a whole number >= 1"),
         (lambda: nn.JordanCell(I, H, decay=1.0), "decay, a number >= 0 and < 1, expected, got 1.0"),
     ],
 )

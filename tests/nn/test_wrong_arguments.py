@@ -8,11 +8,39 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
-from tinygrad_rnn import data, decode, nn, optim, testing, train
-from tinygrad_rnn.errors import ArgumentError, DTypeError, ShapeError, TinygradRNNError
+from tinygrad_rnn import (
+    baselines,
+    data,
+    decode,
+    losses,
+    nn,
+    optim,
+    recurrence,
+    testing,
+    train,
+)
+from tinygrad_rnn.errors import (
+    ArgumentError,
+    AutodiffError,
+    CarryError,
+    DataError,
+    DTypeError,
+    ShapeError,
+    TinygradRNNError,
+)
 from tinygrad_rnn.nn import functional as F
 
 T = tg.ones(2, 3)
+NARX = nn.NARX(2, 1, [3], output_lags=2)
+UNIFORM = losses.UniformSampler(2)
+
+
+def STEP(state: Any, symbols: Any) -> Any:
+    return state, T
+
+
+def beam(step: Any, **options: Any) -> Any:
+    return decode.beam_search(step, None, [0], beam_width=2, max_length=3, **options)
 
 
 class Wrapped(nn.Module):
@@ -65,6 +93,55 @@ REFUSED: dict[str, tuple[Any, type[TinygradRNNError], str]] = {
         DTypeError, "milestones.*int 3",
     ),
     "wolfe": (lambda: optim.LBFGS([nn.Parameter(T)], wolfe=3), ArgumentError, "wolfe"),
+    # calls of layers and networks
+    "scan option": (lambda: nn.RNN(3, 4)(T, foo=1), ArgumentError, "RNN.forward.*truncate.*'foo'"),
+    "carry of one part": (
+        lambda: nn.LSTMCell(3, 4)(tg.zeros(2, 4), T), CarryError,
+        r"LSTMCell\(.*a carry of carry\[0\] \(2, 4\), carry\[1\] \(2, 4\) .*carry \(2, 4\)",
+    ),
+    "carry of two": (
+        lambda: nn.GRUCell(3, 4)((tg.zeros(2, 4), tg.zeros(2, 4)), T), CarryError, "carry of carry"
+    ),
+    "carry of none": (lambda: nn.RNNCell(3, 4)(None, T), CarryError, "got nothing"),
+    "wide carry": (lambda: nn.RNNCell(3, 4)(tg.zeros(2, 5), T), CarryError, r"got carry \(2, 5\)"),
+    "short carry": (
+        lambda: nn.SkipRNNCell(3, 4, skip=3)(tg.zeros(2, 4), T), CarryError, r"carry \(2, 12\) "
+    ),
+    "states": (lambda: nn.RMLP([3, 4, 2])(T, 3), CarryError, "RMLP: hx, a list of 1 states.*int"),
+    "too few": (
+        lambda: nn.ParallelRecurrent([nn.RNN(3, 4)] * 2)(T, [None]), CarryError, "list of 2.*got 1"
+    ),
+    "no window": (lambda: nn.DLNN(3, taps=3).fit(T, T), DataError, "3 times or more"),
+    "NaN": (
+        lambda: nn.least_squares_(nn.Linear(3, 1), T * np.nan, tg.ones(2, 1)), DataError, "finite"
+    ),
+    "no rows": (
+        lambda: nn.least_squares_(nn.Linear(3, 1), T[:0], tg.ones(0, 1)), DataError, "got none"
+    ),
+    "delay line": (lambda: nn.tapped_delay_line(3, 2), ShapeError, r"xs \(T, B, I\)"),
+    "cache": (
+        lambda: nn.WaveNet(1, 4, 2, dilations=[1]).step(None, T[:, :1]), ArgumentError, "cache"
+    ),
+    "another's cache": (
+        lambda: nn.WaveNet(1, 4, 2, dilations=[2]).step(
+            nn.WaveNet(1, 4, 2, dilations=[1]).start(2), T[:, :1]
+        ), ArgumentError, "made by start",
+    ),
+    "narx inputs": (lambda: NARX(tg.ones(5, 2, 3)), ShapeError, r"xs \(T, B, 2\)"),
+    "narx outputs": (
+        lambda: NARX(tg.ones(5, 4, 2), tg.ones(6, 4, 1)), ShapeError, r"ys \(5, 4, 1\) beside"
+    ),
+    "narx start": (
+        lambda: NARX(tg.ones(5, 4, 2), start=tg.ones(4, 1)), ShapeError, r"start \(4, 2\) beside"
+    ),
+    "too deep": (lambda: nn.MLP([3, 4, 2]).hidden(T, 2), ArgumentError, "depth in 0 … 1"),
+    "deeper": (lambda: nn.DBN([3, 4])(T, 2), ArgumentError, "depth in 0 … 1"),
+    "passes": (
+        lambda: nn.Perceptron(3).fit(T, [1, -1], epochs=0), ArgumentError, "epochs.*got 0"
+    ),
+    "rate": (
+        lambda: nn.Perceptron(3).fit(T, [1, -1], learning_rate="a"), ArgumentError, "learning_rate"
+    ),
     # functions
     "grad": (lambda: tg.grad(3), DTypeError, "grad: a function first expected, got int"),
     "jacobian": (lambda: tg.jacobian(3), DTypeError, "jacobian: a function"),
@@ -94,7 +171,73 @@ REFUSED: dict[str, tuple[Any, type[TinygradRNNError], str]] = {
     "hook": (lambda: nn.Parameter(T).register_hook(3), DTypeError, "register_hook: a function"),
     "check_grads": (lambda: testing.check_grads(3, (T,)), DTypeError, "check.*function"),
     "check args": (lambda: testing.check_grads(tg.tanh, T), DTypeError, r"tuple.*Tensor\n.*\(x,\)"),
+    # losses, decoding, recurrences
+    "probabilities": (lambda: losses.Sampler("abc"), DTypeError, "probabilities of numbers"),
+    "no axis": (lambda: losses.Sampler(None), DTypeError, "Sampler: probabilities"),
+    "two axes": (lambda: losses.Sampler(np.ones((2, 2))), ShapeError, "probabilities on 1 axes"),
+    "classes": (lambda: losses.UniformSampler(2.5), ArgumentError, "UniformSampler: classes.*2.5"),
+    "log classes": (lambda: losses.LogUniformSampler("a"), ArgumentError, "classes.*'a'"),
+    "power of counts": (lambda: losses.UnigramSampler([1, 2], "a"), ArgumentError, "power.*'a'"),
+    "rate of Q": (lambda: losses.AdaptiveSampler([1, 2], rate="a"), ArgumentError, "rate.*'a'"),
+    "samples": (lambda: losses.UniformSampler(3).sample(2.5), ArgumentError, "samples.*2.5"),
+    "sampler": (lambda: losses.draw_candidates(3, [1], 2), DTypeError, "of type Sampler.*int"),
+    "candidates": (
+        lambda: losses.sampled_loss(T, T, None, 3), DTypeError, r"Candidates.*int\n.*draw_cand"
+    ),
+    "wide bias": (
+        lambda: losses.sampled_loss(T, T, T, losses.draw_candidates(UNIFORM, [0, 1], 2)),
+        ShapeError, r"a bias \(V,\) expected, got \(2, 3\)",
+    ),
+    "alpha": (
+        lambda: losses.self_normalized_cross_entropy(T, [0, 1], "a"), ArgumentError, "alpha.*'a'"
+    ),
+    "size": (lambda: losses.target_partitions([1, 2], 0), ArgumentError, "size.*got 0"),
+    "penalty": (lambda: beam(STEP, length_penalty="a"), ArgumentError, "length_penalty.*'a'"),
+    "step": (lambda: beam(3), DTypeError, "beam_search: step, a function.*int 3"),
+    "layer as step": (lambda: beam(nn.Linear(2, 2)), DTypeError, r"step\(state, symbols\).*Linear"),
+    "step gives": (lambda: beam(lambda state, symbols: 3), DTypeError, "return .state, .*int"),
+    "logits": (lambda: beam(lambda s, y: (s, T[:1])), DataError, r"<= 0 .*got 1.0\n.*as_step"),
+    "ctc of logits": (
+        lambda: decode.ctc_beam_search(tg.ones(2, 1, 3)), DataError, r"<= 0 .*\n.*log_softmax"
+    ),
+    "model": (lambda: decode.as_step(3), DTypeError, "as_step: model"),
+    "path of text": (lambda: decode.ctc_merge("ab"), DTypeError, "a path of integers"),
+    "path of halves": (lambda: decode.ctc_merge([0.5]), DTypeError, "a path of integers"),
+    "generate": (lambda: decode.generate(3, [1], 4, 5), DTypeError, "generate: model"),
+    "how to choose": (lambda: decode.generate(STEP, [1], 0.7, 5), DTypeError, r"Sampler.*float\n"),
+    "a seed": (
+        lambda: decode.generate(STEP, [1], decode.Sampler(), 5),
+        DTypeError, r"Generator.*\n.*default_rng",
+    ),
+    "truncated": (
+        lambda: recurrence.truncated_bptt(3, STEP, T, T, T, T, k1=1, k2=1), DTypeError, "step.*int"
+    ),
+    "schedule": (
+        lambda: recurrence.truncated_bptt(STEP, STEP, T, T, T, T, k1=2, k2=1),
+        ArgumentError, "k1 <=",
+    ),
+    "rtrl": (lambda: recurrence.RTRL(STEP, 4, T, T), DTypeError, "RTRL: loss, a function.*int 4"),
+    "rtrl loss": (
+        lambda: recurrence.RTRL(lambda p, c, x: (c, c), lambda y, t: y, T, T).advance(T, T),
+        ShapeError, r"one number expected, got \(2, 3\)",
+    ),
+    "norms": (lambda: recurrence.gradient_norms(3, STEP, T, T), DTypeError, "step, a function"),
+    "no time": (lambda: recurrence.gradient_norms(STEP, STEP, T, 3), ShapeError, "a time axis"),
+    "step of x": (lambda: recurrence.step_jacobian(3, T, T), DTypeError, "step, a function"),
+    "radius": (lambda: recurrence.spectral_radius([[np.nan]]), DataError, "finite"),
+    "slope": (lambda: recurrence.log_slope("a"), DTypeError, "norms of numbers"),
+    "weight": (lambda: recurrence.stability("tanh", "a", [[0]]), DTypeError, "a weight of numbers"),
+    "start": (lambda: recurrence.stability("tanh", [[1]], [[np.nan]]), DataError, "starts"),
+    "closure": (lambda: optim.LBFGS([nn.Parameter(T)]).step(3), DTypeError, "closure, a function"),
+    "filter": (lambda: optim.EKF([nn.Parameter(T)]).step(3, T), DTypeError, "model, a function"),
+    "a constant": (
+        lambda: optim.EKF([nn.Parameter(T)]).step(lambda p: 3.0, 3.0), AutodiffError, "one tensor"
+    ),
+    "emissions": (
+        lambda: baselines.HMM([1], [[1]], None), DTypeError, r"HMM: emissions.*\n.*Discrete"
+    ),
     # data, decoding, training
+    "shares": (lambda: data.split_in_time(100, (0.5, 0.5)), ArgumentError, "train, a number"),
     "encode": (
         lambda: data.CharVocabulary("ab").encode(["a"]), DTypeError, "encode: text.*list"
     ),

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tinygrad_rnn.errors import ArgumentError, DataError, ShapeError
+from tinygrad_rnn.errors import ArgumentError, DataError, DTypeError, ShapeError
 
 from ..arguments import whole_number
 from .emissions import DiscreteEmissions, GaussianEmissions
@@ -86,7 +86,10 @@ class HMM:
     emissions: Emissions
 
     def __init__(self, start: ArrayLike, transition: ArrayLike, emissions: Emissions) -> None:
-        count = emissions.states
+        count = getattr(emissions, "states", None)
+        if count is None:
+            hint = "DiscreteEmissions(table) or GaussianEmissions(means, variances)"
+            raise DTypeError("HMM", "emissions", type(emissions).__name__, hint)
         object.__setattr__(self, "start", _distribution("start", start, (count,)))
         object.__setattr__(
             self, "transition", _distribution("transition", transition, (count,) * 2)

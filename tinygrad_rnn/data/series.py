@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tinygrad_rnn.errors import ArgumentError, DataError, ShapeError
 
-from ..arguments import finite_array, whole_number
+from ..arguments import finite_array, real, whole_number
 from ._checks import shorten
 from .text import PathName, read_file
 
@@ -215,6 +215,8 @@ def split_in_time(
     """
     shares = train, validation, test
     length = whole_number("split_in_time", "length", length, least=0)
+    for name, share in zip(("train", "validation", "test"), shares, strict=True):
+        real("split_in_time", name, share)
     if not (min(shares) > 0 and math.isclose(sum(shares), 1)):
         raise ArgumentError("split_in_time", "three shares above 0 that sum to 1", shares)
     first, second = round(length * train), round(length * (train + validation))

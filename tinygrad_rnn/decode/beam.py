@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..arguments import function, real, takes, whole_number
 from ..errors import ArgumentError, DataError, DTypeError, ShapeError
 from ..graph import no_grad
 from ..tensor import Tensor, as_tensor
@@ -23,6 +24,7 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 Step = Callable[[Any, IntArray], tuple[Any, Any]]
 NEVER = -np.inf
+ROUNDING = 1e-3  # how far above 0 a log-probability of low precision may come
 
 
 class Hypothesis(NamedTuple):
@@ -67,6 +69,8 @@ def beam_search(
     >>> beam_search(step, None, [1], beam_width=2, max_length=2, n_best=2)[0][1].symbols
     (0, 1)
     """
+    if not takes(function("beam_search", "step", step), 2):
+        raise DTypeError("beam_search", "step(state, symbols)", type(step).__name__)
     options = _Options(beam_width, max_length, end, length_penalty, n_best, batch_dim)
     symbols = _first_symbols(first)
     rows = np.arange(len(symbols))
@@ -94,15 +98,12 @@ class _Options:
 
     def __post_init__(self) -> None:
         for name in ("beam_width", "max_length", "n_best"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not hasattr(value, "__index__") or value < 1:
-                raise ArgumentError("beam_search", f"{name}, a whole number >= 1,", repr(value))
+            whole_number("beam_search", name, getattr(self, name))
         if self.n_best > self.beam_width:
             raise ArgumentError(
                 "beam_search", f"n_best <= beam_width {self.beam_width}", self.n_best
             )
-        if not 0 <= self.length_penalty < np.inf:
-            raise ArgumentError("beam_search", "length_penalty >= 0", self.length_penalty)
+        real("beam_search", "length_penalty", self.length_penalty, 0)
 
     def score(self, log_prob: Any, length: int) -> Any:
         return log_prob / ((5 + length) / 6) ** self.length_penalty
@@ -178,6 +179,8 @@ def as_step(model: Callable[[Any, Any], tuple[Any, Any]], device: str = "cpu") -
     (L, B, H), have `batch_dim=1`.
     """
 
+    function("as_step", "model", model)
+
     def step(state: Any, symbols: IntArray) -> tuple[Any, FloatArray]:
         with no_grad():
             logits, state = model(as_tensor(symbols[None], device=device), state)
@@ -198,13 +201,20 @@ def _first_symbols(first: ArrayLike) -> IntArray:
 
 
 def _stepped(step: Step, state: Any, symbols: IntArray, end: int | None) -> tuple[Any, FloatArray]:
-    state, given = step(state, symbols)
+    found: Any = step(state, symbols)
+    if not isinstance(found, (tuple, list)) or len(found) != 2:
+        wanted = "step to return (state, log-probabilities)"
+        raise DTypeError("beam_search", wanted, type(found).__name__)
+    state, given = found
     log_probs = _on_host(given).astype(np.float64)
     if log_probs.ndim != 2 or len(log_probs) != len(symbols):
         expected = f"log-probabilities of shape ({len(symbols)}, V) from step"
         raise ShapeError("beam_search", expected, log_probs.shape)
     if np.isnan(log_probs).any() or (log_probs == np.inf).any():
         raise DataError("beam_search", "log-probabilities without NaN and +inf", "one of them")
+    if log_probs.max(initial=NEVER) > ROUNDING:
+        hint = "logits? log_softmax makes log-probabilities of them, and as_step of a model's"
+        raise DataError("beam_search", "log-probabilities <= 0", log_probs.max(), hint)
     if end is not None and not 0 <= end < log_probs.shape[1]:
         raise ArgumentError("beam_search", f"end in 0 … {log_probs.shape[1] - 1}", end)
     return state, log_probs

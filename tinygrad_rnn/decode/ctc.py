@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..arguments import positive, several, whole_number
 from ..errors import ArgumentError, DataError, DTypeError, IndexRangeError, ShapeError
 from ..tensor import Tensor
-from .beam import Hypothesis
+from .beam import ROUNDING, Hypothesis
 
 __all__ = ["ctc_beam_search", "ctc_best_path", "ctc_merge", "ctc_prefix_search"]
 
@@ -37,9 +37,10 @@ def ctc_merge(path: Iterable[int], blank: int | None = 0) -> tuple[int, ...]:
     >>> ctc_merge([0, 1, 1, 0, 1, 2])
     (1, 1, 2)
     """
-    return tuple(
-        int(k) for k, _ in itertools.groupby(several("ctc_merge", "path", path)) if k != blank
-    )
+    labels = several("ctc_merge", "path", path)
+    if any(not hasattr(k, "__index__") for k in labels):
+        raise DTypeError("ctc_merge", "a path of integers", "others")
+    return tuple(int(k) for k, _ in itertools.groupby(labels) if k != blank)
 
 
 def ctc_best_path(
@@ -324,6 +325,9 @@ def _rows(
         raise DTypeError(called, "floating-point log_probs", x.dtype)
     if np.isnan(x).any() or (x == INF).any():
         raise DataError(called, "log_probs without NaN and +inf", "one of them")
+    if x.max(initial=-INF) > ROUNDING:
+        hint = "logits? log_softmax makes log-probabilities of them"
+        raise DataError(called, "log_probs <= 0", x.max(), hint)
     if blank is not None and not 0 <= blank < x.shape[2]:
         raise IndexRangeError(called, f"blank in 0 … {x.shape[2] - 1}", blank)
     ends = _lengths(called, lengths, *x.shape[:2])

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..arguments import real, whole_number
+from ..arguments import function, instance, real, whole_number
 from ..errors import ArgumentError, DataError, ShapeError
 from ..graph import no_grad
 from ..tensor import Tensor, as_tensor
@@ -111,6 +111,10 @@ def generate(
     >>> [next(symbols) for _ in range(5)]
     [3, 0, 1, 2, 3]
     """
+    function("generate", "model", model)
+    instance("generate", "sampler", sampler, Sampler, "Sampler(temperature=0.7)")
+    rng = "np.random.default_rng(seed)"
+    instance("generate", "generator", generator, np.random.Generator, rng)
     fed = np.asarray(prompt)
     if fed.ndim != 1 or len(fed) == 0:
         raise ShapeError("generate", "a prompt of at least one symbol", fed.shape)

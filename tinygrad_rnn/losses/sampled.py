@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arguments import instance, real
 from ..errors import ArgumentError, DTypeError, IndexRangeError, ShapeError
 from ..graph import no_grad
 from ..ops.elementwise import exp, softplus, square, where
@@ -73,6 +74,7 @@ def draw_candidates(
     Raises:
         IndexRangeError: a target that is no class of the sampler. DTypeError, ShapeError.
     """
+    instance("draw_candidates", "sampler", sampler, Sampler)
     goal = _classes("draw_candidates", target, sampler.classes)
     drawn = sampler.sample(count) if shared else sampler.sample_rows(len(goal), count)
     ids, places = np.unique(np.concatenate([goal, drawn.ravel()]), return_inverse=True)
@@ -117,6 +119,7 @@ def sampled_loss(
     if method not in METHODS:
         raise ArgumentError("sampled_loss", f"method out of {METHODS}", repr(method))
     check_reduction("sampled_loss", reduction)
+    instance("sampled_loss", "used", used, Candidates, "draw_candidates makes them")
     of_target, of_samples = _scores(as_tensor(hidden), as_tensor(weight), bias, used)
     corrected = of_samples - _beside(used.log_expected, of_samples)
     if method == "nce":
@@ -160,8 +163,7 @@ def self_normalized_cross_entropy(
     Raises:
         ArgumentError: α below 0.
     """
-    if not alpha >= 0:
-        raise ArgumentError("self_normalized_cross_entropy", "alpha >= 0", alpha)
+    real("self_normalized_cross_entropy", "alpha", alpha, 0)
     losses = cross_entropy(logits, target, reduction="none")
     total = losses + alpha * square(logsumexp(logits, -1))
     return reduced("self_normalized_cross_entropy", total, reduction)
@@ -183,7 +185,10 @@ def _scores(hidden: Tensor, weight: Tensor, bias: Any, used: Candidates) -> tupl
         raise ShapeError("sampled_loss", f"hidden ({len(used.target)}, H)", str(hidden.shape))
     if weight.ndim != 2 or weight.shape[1] != hidden.shape[1]:
         raise ShapeError("sampled_loss", f"weight (…, {hidden.shape[1]})", str(weight.shape))
-    rows, offsets = _in_use(weight, used), None if bias is None else _in_use(as_tensor(bias), used)
+    rows = _in_use(weight, used)
+    offsets = None if bias is None else _in_use(as_tensor(bias), used)
+    if offsets is not None and offsets.ndim != 1:
+        raise ShapeError("sampled_loss", "a bias (V,)", str(as_tensor(bias).shape))
     target, samples = (as_tensor(p, device=weight.device) for p in (used.target, used.samples))
     of_target = sum(hidden * rows[target], -1)
     if samples.ndim == 1:

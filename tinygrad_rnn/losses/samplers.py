@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arguments import numeric_array, real, whole_number
 from ..create import generator
 from ..errors import ArgumentError, ShapeError
 from ..tensor import Tensor
@@ -38,7 +39,7 @@ class Sampler:
     """
 
     def __init__(self, probabilities: Any) -> None:
-        weights = _numbers(probabilities)
+        weights = _numbers(type(self).__name__, "probabilities", probabilities)
         if not weights.size or not np.isfinite(weights).all() or not (weights > 0).all():
             bad = np.flatnonzero(~(np.isfinite(weights) & (weights > 0)))
             got = f"{weights[bad[0]]} for class {bad[0]}" if bad.size else "no class at all"
@@ -59,8 +60,7 @@ class Sampler:
 
     def sample(self, count: int) -> Integers:
         """S classes, drawn with replacement by the library's generator."""
-        if count < 1:
-            raise ArgumentError(f"{type(self).__name__}.sample", "at least one sample", count)
+        whole_number(f"{type(self).__name__}.sample", "samples", count)
         points = generator().random(count) * self._cumulative[-1]
         found = np.searchsorted(self._cumulative, points, side="right")
         return np.asarray(np.minimum(found, self.classes - 1), np.int64)
@@ -79,16 +79,14 @@ class UniformSampler(Sampler):
     """Q = 1/V. Without replacement S distinct classes, and all of them where S = V."""
 
     def __init__(self, classes: int, replacement: bool = True) -> None:
-        if classes < 1:
-            raise ArgumentError("UniformSampler", "at least one class", classes)
-        super().__init__(np.ones(classes))
+        super().__init__(np.ones(whole_number("UniformSampler", "classes", classes)))
         self.replacement = replacement
 
     def sample(self, count: int) -> Integers:
         """S classes."""
         if self.replacement:
             return super().sample(count)
-        if not 1 <= count <= self.classes:
+        if whole_number("UniformSampler.sample", "samples", count) > self.classes:
             raise ArgumentError("UniformSampler", f"1 … {self.classes} distinct samples", count)
         return generator().choice(self.classes, count, replace=False)
 
@@ -103,16 +101,17 @@ class UnigramSampler(Sampler):
     """Q ∝ counts^power, of the classes in the training data; ¾ is that of Mikolov et al. (2013)."""
 
     def __init__(self, counts: Any, power: float = 1.0) -> None:
-        super().__init__(_numbers(counts) ** power)
+        called = type(self).__name__
+        given, exponent = _numbers(called, "counts", counts), real(called, "power", power)
+        with np.errstate(invalid="ignore", divide="ignore"):  # what comes of it is looked at
+            super().__init__(given**exponent)
 
 
 class LogUniformSampler(Sampler):
     """Q(k) = log((k+2)/(k+1)) / log(V+1): Zipf's law, for classes numbered by falling frequency."""
 
     def __init__(self, classes: int) -> None:
-        if classes < 1:
-            raise ArgumentError("LogUniformSampler", "at least one class", classes)
-        ranks = np.arange(classes, dtype=np.float64)
+        ranks = np.arange(whole_number("LogUniformSampler", "classes", classes), dtype=np.float64)
         super().__init__(np.log((ranks + 2) / (ranks + 1)))
 
 
@@ -124,7 +123,7 @@ class AdaptiveSampler(UnigramSampler):
     """
 
     def __init__(self, counts: Any, power: float = 1.0, rate: float = 0.01) -> None:
-        if not 0 < rate < 1:
+        if not 0 < real("AdaptiveSampler", "rate", rate) < 1:
             raise ArgumentError("AdaptiveSampler", "0 < rate < 1", rate)
         super().__init__(counts, power)
         self.weights = self.weights / self.weights.sum()
@@ -133,7 +132,8 @@ class AdaptiveSampler(UnigramSampler):
 
     def adapt(self, classes: Any, importance: Any) -> None:
         """Learn from one draw: importance (S,) >= 0, of each sample; Q stays above 0 everywhere."""
-        drawn, weights = np.asarray(classes), _numbers(importance)
+        drawn = np.asarray(classes)
+        weights = _numbers("AdaptiveSampler.adapt", "importance", importance, drawn.ndim)
         if weights.shape != drawn.shape or not np.isfinite(weights).all() or (weights < 0).any():
             raise ArgumentError("AdaptiveSampler.adapt", "a finite weight >= 0 a sample", "others")
         if weights.sum() > 0:
@@ -152,10 +152,11 @@ def target_partitions(targets: Any, size: int) -> Iterator[tuple[slice, Integers
     >>> [(s.stop, v.tolist()) for s, v in target_partitions([3, 1, 3, 2, 0], 2)]
     [(3, [1, 3]), (5, [0, 2])]
     """
-    stream = _numbers(targets).astype(np.int64)
-    if stream.ndim != 1 or size < 1:
-        got = f"{stream.shape} and {size}"
-        raise ShapeError("target_partitions", "targets (N,) and size >= 1", got)
+    stream = _numbers("target_partitions", "targets", targets).astype(np.int64)
+    return _pieces(stream, whole_number("target_partitions", "size", size))
+
+
+def _pieces(stream: Integers, size: int) -> Iterator[tuple[slice, Integers]]:
     start, seen = 0, set[int]()
     for place, target in enumerate(stream.tolist()):
         if target not in seen and len(seen) == size:
@@ -166,6 +167,10 @@ def target_partitions(targets: Any, size: int) -> Iterator[tuple[slice, Integers
         yield slice(start, len(stream)), np.array(sorted(seen))
 
 
-def _numbers(values: Any) -> Floats:
+def _numbers(called: str, name: str, values: Any, ndim: int = 1) -> Floats:
+    """A copy on the host, with as many axes as it should have."""
     held = values.detach().to("cpu").numpy() if isinstance(values, Tensor) else values
-    return np.array(held, dtype=np.float64)
+    found = numeric_array(called, name, held).astype(np.float64)
+    if found.ndim != ndim:
+        raise ShapeError(called, f"{name} on {ndim} axes", str(found.shape))
+    return found

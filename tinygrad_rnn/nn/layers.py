@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from ..arguments import flag, positive, whole_number
 from ..convolution import check_padding
 from ..create import empty
 from ..errors import ArgumentError
@@ -24,10 +25,15 @@ __all__ = ["Conv1d", "Dropout", "Embedding", "Flatten", "Identity", "LayerNorm",
 
 
 def check_sizes(called: str, **sizes: Any) -> None:
-    """Sizes must be integers of at least 1."""
+    """Sizes must be integers of at least 1; NumPy's are some."""
     for name, size in sizes.items():
-        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-            raise ArgumentError(called, f"{name} an integer >= 1", repr(size))
+        whole_number(called, name, size)
+
+
+def check_flags(called: str, **flags: Any) -> None:
+    """Flags are True or False: what stands in the place of another argument is neither."""
+    for name, value in flags.items():
+        flag(called, name, value)
 
 
 def new_parameter(*shape: int) -> Tensor:
@@ -54,6 +60,7 @@ class Linear(Module):
         dtype: Any = None,
     ) -> None:
         check_sizes("Linear", in_features=in_features, out_features=out_features)
+        check_flags("Linear", bias=bias)
         self.in_features, self.out_features = in_features, out_features
         self.weight = new_parameter(out_features, in_features)
         self.bias = new_parameter(out_features) if bias else None
@@ -98,7 +105,8 @@ class Embedding(Module):
         self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
         self.padding_idx = padding_idx
         if padding_idx is not None:
-            if not -num_embeddings <= padding_idx < num_embeddings:
+            whole_number("Embedding", "padding_idx", padding_idx, -num_embeddings)
+            if padding_idx >= num_embeddings:
                 raise ArgumentError("Embedding", f"padding_idx below {num_embeddings}", padding_idx)
             self.padding_idx = padding_idx % num_embeddings
         self.weight = new_parameter(num_embeddings, embedding_dim)
@@ -145,6 +153,7 @@ class Conv1d(Module):
             "Conv1d", in_channels=in_channels, out_channels=out_channels, kernel_size=kernel_size,
             stride=stride, dilation=dilation, groups=groups,
         )  # fmt: skip
+        check_flags("Conv1d", bias=bias)
         if in_channels % groups or out_channels % groups:
             raise ArgumentError(
                 "Conv1d",
@@ -216,7 +225,8 @@ class LayerNorm(Module):
         given: Any = normalized_shape
         sizes = tuple(given) if isinstance(given, (tuple, list)) else (given,)
         check_sizes("LayerNorm", **{f"normalized_shape[{i}]": n for i, n in enumerate(sizes)})
-        self.normalized_shape, self.eps = sizes, eps
+        check_flags("LayerNorm", elementwise_affine=elementwise_affine, bias=bias)
+        self.normalized_shape, self.eps = sizes, positive("LayerNorm", "eps", eps)
         self.weight = new_parameter(*sizes) if elementwise_affine else None
         self.bias = new_parameter(*sizes) if elementwise_affine and bias else None
         self.reset_parameters()
@@ -250,6 +260,9 @@ class Flatten(Module):
     """The axes from `start_dim` to `end_dim` joined into one."""
 
     def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
+        for name, axis in (("start_dim", start_dim), ("end_dim", end_dim)):
+            if isinstance(axis, bool) or not isinstance(axis, int):
+                raise ArgumentError("Flatten", f"{name}, a whole number,", repr(axis))
         self.start_dim, self.end_dim = start_dim, end_dim
 
     def forward(self, x: Any) -> Any:

@@ -7,7 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import losses
+from ..arguments import refuse_unknown, whole_number
+from ..losses.reduction import check_reduction
 from ..tensor import as_tensor
+from .layers import check_flags
 from .module import Module
 
 __all__ = [
@@ -22,8 +25,11 @@ class _Loss(Module):
     function: Callable[..., Any]
 
     def __init__(self, *args: Any, **options: Any) -> None:
-        bound = inspect.signature(type(self).function).bind_partial(None, None, *args, **options)
+        called, function = type(self).__name__, type(self).function
+        refuse_unknown(called, function, options)
+        bound = inspect.signature(function).bind_partial(None, None, *args, **options)
         given = dict(list(bound.arguments.items())[2:])
+        check_reduction(called, given.get("reduction", "mean"))
         self.names = tuple(given)
         for name, value in given.items():
             if name in ("weight", "pos_weight") and value is not None:
@@ -59,6 +65,9 @@ class CTCLoss(Module):
         *,
         strict: bool = False,
     ) -> None:
+        check_reduction("CTCLoss", reduction)
+        check_flags("CTCLoss", zero_infinity=zero_infinity, strict=strict)
+        whole_number("CTCLoss", "blank", blank, 0)
         self.options: dict[str, Any] = {
             "blank": blank, "reduction": reduction, "zero_infinity": zero_infinity,
             "strict": strict,

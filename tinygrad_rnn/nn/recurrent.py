@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from ..arguments import function, refuse_unknown, takes
 from ..create import zeros
 from ..errors import ArgumentError, CarryError, DeviceError, DTypeError, ShapeError
 from ..functional import check_probability, dropout
@@ -16,7 +17,7 @@ from ..ops.shape import cat, reshape, stack, swapaxes
 from ..scan import scan
 from ..tensor import Tensor, as_tensor
 from ..tree import flatten, paths, tree_map, unflatten
-from .layers import check_sizes
+from .layers import check_flags, check_sizes
 from .module import Module, Place
 from .parameter import is_parameter
 
@@ -59,6 +60,7 @@ class Recurrent(Module):
     ) -> None:
         called = type(self).__name__
         check_sizes(called, input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
+        check_flags(called, bias=bias, batch_first=batch_first, bidirectional=bidirectional)
         check_probability(dropout, called)
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.bias, self.batch_first, self.dropout = bias, batch_first, float(dropout)
@@ -68,15 +70,13 @@ class Recurrent(Module):
         self.to(device=device, dtype=dtype)
 
     def _built(self, cell: Callable[..., Module], options: Any) -> list[list[Module]]:
+        called = type(self).__name__
+        refuse_unknown(called, maker(called, "cell", cell), options)
         cells: list[list[Module]] = []
         width = self.input_size
         for _ in range(self.num_layers):
             made = [cell(width, self.hidden_size, **options) for _ in range(self.directions)]
-            if not isinstance(made[0], Module):
-                raise DTypeError(
-                    type(self).__name__, "a cell that is a Module", type(made[0]).__name__,
-                    "tg.scan runs a plain step(carry, x)",
-                )  # fmt: skip
+            _check_cell(called, made[0])
             cells.append(made)
             width = getattr(made[0], "output_size", self.hidden_size) * self.directions
         return cells
@@ -160,6 +160,8 @@ class Recurrent(Module):
             ShapeError, DTypeError, CarryError, ArgumentError: before anything is computed.
         """
         called = f"{type(self).__name__}.forward"
+        if not scan_options.keys() <= _OF_SCAN:
+            refuse_unknown(called, scan, scan_options, {"lengths", "reverse"})
         xs = _check_input(self, called, xs)
         single = xs.ndim == 2
         xs = reshape(xs, (xs.shape[0], 1, xs.shape[1])) if single else self._time_first(xs)
@@ -200,6 +202,7 @@ class Recurrent(Module):
         return xs, finals, states
 
 
+_OF_SCAN = {"truncate", "checkpoint_every", "engine"}
 _CELL_NAME = re.compile(r"(.+)_l(\d+)(_reverse)?")
 
 
@@ -251,6 +254,24 @@ def _without(leaf: Any, axis: int) -> Any:
 
 
 # ----------------------------------------------------------------------------------- the checks
+def maker(called: str, name: str, value: Any) -> Any:
+    """A class or function that makes modules; a module is none, though it can be called."""
+    if isinstance(value, Module):
+        hint = f"nn.{type(value).__name__} without parentheses?"
+        raise DTypeError(called, f"{name}, a class or a function,", "a module", hint)
+    return function(called, name, value)
+
+
+def _check_cell(called: str, cell: Any) -> None:
+    """It must be a module that takes a step."""
+    if not isinstance(cell, Module):
+        hint = "tg.scan runs a plain step(carry, x)"
+        raise DTypeError(called, "a cell that is a Module", type(cell).__name__, hint)
+    if isinstance(cell, Recurrent) or not takes(cell.forward, 2):
+        hint = "nn.LSTMCell, not nn.LSTM, if it is that"
+        raise DTypeError(called, "a cell with forward(carry, x)", type(cell).__name__, hint)
+
+
 def _check_input(layer: Recurrent, called: str, xs: Any) -> Tensor:
     xs = as_tensor(xs)
     order = "batch-first" if layer.batch_first else "time-major"

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ..arguments import function
 from ..errors import ArgumentError, ShapeError, TrainingError
 from ..tensor import Tensor, as_tensor
 from ..transforms import jacobian
@@ -102,6 +103,7 @@ class EKF(WholeOptimizer):
         Raises:
             ShapeError: a target of another shape. TrainingError: outputs that are not finite.
         """
+        function("EKF.step", "model", model)
         self.ready("EKF.step")
         theta = Tensor(self.vector())
         outputs = as_tensor(model(self.parts(theta)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..arguments import real, whole_number
+from ..arguments import function, real, whole_number
 from ..backend import quiet
 from ..errors import ArgumentError
 from ..graph import enable_grad
@@ -82,6 +82,7 @@ class LBFGS(WholeOptimizer):
         """
         if closure is None:
             raise ArgumentError("LBFGS.step", "a closure that computes the loss anew", "none")
+        function("LBFGS.step", "closure", closure)
         self.ready("LBFGS.step")
         with enable_grad(), quiet():
             first = closure()

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arguments import finite_array, function, numeric_array
 from ..create import zeros
 from ..errors import ArgumentError, ShapeError
 from ..ops.shape import cat
@@ -49,7 +50,12 @@ def gradient_norms(step: Step, loss: Callable[[Any, Any], Any], init: Any, xs: A
     >>> gradient_norms(halve, lambda h, ys: h, tensor(0.0), zeros(3)).tolist()
     [0.125, 0.25, 0.5, 1.0]
     """
+    for name, given in (("step", step), ("loss", loss)):
+        function("gradient_norms", name, given)
     init, xs = tree_map(as_tensor, init), tree_map(as_tensor, xs)
+    if any(not leaf.ndim for leaf in flatten(xs)[0]) or not flatten(init)[0]:
+        expected = "a carry, and xs with a time axis first"
+        raise ShapeError("gradient_norms", expected, "no carry, or a single number")
     length = flatten(xs)[0][0].shape[0]
     none = tree_map(lambda c: zeros(length + 1, *c.shape, dtype=c.dtype, device=c.device), init)
 
@@ -71,6 +77,7 @@ def step_jacobian(step: Step, carry: Any, x: Any) -> FloatArray:
     >>> step_jacobian(lambda h, x: (h * h + x, h), tensor([1.0, 3.0]), tensor(0.0)).tolist()
     [[2.0, 0.0], [0.0, 6.0]]
     """
+    function("step_jacobian", "step", step)
     leaves, structure = flatten(tree_map(as_tensor, carry))
 
     def following(vector: Any) -> Any:
@@ -94,7 +101,7 @@ def spectral_radius(matrix: Any) -> float:
     1.0
     """
     values = matrix.detach().to("cpu").numpy() if isinstance(matrix, Tensor) else matrix
-    found = np.asarray(values, dtype=np.float64)
+    found = finite_array("spectral_radius", "a matrix", values)
     if found.ndim != 2 or found.shape[0] != found.shape[1]:
         raise ShapeError("spectral_radius", "a square matrix", str(found.shape))
     return float(np.abs(np.linalg.eigvals(found)).max(initial=0.0))
@@ -106,6 +113,7 @@ def log_slope(norms: FloatArray) -> float:
     Raises:
         ArgumentError: fewer than two norms that are finite and not 0.
     """
+    norms = numeric_array("log_slope", "norms", norms).astype(np.float64)
     logs = np.log(norms, where=norms > 0, out=np.full(len(norms), -np.inf))
     usable = np.isfinite(logs)
     if usable.sum() < 2:

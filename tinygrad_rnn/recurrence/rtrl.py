@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ..arguments import function
 from ..create import zeros
+from ..errors import ShapeError
 from ..ops.shape import cat
 from ..tensor import Tensor, as_tensor
 from ..transforms import jacobian, vjp
@@ -44,6 +46,8 @@ class RTRL:
         params: Any,
         carry: Any,
     ) -> None:
+        for name, given in (("step", step), ("loss", loss)):
+            function("RTRL", name, given)
         self.step, self.loss, self.params = step, loss, params
         self.carry = tree_map(lambda c: as_tensor(c).detach(), carry)
         weights = _joined(tree_map(as_tensor, params)).detach()
@@ -61,6 +65,9 @@ class RTRL:
             return _joined(self._run(both[: theta.numel()], both[theta.numel() :], x)[0])
 
         value, pullback = vjp(error, theta, h)
+        if not isinstance(value, Tensor) or value.numel() != 1:
+            got = getattr(value, "shape", type(value).__name__)
+            raise ShapeError("RTRL.advance", "a loss that is one number", str(got))
         direct, through = pullback(value * 0 + 1)
         gradient = direct + through @ self.sensitivity
         slopes = jacobian(following)(cat([theta, h]))

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..arguments import finite_array
 from ..errors import ArgumentError, ShapeError
 
 __all__ = ["FATES", "Stability", "recursion", "stability"]
@@ -63,7 +64,8 @@ def recursion(
         raise ArgumentError("recursion", f"a function among {known}", repr(function))
     if type(steps) is not int or steps < 1:
         raise ArgumentError("recursion", "steps >= 1", repr(steps))
-    matrix, h = np.asarray(weight, dtype=np.float64), np.asarray(starts, dtype=np.float64)
+    matrix = finite_array("recursion", "a weight", weight)
+    h = finite_array("recursion", "starts", starts)
     if h.ndim != 2 or matrix.shape != (h.shape[1], h.shape[1]):
         expected = "starts (N, H) and a weight (H, H)"
         raise ShapeError("recursion", expected, f"{h.shape} and {matrix.shape}")

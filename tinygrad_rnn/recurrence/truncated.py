@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+from ..arguments import function
 from ..create import arange
 from ..errors import ArgumentError
 from ..ops.shape import cat
@@ -70,13 +71,22 @@ def truncated_bptt(
     2.0
     2.0
     """
+    for name, given in (("step", step), ("loss", loss)):
+        function("truncated_bptt", name, given)
     xs, targets = (tree_map(as_tensor, tree) for tree in (xs, targets))
     length = _checked(xs, k1, k2)
-    carry, start = init, 0
+    return _updates(step, loss, params, init, (xs, targets), (k1, k2), length, average)
+
+
+def _updates(
+    step: ParameterStep, loss: Any, params: Any, carry: Any, data: Any, schedule: tuple[int, int],
+    length: int, average: bool,
+) -> Iterator[Update]:  # fmt: skip
+    (k1, k2), start = schedule, 0
     for counted in range(0, length, k1):
         stop = min(counted + k1, length)
         keep = min(max(0, counted + 2 * k1 - k2), stop)  # where the next window begins
-        window = _Window(step, loss, carry, (xs, targets), (start, keep, stop), counted, average)
+        window = _Window(step, loss, carry, data, (start, keep, stop), counted, average)
         (value, later), gradient = value_and_grad(window.losses, has_aux=True)(params)
         carry, start = tree_map(lambda c: c.detach(), later), keep
         yield Update(value.detach(), gradient, stop)

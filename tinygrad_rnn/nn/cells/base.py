@@ -10,11 +10,12 @@ from collections.abc import Callable
 from typing import Any
 
 from ...create import zeros
-from ...errors import ArgumentError, ShapeError
+from ...errors import ArgumentError, CarryError, ShapeError
 from ...functional import elu, hardtanh, relu, sigmoid, silu, softplus, softsign, tanh
 from ...tensor import Tensor
+from ...tree import flatten, paths
 from .. import init
-from ..layers import check_sizes, new_parameter
+from ..layers import check_flags, check_sizes, new_parameter
 from ..module import Module
 
 __all__ = ["ACTIVATIONS", "Cell", "GatedCell", "activation_named"]
@@ -29,7 +30,7 @@ def activation_named(called: str, name: Any) -> Callable[[Any], Any]:
     """The function of a name; a function is itself."""
     if callable(name):
         return name
-    if name not in ACTIVATIONS:
+    if not isinstance(name, str) or name not in ACTIVATIONS:
         known = ", ".join(ACTIVATIONS)
         raise ArgumentError(called, f"an activation out of {known}, or a function", repr(name))
     return ACTIVATIONS[name]
@@ -74,6 +75,7 @@ class GatedCell(Cell):
 
     def __init__(self, input_size: int, hidden_size: int, bias: bool = True) -> None:
         check_sizes(type(self).__name__, input_size=input_size, hidden_size=hidden_size)
+        check_flags(type(self).__name__, bias=bias)
         self.input_size, self.hidden_size = input_size, hidden_size
         rows = self.gates * hidden_size
         self.weight_ih = new_parameter(rows, input_size)
@@ -91,7 +93,22 @@ class GatedCell(Cell):
                 str(tuple(x.shape)) if hasattr(x, "shape") else f"a {type(x).__name__}",
                 "the carry comes first: cell(carry, x) -> (carry, y)",
             )
-        return self.forward(carry, x)
+        if type(carry) is Tensor and type(self.initial_state(1)) is not Tensor:
+            self._refuse_other_carry(carry, x)  # its rows would pass for the parts
+        try:
+            return self.forward(carry, x)
+        except (TypeError, ValueError):  # of which most errors of ours are
+            self._refuse_other_carry(carry, x)
+            raise
+
+    def _refuse_other_carry(self, carry: Any, x: Any) -> None:
+        """Say what the carry should have been, if it is that which was wrong."""
+        wanted = _shown(self.initial_state(x.shape[0]))
+        if _shown(carry) != wanted:
+            called = f"{type(self).__name__}(carry, x)"
+            raise CarryError(
+                called, f"a carry of {wanted}", _shown(carry), f"initial_state({x.shape[0]})?"
+            ) from None
 
     def initial_state(self, batch: int) -> Any:
         """h = 0, of the dtype and on the device of the weights."""
@@ -107,3 +124,10 @@ class GatedCell(Cell):
         bound = 1 / math.sqrt(self.hidden_size)
         for parameter in self.parameters():
             init.uniform_(parameter, -bound, bound)
+
+
+def _shown(carry: Any) -> str:
+    """The parts of a carry and their shapes."""
+    shapes = [getattr(leaf, "shape", type(leaf).__name__) for leaf in flatten(carry)[0]]
+    parts = zip(paths(carry, "carry"), shapes, strict=True)
+    return ", ".join(f"{name} {shape}" for name, shape in parts) or "nothing"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...arguments import positive, real
 from ...create import empty
 from ...errors import ArgumentError
 from ...functional import linear, tanh
 from .. import init
-from ..layers import check_sizes
+from ..layers import check_flags, check_sizes
 from .base import Cell
 
 __all__ = ["EchoStateCell"]
@@ -35,11 +36,14 @@ class EchoStateCell(Cell):
         input_scale: float = 1.0,
         fan_in: int = 10,
     ) -> None:
-        check_sizes("EchoStateCell", input_size=input_size, hidden_size=hidden_size, fan_in=fan_in)
-        if not 0 < leak <= 1:
-            raise ArgumentError("EchoStateCell", "0 < leak <= 1", leak)
+        called = "EchoStateCell"
+        check_sizes(called, input_size=input_size, hidden_size=hidden_size, fan_in=fan_in)
+        check_flags(called, bias=bias)
+        if not 0 < real(called, "leak", leak) <= 1:
+            raise ArgumentError(called, "0 < leak <= 1", leak)
         self.input_size, self.hidden_size, self.leak = input_size, hidden_size, leak
-        self.spectral_radius, self.input_scale = spectral_radius, input_scale
+        self.spectral_radius = positive(called, "spectral_radius", spectral_radius)
+        self.input_scale = real(called, "input_scale", input_scale, 0)
         self.fan_in = min(fan_in, hidden_size)
         self.register_buffer("weight_ih", empty(hidden_size, input_size))
         self.register_buffer("weight_hh", empty(hidden_size, hidden_size))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...functional import linear, sigmoid, tanh
+from ..layers import check_flags
 from .base import GatedCell
 
 __all__ = ["GRUCell"]
@@ -25,6 +26,7 @@ class GRUCell(GatedCell):
     def __init__(
         self, input_size: int, hidden_size: int, bias: bool = True, *, reset_after: bool = True
     ) -> None:
+        check_flags("GRUCell", reset_after=reset_after)
         super().__init__(input_size, hidden_size, bias)
         self.reset_after = reset_after
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...arguments import real
 from ...functional import linear, sigmoid, tanh
 from ..layers import check_sizes, new_parameter
 from .base import GatedCell
@@ -39,7 +40,7 @@ class RHNCell(GatedCell):
         check_sizes("RHNCell", depth=depth)
         super().__init__(input_size, hidden_size, bias)
         self.depth, rows = depth, 2 * hidden_size
-        self.transfer_bias = transfer_bias
+        self.transfer_bias = real("RHNCell", "transfer_bias", transfer_bias)
         self.weight_deep = new_parameter(depth - 1, rows, hidden_size)
         self.bias_deep = new_parameter(depth - 1, rows) if bias else None
         self.reset_parameters()

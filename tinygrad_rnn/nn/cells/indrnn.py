@@ -8,7 +8,7 @@ from typing import Any
 from ...create import zeros
 from ...functional import linear
 from .. import init
-from ..layers import check_sizes, new_parameter
+from ..layers import check_flags, check_sizes, new_parameter
 from .base import Cell, activation_named
 
 __all__ = ["IndRNNCell"]
@@ -28,6 +28,7 @@ class IndRNNCell(Cell):
         self, input_size: int, hidden_size: int, bias: bool = True, *, activation: Any = "relu"
     ) -> None:
         check_sizes("IndRNNCell", input_size=input_size, hidden_size=hidden_size)
+        check_flags("IndRNNCell", bias=bias)
         self.input_size, self.hidden_size = input_size, hidden_size
         self.activation = activation_named("IndRNNCell", activation)
         self.weight_ih = new_parameter(hidden_size, input_size)

@@ -11,7 +11,7 @@ from ...errors import ArgumentError
 from ...functional import check_probability, dropout, layer_norm, linear, sigmoid
 from ...ops.elementwise import where
 from .. import init
-from ..layers import new_parameter
+from ..layers import check_flags, new_parameter
 from .base import activation_named
 from .lstm import LSTMCell
 
@@ -56,10 +56,16 @@ class LSTMVariantCell(LSTMCell):
         output_tanh: bool = True,
         activation: str | Callable[[Any], Any] = "tanh",
     ) -> None:
+        check_flags(
+            "LSTMVariantCell", peephole=peephole, layer_norm=layer_norm, forget_gate=forget_gate,
+            coupled_gates=coupled_gates, output_tanh=output_tanh,
+        )  # fmt: skip
         if coupled_gates and not forget_gate:
             raise ArgumentError("LSTMVariantCell", "a forget gate to couple", "forget_gate=False")
         self.coupled_gates, self.forget_gate = coupled_gates, forget_gate
         self.zoneout = zoneout if isinstance(zoneout, tuple) else (zoneout, zoneout)
+        if len(self.zoneout) != 2:
+            raise ArgumentError("LSTMVariantCell", "zoneout, one number or two,", repr(zoneout))
         for probability in (recurrent_dropout, *self.zoneout):
             check_probability(probability, "LSTMVariantCell")
         self.recurrent_dropout = recurrent_dropout

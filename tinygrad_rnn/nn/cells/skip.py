@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...arguments import real
+from ...errors import ShapeError
 from ...functional import linear, tanh
 from ...ops.shape import cat
 from .. import init
@@ -34,7 +36,7 @@ class SkipRNNCell(GatedCell):
     ) -> None:
         check_sizes("SkipRNNCell", skip=skip)
         super().__init__(input_size, hidden_size, bias)
-        self.skip, self.skip_scale = skip, skip_scale
+        self.skip, self.skip_scale = skip, real("SkipRNNCell", "skip_scale", skip_scale)
         self.weight_skip = new_parameter(hidden_size, hidden_size)
         self.reset_parameters()
 
@@ -51,6 +53,9 @@ class SkipRNNCell(GatedCell):
     def forward(self, carry: Any, x: Any) -> tuple[Any, Any]:
         """One step."""
         size = self.hidden_size
+        if carry.shape[-1] != self.skip * size:
+            got = str(carry.shape)
+            raise ShapeError("SkipRNNCell", f"a carry (B, {self.skip}·{size})", got)
         seen = linear(x, self.weight_ih, self.bias_ih)
         h = tanh(seen + linear(carry[:, :size], self.weight_hh, self.bias_hh))
         h = h + linear(carry[:, -size:], self.weight_skip)

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...arguments import takes
+from ...create import zeros
+from ...errors import ArgumentError, DTypeError, ShapeError
+from ...graph import no_grad
 from ...ops.shape import cat
 from ..layers import check_sizes
 from ..module import Module
@@ -19,7 +23,7 @@ class StateSpaceCell(Cell):
     as `nn.MLP` of any depth; without G, y = h'.
 
     >>> from tinygrad_rnn.nn import MLP, Linear
-    >>> StateSpaceCell(3, 5, F=MLP([8, 20, 20, 5]), G=Linear(5, 2), outputs=2).output_size
+    >>> StateSpaceCell(3, 5, F=MLP([8, 20, 20, 5]), G=Linear(5, 2)).output_size
     2
     """
 
@@ -35,7 +39,14 @@ class StateSpaceCell(Cell):
         check_sizes("StateSpaceCell", input_size=input_size, hidden_size=hidden_size)
         self.input_size, self.hidden_size = input_size, hidden_size
         self.F, self.G = F, G
-        self.outputs = hidden_size if outputs is None or G is None else outputs
+        width = hidden_size + input_size
+        _refuse_other("F", F, width, hidden_size)
+        if G is not None:
+            self.outputs = _refuse_other("G", G, hidden_size, outputs)
+        elif outputs in (None, hidden_size):
+            self.outputs = hidden_size
+        else:
+            raise ArgumentError("StateSpaceCell", f"outputs {hidden_size} without G", outputs)
 
     @property
     def output_size(self) -> int:
@@ -46,3 +57,17 @@ class StateSpaceCell(Cell):
         """One step."""
         h = self.F(cat([carry, x], -1))
         return h, h if self.G is None else self.G(h)
+
+
+def _refuse_other(name: str, module: Any, inputs: int, outputs: int | None) -> int:
+    """How many numbers F or G makes of `inputs`, tried on zeros; it must be what was said."""
+    if not isinstance(module, Module) or not takes(module.forward, 1):
+        got = type(module).__name__
+        raise DTypeError("StateSpaceCell", f"{name}, a Module of one argument,", got)
+    weight = next(module.parameters(), None)
+    with no_grad():
+        found = module(zeros(1, inputs, dtype=None if weight is None else weight.dtype)).shape
+    if len(found) != 2 or outputs not in (None, found[1]):
+        wanted = f"{name} (B, {inputs}) -> (B, {'O' if outputs is None else outputs})"
+        raise ShapeError("StateSpaceCell", wanted, f"one to {found}")
+    return int(found[1])

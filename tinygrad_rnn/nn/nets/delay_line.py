@@ -8,7 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ...arguments import function, several
+from ...errors import DataError, ShapeError
 from ...ops.shape import cat, pad
+from ...tensor import as_tensor
 from ..layers import Linear, check_sizes
 from ..module import Module
 from .fit import least_squares_
@@ -25,6 +28,9 @@ def tapped_delay_line(xs: Any, taps: int) -> Any:
     [[[1.0, 0.0]], [[2.0, 1.0]]]
     """
     check_sizes("tapped_delay_line", taps=taps)
+    xs = as_tensor(xs)
+    if xs.ndim < 2:
+        raise ShapeError("tapped_delay_line", "xs (T, B, I) or (T, I)", str(xs.shape))
     steps, fill = xs.shape[0], (0,) * 2 * (xs.ndim - 1)
     padded = pad(xs, (*fill, taps - 1, 0))
     return cat([padded[taps - 1 - k : taps - 1 - k + steps] for k in range(taps)], -1)
@@ -50,6 +56,8 @@ class DLNN(Module):
     def fit(self, xs: Any, ys: Any, ridge: float = 0.0) -> DLNN:
         """Set the weights by least squares, from the times whose window is full."""
         first = self.taps - 1
+        if len(xs) <= first:
+            raise DataError("DLNN.fit", f"{self.taps} times or more, a window,", len(xs))
         least_squares_(self.linear, tapped_delay_line(xs, self.taps)[first:], ys[first:], ridge)
         return self
 
@@ -74,6 +82,7 @@ class DMLP(Module):
     ) -> None:
         check_sizes("DMLP", input_size=input_size, taps=taps, output_size=output_size)
         self.taps = taps
+        hidden = several("DMLP", "hidden", hidden)
         self.mlp = MLP([taps * input_size, *hidden, output_size], activation)
 
     def forward(self, xs: Any) -> Any:
@@ -95,7 +104,7 @@ class Direct(Module):
 
     def __init__(self, network: Module, input_size: int, taps: int, output_size: int = 1) -> None:
         self.linear = DLNN(input_size, taps, output_size)
-        self.network = network
+        self.network = function("Direct", "network", network)
 
     def forward(self, xs: Any) -> Any:
         """What follows each time."""

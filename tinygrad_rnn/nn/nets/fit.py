@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ...arguments import real
-from ...errors import DTypeError, ShapeError
+from ...errors import DataError, DTypeError, ShapeError
 from ...graph import no_grad
 from ...tensor import Tensor, as_tensor
 from ..layers import Linear
@@ -22,7 +22,8 @@ def least_squares_(layer: Linear, x: Any, y: Any, ridge: float = 0.0) -> Linear:
         layer: changed in place. x: (…, I). y: (…, O), with the same leading axes.
 
     Raises:
-        ArgumentError: a negative ridge. ShapeError: x and y that do not fit the layer.
+        ArgumentError: a negative ridge. ShapeError: x and y that do not fit the layer. DataError:
+            no rows, NaN or infinity.
 
     >>> least_squares_(Linear(1, 1), [[0.0], [1.0], [2.0]], [[1.0], [3.0], [5.0]]).weight.shape
     (1, 1)
@@ -36,6 +37,9 @@ def least_squares_(layer: Linear, x: Any, y: Any, ridge: float = 0.0) -> Linear:
     ) != len(targets):
         wanted = f"rows of {layer.in_features} inputs and {layer.out_features} targets"
         raise ShapeError("least_squares_", wanted, f"{inputs.shape} and {targets.shape}")
+    if not len(inputs) or not (np.isfinite(inputs).all() and np.isfinite(targets).all()):
+        got = "others" if len(inputs) else "none"
+        raise DataError("least_squares_", "one row or more, of finite numbers,", got)
     centre, level = inputs.mean(0), targets.mean(0)
     if layer.bias is None:
         centre, level = np.zeros_like(centre), np.zeros_like(level)

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
-from ...arguments import several
-from ...errors import ShapeError
+from ...arguments import several, whole_number
+from ...errors import ArgumentError, ShapeError
 from ..cells.base import activation_named
 from ..containers import ModuleList
 from ..layers import Linear
@@ -50,6 +50,9 @@ class MLP(Module):
 
     def hidden(self, x: Any, depth: int | None = None) -> Any:
         """The values of hidden layer `depth` (0 is x itself), or of the last one."""
-        for layer in self.layers[: len(self.layers) - 1 if depth is None else depth]:
+        last = len(self.layers) - 1
+        if depth is not None and whole_number("MLP.hidden", "depth", depth, 0) > last:
+            raise ArgumentError("MLP.hidden", f"depth in 0 … {last}", depth)
+        for layer in self.layers[: last if depth is None else depth]:
             x = self.activation(layer(x))
         return x

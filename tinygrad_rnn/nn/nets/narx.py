@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ...arguments import several, whole_number
 from ...create import zeros
+from ...errors import ShapeError
 from ...ops.shape import cat
 from ...scan import scan
 from ..layers import check_sizes
@@ -44,20 +46,32 @@ class NARX(Module):
         input_lags: int = 0,
         activation: Any = "tanh",
     ) -> None:
-        check_sizes("NARX", input_size=input_size, output_size=output_size,
-                    output_lags=output_lags, input_taps=input_lags + 1)  # fmt: skip
-        self.output_size = output_size
+        check_sizes("NARX", input_size=input_size, output_size=output_size, output_lags=output_lags)
+        whole_number("NARX", "input_lags", input_lags, 0)
+        hidden = several("NARX", "hidden", hidden)
+        self.input_size, self.output_size = input_size, output_size
         self.output_lags, self.input_lags = output_lags, input_lags
         seen = output_lags * output_size + (input_lags + 1) * input_size
         self.mlp = MLP([seen, *hidden, output_size], activation)
 
     def forward(self, xs: Any, ys: Any = None, *, start: Any = None) -> Any:
         """Outputs (T, B, O) for inputs (T, B, I): one step ahead with `ys`, else running freely."""
+        self._check(xs, ys, start)
         lagged = tapped_delay_line(xs, self.input_lags + 1)
         first = self._zeros(xs) if start is None else start
         if ys is not None:
             return self._series_parallel(lagged, first, ys)
         return scan(self._step, first, lagged)[1]
+
+    def _check(self, xs: Any, ys: Any, start: Any) -> None:
+        if xs.ndim != 3 or xs.shape[2] != self.input_size or not xs.shape[0]:
+            raise ShapeError("NARX", f"xs (T, B, {self.input_size}), T >= 1", str(xs.shape))
+        times, rows, size = xs.shape[0], xs.shape[1], self.output_size
+        for name, given, shape in (
+            ("ys", ys, (times, rows, size)), ("start", start, (rows, self.output_lags * size)),
+        ):  # fmt: skip
+            if given is not None and tuple(given.shape) != shape:
+                raise ShapeError("NARX", f"{name} {shape} beside xs {xs.shape}", str(given.shape))
 
     def _series_parallel(self, lagged: Any, first: Any, ys: Any) -> Any:
         size, lags = self.output_size, self.output_lags

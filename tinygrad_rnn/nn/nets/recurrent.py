@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 
-from ...arguments import function, several
-from ...errors import ArgumentError, ShapeError
+from ...arguments import refuse_unknown, several, takes
+from ...errors import ArgumentError, CarryError, DTypeError, ShapeError
 from ...graph import no_grad
 from ...ops.shape import cat
 from ...tensor import as_tensor
@@ -18,6 +18,7 @@ from ..cells.base import activation_named
 from ..containers import ModuleList
 from ..layers import Linear, check_sizes
 from ..module import Module
+from ..recurrent import maker
 from ..rnns import RNN
 
 __all__ = ["BRNN", "Elman", "ParallelRecurrent", "RMLP", "ResidualRecurrent", "SimpleRNN"]
@@ -120,8 +121,8 @@ class RMLP(Module):
     def forward(self, xs: Any, hx: Any = None, **options: Any) -> tuple[Any, list[Any]]:
         """Through all layers, from the states `hx` of a call before or from 0."""
         finals = []
-        for k, layer in enumerate(self.layers):
-            xs, final = layer(xs, None if hx is None else hx[k], **options)
+        for layer, start in zip(self.layers, _starts("RMLP", self.layers, hx)):
+            xs, final = layer(xs, start, **options)
             finals.append(final)
         return self.output(xs), finals
 
@@ -136,12 +137,11 @@ class ParallelRecurrent(Module):
     """
 
     def __init__(self, layers: Iterable[Module]) -> None:
-        self.layers = ModuleList(layers)
-        check_sizes("ParallelRecurrent", layers=len(self.layers))
+        self.layers = _recurrent_layers("ParallelRecurrent", layers)
 
     def forward(self, xs: Any, hx: Any = None, **options: Any) -> tuple[Any, list[Any]]:
         """The outputs side by side, and the last states as a list."""
-        starts = [None] * len(self.layers) if hx is None else hx
+        starts = _starts("ParallelRecurrent", self.layers, hx)
         found = [layer(xs, h, **options) for layer, h in zip(self.layers, starts)]
         return cat([output for output, _ in found], -1), [final for _, final in found]
 
@@ -155,14 +155,13 @@ class ResidualRecurrent(Module):
     """
 
     def __init__(self, layers: Iterable[Module]) -> None:
-        self.layers = ModuleList(layers)
-        check_sizes("ResidualRecurrent", layers=len(self.layers))
+        self.layers = _recurrent_layers("ResidualRecurrent", layers)
 
     def forward(self, xs: Any, hx: Any = None, **options: Any) -> tuple[Any, list[Any]]:
         """The outputs of the last layer, and the last states of all as a list."""
         finals = []
-        for k, layer in enumerate(self.layers):
-            ys, final = layer(xs, None if hx is None else hx[k], **options)
+        for layer, start in zip(self.layers, _starts("ResidualRecurrent", self.layers, hx)):
+            ys, final = layer(xs, start, **options)
             xs = xs + ys if ys.shape == xs.shape else ys
             finals.append(final)
         return xs, finals
@@ -182,10 +181,29 @@ class BRNN(Module):
     def __init__(
         self, input_size: int, hidden_size: int, output_size: int, layer: Any = RNN, **options: Any
     ) -> None:
-        function("BRNN", "layer", layer)
+        refuse_unknown("BRNN", maker("BRNN", "layer", layer), ["bidirectional", *options])
         self.layer = layer(input_size, hidden_size, bidirectional=True, **options)
         self.output = Linear(2 * hidden_size, output_size)
 
     def forward(self, xs: Any, **options: Any) -> Any:
         """Outputs (T, B, O)."""
         return self.output(self.layer(xs, **options)[0])
+
+
+def _recurrent_layers(called: str, layers: Iterable[Module]) -> ModuleList:
+    found = several(called, "layers", layers)
+    check_sizes(called, layers=len(found))
+    for layer in found:
+        if not isinstance(layer, Module) or not takes(layer.forward, 2):
+            raise DTypeError(called, "layers with forward(xs, hx)", type(layer).__name__)
+    return ModuleList(found)
+
+
+def _starts(called: str, layers: ModuleList, hx: Any) -> list[Any]:
+    """The state that each layer starts from."""
+    if hx is None:
+        return [None] * len(layers)
+    if not isinstance(hx, (list, tuple)) or len(hx) != len(layers):
+        got = f"{len(hx)}" if isinstance(hx, (list, tuple)) else type(hx).__name__
+        raise CarryError(called, f"hx, a list of {len(layers)} states,", got)
+    return list(hx)

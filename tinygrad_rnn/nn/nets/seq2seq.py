@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import ArgumentError
+from ...arguments import whole_number
 from ...functional import softmax, tanh
 from ...graph import no_grad
 from ...ops.elementwise import where
 from ...ops.linalg import matmul
 from ...ops.shape import cat, swapaxes
 from ...tensor import as_tensor
-from ..layers import Embedding, Linear, check_sizes
+from ..layers import Embedding, Linear, check_flags, check_sizes
 from ..module import Module
 from ..rnns import GRU
 
@@ -69,6 +69,7 @@ class EncoderDecoder(Module):
         attention: bool = True,
     ) -> None:
         check_sizes("EncoderDecoder", embedding_size=embedding_size, hidden_size=hidden_size)
+        check_flags("EncoderDecoder", attention=attention)
         self.source = Embedding(source_symbols, embedding_size)
         self.target = Embedding(target_symbols, embedding_size)
         self.encoder = GRU(embedding_size, hidden_size, bidirectional=True)
@@ -112,8 +113,7 @@ class EncoderDecoder(Module):
         Raises:
             ArgumentError: fewer than one step.
         """
-        if steps < 1:
-            raise ArgumentError("EncoderDecoder.greedy", "steps >= 1", steps)
+        whole_number("EncoderDecoder.greedy", "steps", steps)
         with no_grad():
             state, found = self.encode(source, lengths), []
             symbols = source[0] * 0 + first

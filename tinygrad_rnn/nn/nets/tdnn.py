@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from ...arguments import several
+import numpy as np
+
+from ...arguments import several, whole_number
 from ...errors import ArgumentError, ShapeError
 from ...ops.shape import cat
 from ..cells.base import activation_named
@@ -58,8 +60,9 @@ class TDNN(Module):
             got = f"{len(contexts)} contexts and {len(sizes)} sizes"
             raise ShapeError("TDNN", "a context for each layer, and one size more", got)
         for context in self.contexts:
-            if not context or context != sorted(set(context)):
-                raise ArgumentError("TDNN", "offsets that rise", context)
+            whole = all(isinstance(offset, int | np.integer) for offset in context)
+            if not context or not whole or context != sorted(set(context)):
+                raise ArgumentError("TDNN", "offsets that rise, whole numbers,", context)
         self.activation = activation_named("TDNN", activation)
         self.layers = ModuleList(
             Linear(len(context) * n, m)
@@ -73,9 +76,9 @@ class TDNN(Module):
 
     def frames(self, steps: int, every: int = 1) -> Frames:
         """What has to be computed for each `every`-th output of a sequence of `steps` frames."""
-        if every < 1 or steps < self.receptive_field:
-            got = f"{steps} and every={every}"
-            raise ArgumentError("TDNN", f"{self.receptive_field} frames and every >= 1", got)
+        whole_number("TDNN", "every", every)
+        if steps < self.receptive_field:
+            raise ArgumentError("TDNN", f"{self.receptive_field} frames or more", steps)
         first = -sum(context[0] for context in self.contexts)
         last = steps - sum(context[-1] for context in self.contexts)
         needed = [list(range(first, last, every))]

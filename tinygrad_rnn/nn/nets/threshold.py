@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ...arguments import real, several
+from ...arguments import positive, real, several, whole_number
 from ...checks import float32
 from ...create import zeros
 from ...errors import ArgumentError, ShapeError
@@ -30,9 +30,9 @@ class McCullochPitts(Module):
     """
 
     def __init__(self, weights: Sequence[float], threshold: float) -> None:
-        self.register_buffer(
-            "weight", tensor(several("McCullochPitts", "weights", weights), float32)
-        )
+        given = several("McCullochPitts", "weights", weights)
+        check_sizes("McCullochPitts", weights=len(given))
+        self.register_buffer("weight", tensor(given, float32))
         self.threshold = real("McCullochPitts", "threshold", threshold)
 
     weight: Tensor
@@ -80,6 +80,8 @@ class Perceptron(Module):
         Raises:
             ArgumentError: targets other than ±1. ShapeError.
         """
+        whole_number("Perceptron.fit", "epochs", epochs)
+        positive("Perceptron.fit", "learning_rate", learning_rate)
         patterns, targets = _like(x, self.weight), _like(t, self.weight)
         if patterns.ndim != 2 or targets.shape != patterns.shape[:1]:
             got = f"{patterns.shape} and {targets.shape}"

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-from ...arguments import several
+from ...arguments import several, whole_number
 from ...create import rand
 from ...errors import ArgumentError, ShapeError
 from ...functional import linear, sigmoid, softplus
@@ -116,16 +116,22 @@ class DBN(Module):
 
     def hidden(self, v: Any, depth: int | None = None) -> Any:
         """Up through `depth` machines, or all: the probabilities of the units there."""
-        for rbm in list(self.rbms)[:depth]:
-            v = rbm.hidden(v)  # type: ignore[attr-defined]
+        for rbm in self._below(depth):
+            v = rbm.hidden(v)
         return v
 
     def forward(self, v: Any, depth: int | None = None) -> Any:
         """Up through `depth` machines and down again: the reconstruction of v."""
         h = self.hidden(v, depth)
-        for rbm in reversed(list(self.rbms)[:depth]):
-            h = rbm.visible(h)  # type: ignore[attr-defined]
+        for rbm in reversed(self._below(depth)):
+            h = rbm.visible(h)
         return h
+
+    def _below(self, depth: int | None) -> list[Any]:
+        machines: list[Any] = list(self.rbms)
+        if depth is not None and whole_number("DBN", "depth", depth, 0) > len(machines):
+            raise ArgumentError("DBN", f"depth in 0 … {len(machines)}", depth)
+        return machines[:depth]
 
     def load_into(self, mlp: MLP) -> None:
         """Start the hidden layers of an MLP of σ units from the machines.

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from ...arguments import several
 from ...create import zeros
-from ...errors import ShapeError
+from ...errors import ArgumentError, ShapeError
 from ...functional import linear, relu, sigmoid, tanh
 from ...ops.shape import cat, swapaxes
 from ...tensor import Tensor
@@ -79,6 +80,7 @@ class WaveNet(Module):
         skip: int | None = None,
         kernel_size: int = 2,
     ) -> None:
+        dilations = several("WaveNet", "dilations", dilations)
         skip = residual if skip is None else skip
         check_sizes("WaveNet", input_size=input_size, residual=residual, output_size=output_size,
                     skip=skip, kernel_size=kernel_size, blocks=len(dilations))  # fmt: skip
@@ -107,6 +109,7 @@ class WaveNet(Module):
 
     def start(self, batch: int) -> WaveNetCache:
         """The cache before the first sample: silence, as the zeros that pad a sequence."""
+        check_sizes("WaveNet.start", batch=batch)
         weight = self.first.weight
         silence = zeros(batch, weight.shape[0], dtype=weight.dtype, device=weight.device)
         return WaveNetCache([[silence] * block.reach for block in self._blocks])
@@ -114,6 +117,10 @@ class WaveNet(Module):
     def step(self, cache: WaveNetCache, x: Any) -> Any:
         """One more input (B, I) -> the output (B, O) at its time, in one product a block."""
         self._check(x, 2)
+        reaches = [block.reach for block in self._blocks]
+        if not isinstance(cache, WaveNetCache) or reaches != [len(r) for r in cache.rings]:
+            got = type(cache).__name__
+            raise ArgumentError("WaveNet.step", "a cache made by start() of this network", got)
         x, total = self.first(x), 0.0
         for block, ring in zip(self._blocks, cache.rings, strict=True):
             size = len(ring)
