@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -154,7 +153,7 @@ def test_a_resumed_run_is_the_uninterrupted_run_bit_for_bit(
 ) -> None:
     def interrupt(trainer: Trainer, batch: Any) -> None:
         if trainer.step == stop:
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
 
     folder = tmp_path / "parts"
     with pytest.raises(KeyboardInterrupt, match=f"after step {stop}; saved to"):
@@ -304,7 +303,7 @@ def test_a_folder_that_cannot_be_made_is_refused_before_training(tmp_path: Path)
 def test_a_stop_signal_waits_for_the_end_of_the_step(tmp_path: Path) -> None:
     def interrupting(model: Slope) -> Any:
         def loss(batch: int, carry: Any) -> tuple[Any, Any]:
-            os.kill(os.getpid(), signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
             return ((model.weight - 3.0) ** 2).sum(), None
 
         return loss
@@ -327,7 +326,7 @@ def test_a_stop_signal_during_the_first_save_is_heeded(
     def signalling(path: Path) -> None:
         save(path)
         if trainer.step == 0 and signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-            os.kill(os.getpid(), signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
 
     monkeypatch.setattr(trainer, "save", signalling)
     with pytest.raises(KeyboardInterrupt, match="after step 0; saved"):
@@ -337,8 +336,8 @@ def test_a_stop_signal_during_the_first_save_is_heeded(
 def test_a_second_ctrl_c_stops_at_once() -> None:
     def impatient(model: Slope) -> Any:
         def loss(batch: int, carry: Any) -> tuple[Any, Any]:
-            os.kill(os.getpid(), signal.SIGINT)
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
             raise AssertionError("the second signal did nothing")
 
         return loss
