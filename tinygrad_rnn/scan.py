@@ -191,7 +191,7 @@ def _check_lengths(
     if low < 1 or high > length:
         raise ArgumentError("scan", f"lengths in 1 … {length}", low if low < 1 else high)
     beside = rows[0][0] if rows else given
-    return given if given.backend is beside.backend else given.to(beside.device)
+    return given if type(given.array) is type(beside.array) else given.to(beside.device)
 
 
 def without_padding(xs: Any, lengths: Tensor) -> Any:

@@ -23,8 +23,10 @@ from tinygrad_rnn.compiler import (
 from tinygrad_rnn.compiler.packing import ragged
 from tinygrad_rnn.compiler.pool import pool
 from tinygrad_rnn.compiler.program import Refused
+from tinygrad_rnn.errors import ShapeError
 
 ENGINES = ["numpy", *(["native"] if llvm_jit.available() else [])]
+EVERY = [*ENGINES, *(["llvm"] if llvm_jit.available() else [])]
 PACKED = [name for name in CELLS if name not in ("pieces", "swapped")]
 
 
@@ -85,6 +87,51 @@ def test_full_rows_need_no_packing(engine: str, monkeypatch: pytest.MonkeyPatch)
     found = measured("gru_torch", engine, lengths=tg.tensor([7, 7, 7, 7]))
     assert seen == []
     assert difference(found, measured("gru_torch", engine)) == 0
+
+
+def refuse(*args: Any) -> Any:
+    raise AssertionError("rows of one length need neither masks nor packing")
+
+
+@pytest.mark.parametrize("engine", EVERY)
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("name", sorted(CELLS))
+def test_rows_of_one_length_are_run_on_their_steps(
+    name: str, reverse: bool, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "masked", refuse)
+    monkeypatch.setattr(run, "run_packed", refuse)
+    options = {"lengths": tg.tensor([4] * B), "reverse": reverse}
+    if name == "pieces":  # whose outputs have no rows
+        with pytest.raises(ShapeError):
+            measured(name, engine, **options)
+        return
+    found = measured(name, engine, second=True, **options)
+    assert difference(found, measured(name, "loop", second=True, **options)) < 1e-12
+
+
+@pytest.mark.parametrize("engine", EVERY)
+@pytest.mark.parametrize("options", [{"truncate": 2}, {"checkpoint_every": 3}, {}])
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_single_row_with_padding(reverse: bool, options: Any, engine: str) -> None:
+    rng = np.random.default_rng(0)
+    arrays = [rng.normal(size=s) for s in ((1, H), (7, 1, H), (7,), (H, H))]
+    results = []
+    for name in (engine, "loop"):
+        init, xs, scale, w = (tg.tensor(a, requires_grad=True) for a in arrays)
+        tg.manual_seed(0)
+
+        def step(h: Any, x: Any, w: Any = w) -> Any:
+            h = (h @ w + x[0] * x[1] * tg.rand(1, H)).tanh()
+            return h, {"y": h * 2.0, "n": (h > 0).sum(1)}
+
+        final, ys = tg.scan(
+            step, init, (xs, scale), lengths=[5], reverse=reverse, engine=name, **options
+        )
+        loss = (ys["y"] * ys["y"]).sum() + final.sum()
+        outputs = [final, *ys.values(), *tg.gradients(loss, [init, xs, scale, w])]
+        results.append([t.detach().numpy() for t in outputs])
+    assert difference(*results) < 1e-12
 
 
 def batch_mean(h: Any, x: Any) -> Any:

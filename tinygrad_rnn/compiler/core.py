@@ -13,6 +13,8 @@ from functools import cached_property
 from threading import RLock
 from typing import Any
 
+import numpy as np
+
 from ..autodiff import gradients
 from ..backend import quiet
 from ..checkpointing import outputs_of
@@ -24,7 +26,7 @@ from ..tensor import Tensor
 from .backward import Backward, active_inputs, differentiate
 from .cut import Cut, Loop, Sinks
 from .outside import backward_pass, forward_pass, step_on_rows
-from .packing import Ragged, pack, sort_rows, unpack
+from .packing import Ragged, Rectangle, pack, sort_rows, unpack
 from .program import Value, ancestors
 from .step import Step
 
@@ -158,8 +160,8 @@ class Call:
         wanted: for each input whether it needs a gradient.
         breaks: forward steps, in their order, before which the carry is detached.
         inputs: the initial carries, the stacked inputs, the captured tensors.
-        rows: how rows are packed, if they are: then `length` is their number. Inputs and outputs
-            are padded all the same.
+        rows: how rows are packed, if they are, and `length` is then their number; or that there
+            is padding behind the last of `length` steps. Inputs and outputs have it all the same.
     """
 
     core: Core
@@ -168,12 +170,12 @@ class Call:
     reverse: bool
     breaks: list[int]
     inputs: list[Tensor]
-    rows: Ragged | None = None
+    rows: Ragged | Rectangle | None = None
 
     @property
     def extent(self) -> Any:
         """What a runner is told about the steps."""
-        return self.length if self.rows is None else self.rows
+        return self.rows if type(self.rows) is Ragged else self.length
 
     @cached_property
     def outputs(self) -> slice:
@@ -238,7 +240,8 @@ def _replayed(g: Sequence[Any], call: Call, node: Node) -> list[Any]:
         for t, p, w in zip(call.inputs, node.parents, call.wanted, strict=True)
     ]
     with enable_grad():
-        outputs = (_on_the_graph if call.rows is None else _on_packed_rows)(call, inputs)
+        packed = type(call.rows) is Ragged
+        outputs = (_on_packed_rows if packed else _on_the_graph)(call, inputs)
     pairs = [(y, c) for y, c in zip(outputs, g, strict=True) if c is not None and y.requires_grad]
     targets = [t for t, w in zip(inputs, call.wanted, strict=True) if w]
     found = (
@@ -279,13 +282,16 @@ def _on_the_graph(call: Call, inputs: list[Tensor]) -> list[Tensor]:
             known[value] = bind(value.op, args, value.params)  # type: ignore[arg-type]
         carries = [known[a] for _, a in loop.carries]
         rows[t] = [known[v] for v in loop.exports]
+    missing = 0 if call.rows is None else call.rows.steps - call.length
     columns = [[rows[t][i] for t in range(call.length)] for i in range(len(loop.exports))]
+    for column in columns:
+        column += [Tensor(np.zeros_like(column[0].array))] * missing
     return [*carries, *(stack(column) for column in columns)]
 
 
 def _on_packed_rows(call: Call, inputs: list[Tensor]) -> list[Tensor]:
     """As `_on_the_graph`, with as many rows in each step as there are."""
-    assert call.rows is not None
+    assert type(call.rows) is Ragged
     loop = call.core.cut.whole
     how, split = call.rows, len(loop.carries)
     carries = [sort_rows(t, how).unsqueeze(1) for t in inputs[:split]]

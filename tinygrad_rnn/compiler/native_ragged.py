@@ -156,14 +156,14 @@ class NativePackedRunner(NativeRunner):
     def __init__(self, plan: Plan) -> None:
         check_rows(plan)
         super().__init__(plan)
-        self.given_count = len(plan.loop.constant) + len(plan.loop.stacked)
-        self.layouts: dict[tuple[int, int], list[tuple[int, int]]] = {}
+        given = len(plan.loop.constant) + len(plan.loop.stacked)
+        self.layouts: dict[tuple[int, int], tuple[int, list[tuple[int, int]]]] = {}
         self.sizes: list[tuple[str, int]] = []  # of own memory: which rows it has, their bytes
         self.own: dict[int, int] = {}  # the number of it for each buffer
         for n, buffer in enumerate(plan.buffers):
             if n in self.packed:
                 self.own[n] = self.sized("whole", buffer.bytes)
-            elif n >= self.given_count:
+            elif n >= given:
                 same = plan.shared.get(n, n)
                 if same not in self.own:
                     self.own[same] = self.sized(buffer.rows, buffer.bytes // SYMBOLIC)
@@ -175,8 +175,7 @@ class NativePackedRunner(NativeRunner):
             for p in plan.carries
         ]
         self.moved = [p.buffer for p in plan.carries if p.buffer.rows == "carry"]
-        self.table = c_int64 * (len(self.bases.entries) + 2 * len(self.moved))
-        self.function = compiled(self.written(self.parts), SIGNATURE)
+        self.one_call = self.written_call()
 
     def sized(self, rows: str, size: int) -> int:
         """The number of new memory."""
@@ -201,22 +200,21 @@ class NativePackedRunner(NativeRunner):
             if len(self.layouts) > LENGTHS:
                 self.layouts.clear()
             self.layouts[key] = self.laid_out(*key)
-        layout = self.layouts[key]
-        whole = sum(layout[-1])
+        whole, layout = self.layouts[key]
         if whole > LARGEST:
             return [pool.block(size) for _, size in layout]
         memory, start, address = pool.block(whole)
         return [(memory, start + at, address + at) for at, _ in layout]
 
-    def laid_out(self, capacity: int, batch: int) -> list[tuple[int, int]]:
-        """For own memory where it is in a block, and its size."""
+    def laid_out(self, capacity: int, batch: int) -> tuple[int, list[tuple[int, int]]]:
+        """The size of a block, and for own memory where it is there, and its size."""
         count = {"stack": capacity, "carry": capacity + batch, "whole": 1}
         found, at = [], 0
         for rows, row in self.sizes:
             size = -(-row * count.get(rows, batch) // ALIGNMENT) * ALIGNMENT
             found.append((at, size))
             at += size
-        return found
+        return at, found
 
     def __call__(  # type: ignore[override]
         self,
@@ -227,36 +225,51 @@ class NativePackedRunner(NativeRunner):
         constants: Sequence[Any],
         breaks: Sequence[int] = (),
     ) -> tuple[list[Any], list[Any]]:
-        given = [self.given(n, array) for n, array in enumerate((*constants, *stacked))]
-        spots, own, plan = self.spots(how), self.own, self.plan
+        given = [*constants, *stacked]
+        found: tuple[list[Any], list[Any]] = self.one_call(
+            how, how.pieces[backward], inits, given, self.spots(how)
+        )
+        return found
 
-        def view(number: int, shape: tuple[int, ...], dtype: Any) -> Any:
-            memory, start, _ = spots[number]
-            return np.ndarray(shape, dtype, memory, start)
+    def written_call(self) -> Callable[..., Any]:
+        """A call as one Python function of (packing, pieces, carries, inputs, own memory)."""
+        plan, own = self.plan, self.own
+        space: dict[str, Any] = {
+            "native": compiled(self.written(self.parts), SIGNATURE), "ndarray": np.ndarray,
+            "Table": c_int64 * (len(self.bases.entries) + 2 * len(self.moved)),
+            "fill": fill_panels, "at": address_of, "contiguous": np.ascontiguousarray,
+        }  # fmt: skip
 
-        finals = []
-        for number, place, init in zip(self.finals, plan.carries, inits, strict=True):
-            final = view(number, (how.batch, *place.shape[1:]), place.dtype)
-            how.sort_into(final, init)
-            finals.append(final)
+        def view(spot: int, rows: str, shape: Sequence[int], dtype: Any) -> str:
+            space[str(dtype)] = dtype
+            return f"ndarray(({rows}, {', '.join(map(str, shape))}), {dtype}, m{spot}, s{spot})"
+
+        lines = ["batch, total, back = how.batch, how.total, how.back"]
+        lines.append(f"[{', '.join(f'(m{i}, s{i}, a{i})' for i in range(len(self.sizes)))}] = own")
+        inputs = dict.fromkeys(n for n, _ in self.bases.entries if n not in own)
+        lines += [f"g{n} = contiguous(given[{n}])" for n in inputs]
+        for i, (spot, place) in enumerate(zip(self.finals, plan.carries, strict=True)):
+            lines.append(f"f{i} = {view(spot, 'batch', place.shape[1:], place.dtype)}")
+            lines.append(f"how.sort_into(f{i}, carries[{i}])")
         for n in self.packed:
-            width, (inner, columns) = panel(given[n].dtype), given[n].shape
-            fill_panels(view(own[n], (columns // width, inner, width), given[n].dtype), given[n])
-        addresses = [
-            spots[own[n]][2] if n in own else address_of(given[n]) for n, _ in self.bases.entries
-        ]
-        ends = [
-            (spots[own[p.buffer.number]][2], spots[n][2])
-            for p, n in zip(plan.carries, self.finals, strict=True)
-            if p.buffer.rows == "carry"
-        ]
-        table = self.table(*addresses, *(address for pair in ends for address in pair))
-        pieces = how.pieces[backward]
-        self.function(address_of(pieces), len(pieces), table)
-        exports = [
-            view(own[p.buffer.number], (how.total, 1, *p.shape[1:]), p.dtype) for p in plan.exports
-        ]
-        return [final.take(how.back, 0) for final in finals], exports
+            buffer = plan.buffers[n]
+            width, (inner, columns) = panel(buffer.dtype), buffer.shape
+            shape = view(own[n], str(columns // width), (inner, width), buffer.dtype)
+            lines.append(f"fill({shape}, given[{n}])")
+        table = [f"a{own[n]}" if n in own else f"at(g{n})" for n, _ in self.bases.entries]
+        for spot, place in zip(self.finals, plan.carries, strict=True):
+            if place.buffer.rows == "carry":
+                table += [f"a{own[place.buffer.number]}", f"a{spot}"]
+        lines.append(f"native(at(pieces), len(pieces), Table({', '.join(table)}))")
+        finals = ", ".join(f"f{i}.take(back, 0)" for i in range(len(plan.carries)))
+        exports = ", ".join(
+            view(own[p.buffer.number], "total", (1, *p.shape[1:]), p.dtype) for p in plan.exports
+        )
+        body = "".join(f"    {line}\n" for line in lines)
+        head = "def call(how, pieces, carries, given, own):\n"
+        exec(f"{head}{body}    return [{finals}], [{exports}]\n", space)
+        call: Callable[..., Any] = space["call"]
+        return call
 
 
 def compile_packed(loop: Loop, stacked_carries: bool) -> NativePackedRunner | PackedRunner:

@@ -21,10 +21,33 @@ from ..ops.call import bind
 from ..ops.declare import linear
 from ..tensor import Tensor
 
-__all__ = ["PIECE", "Ragged", "Segment", "pack", "ragged", "sort_rows", "unpack"]
+__all__ = ["PIECE", "Ragged", "Rectangle", "Segment", "pack", "ragged", "sort_rows", "unpack"]
 
 Segment = tuple[int, int, int]  # the packed row it starts at, steps, rows in each
 PIECE = ("start", "steps", "rows", "stride", "after", "less")  # the columns of `Ragged.pieces`
+
+
+@dataclass(frozen=True)
+class Rectangle:
+    """Rows of one length: the padding is behind the steps that all of them have."""
+
+    steps: int
+    count: int
+
+    @property
+    def full(self) -> bool:
+        """Whether there is no padding at all."""
+        return self.count == self.steps
+
+    def packed(self, x: Any) -> Any:
+        """An array (T, …) without its padding."""
+        return x[: self.count]
+
+    def padded(self, x: Any) -> Any:
+        """An array as (T, …), with zeros beyond the lengths."""
+        whole = np.zeros((self.steps, *x.shape[1:]), x.dtype)
+        whole[: self.count] = x
+        return whole
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +59,7 @@ class Ragged:
         order, back: (B,) the row of the batch that is the i-th longest, and the inverse of that.
         places: (N,) which of the T·B padded rows each packed row is.
         segments: runs of steps with one number of rows, in order.
-        stretch: the steps that are there, where all rows are equally long.
+        rectangle: instead of all that, where all rows are equally long.
     """
 
     steps: int
@@ -45,17 +68,12 @@ class Ragged:
     back: Any
     places: Any
     segments: list[Segment]
-    stretch: slice | None
+    rectangle: Rectangle | None
 
     @property
     def total(self) -> int:
         """N."""
         return len(self.places)
-
-    @property
-    def full(self) -> bool:
-        """Whether there is no padding at all."""
-        return self.total == self.steps * self.batch
 
     @cached_property
     def capacity(self) -> int:
@@ -86,17 +104,12 @@ class Ragged:
 
     def packed(self, x: Any) -> Any:
         """An array (T, B, …) without its padding: (N, 1, …)."""
-        if self.stretch is not None:
-            return x[self.stretch].reshape(-1, 1, *x.shape[2:])
         return x.reshape(-1, 1, *x.shape[2:]).take(self.places, 0, mode="clip")
 
     def padded(self, x: Any) -> Any:
         """An array (N, 1, …) as (T, B, …), with zeros beyond the lengths."""
         shape = (self.steps, self.batch, *x.shape[2:])
         whole = np.zeros(shape, x.dtype)
-        if self.stretch is not None:
-            whole[self.stretch] = x.reshape(-1, *shape[1:])
-            return whole
         row = np.dtype((np.void, whole.strides[1]))  # moved as one piece: twice as fast
         whole.reshape(-1).view(row).put(self.places, x.reshape(-1).view(row))
         return whole
@@ -119,17 +132,8 @@ def _ragged(numbers: bytes, dtype: str, steps: int, reverse: bool) -> Ragged:
     t, rows = (longest > times).nonzero()
     when = longest[rows] - 1 - t if reverse else t
     segments = _segments(longest.tolist())
-    return Ragged(
-        steps, batch, order, back, when * batch + order[rows], segments,
-        _stretch(segments, batch, reverse),
-    )  # fmt: skip
-
-
-def _stretch(segments: list[Segment], batch: int, reverse: bool) -> slice | None:
-    if len(segments) != 1 or segments[0][2] < batch:
-        return None
-    stop = segments[0][1]
-    return slice(stop - 1, None, -1) if reverse else slice(stop)
+    equal = Rectangle(steps, int(longest[0])) if longest[0] == longest[-1] > 0 else None
+    return Ragged(steps, batch, order, back, when * batch + order[rows], segments, equal)
 
 
 def _segments(longest: list[int]) -> list[Segment]:

@@ -10,7 +10,7 @@ Legend: B batch, N packed rows, n rows of one step.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -22,7 +22,7 @@ from .core import Engine
 from .cut import Loop
 from .layout import Place
 from .numpy_engine import NumpyRunner, compile_loop
-from .packing import Ragged, Segment
+from .packing import Ragged
 from .plan import Plan
 from .pool import pool
 from .program import Refused, Value
@@ -110,14 +110,13 @@ class PackedRunner(NumpyRunner):
             for final, p in zip(finals, self.plan.carries, strict=True)
             if p.buffer.rows == "carry"
         ]
-        for i, piece in enumerate(pieces):
-            each = [_steps(p, arrays, piece, backward) for p in self.each]
-            fixed = [_rows(p, arrays, piece[2]) for p in self.fixed]
-            self.loop(zip(*each, strict=True) if each else range(piece[1]), fixed)
-            if not moved:
-                continue
-            offset, steps, rows = piece
+        each = [(_all_rows(p, arrays), p.ahead) for p in self.each]
+        fixed = [(_all_rows(p, arrays), p.buffer.rows == "constant") for p in self.fixed]
+        for i, (offset, steps, rows) in enumerate(pieces):
             after, less = offset + steps * rows, pieces[i + 1][2] if i + 1 < len(pieces) else 0
+            starts = range(offset, after, rows)
+            views = _views(each, starts[::-1] if backward else starts, rows)
+            self.loop(views, [whole if same else whole[:rows] for whole, same in fixed])
             for final, rows_of_carry in moved:
                 final[less:rows] = rows_of_carry[after + less : after + rows]
 
@@ -134,18 +133,17 @@ def check_rows(plan: Plan) -> None:
                     raise Refused("rows that do not follow each other in memory")
 
 
-def _steps(place: Place, arrays: Sequence[Any], piece: Segment, backward: bool) -> Any:
-    """The view at a place of each step, in the order of running."""
-    offset, steps, rows = piece
-    one = place.strides[0]
-    start = place.offset + (offset + (rows if place.ahead else 0)) * one
-    shape, strides = (steps, rows, *place.shape[1:]), (rows * one, *place.strides)
-    view = np.ndarray(shape, place.dtype, arrays[place.buffer.number], start, strides)
-    return view[::-1] if backward else view
-
-
-def _rows(place: Place, arrays: Sequence[Any], rows: int) -> Any:
-    """The view at a place that is the same in all steps of a piece."""
-    shape = place.shape if place.buffer.rows == "constant" else (rows, *place.shape[1:])
+def _all_rows(place: Place, arrays: Sequence[Any]) -> Any:
+    """The view at a place in all rows of its buffer; of a constant there is one."""
     memory = arrays[place.buffer.number]
+    shape = place.shape
+    if place.buffer.rows != "constant":
+        shape = (len(memory), *shape[1:])
     return np.ndarray(shape, place.dtype, memory, place.offset, place.strides)
+
+
+def _views(each: Sequence[tuple[Any, bool]], starts: range, rows: int) -> Iterator[list[Any]]:
+    """For each step its rows of everything, or those of the step ahead."""
+    for low in starts:
+        high = low + rows
+        yield [whole[high : high + rows] if ahead else whole[low:high] for whole, ahead in each]

@@ -5,18 +5,18 @@ Legend: T time steps, B batch.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from ..graph import INTERPRETERS, grad_mode
 from ..scan import Problem, run_loop
-from ..tree import flatten, unflatten
+from ..tensor import Tensor
+from ..tree import unflatten
 from .core import Call, Engine, run_core
 from .draws import drawn
 from .packed import run_packed
-from .packing import ragged
+from .packing import Ragged, Rectangle, ragged
 from .program import Refused, Value
 from .spans import masked, run_spans, with_breaks
 from .structures import prepared
@@ -68,12 +68,15 @@ def _unfit(leaf: Any) -> str:
 
 def run_once(problem: Problem, engine: Engine, start: int) -> tuple[Any, Any]:
     """All steps of a problem in one loop; `start` is the number of steps that came before."""
+    rows = None
     if problem.lengths is not None:
-        found = _without_padding(problem, engine, start)
+        how = ragged(problem.lengths.array, problem.length, problem.reverse)
+        rows = _rectangle(problem, how)
+        found = None if rows is not None else _without_padding(problem, engine, how)
         if found is not None:
             return found
     problem, breaks = with_breaks(problem, start)
-    if problem.lengths is not None:
+    if problem.lengths is not None and rows is None:
         problem = masked(problem)
     carries, carry_structure = problem.carries
     ready = prepared(problem, engine)
@@ -82,20 +85,30 @@ def run_once(problem: Problem, engine: Engine, start: int) -> tuple[Any, Any]:
     recording = grad_mode() != 0
     wanted = tuple([recording and t.node is not None for t in inputs])
     core = ready.compiled.core
-    results = run_core(Call(core, wanted, problem.length, problem.reverse, breaks, inputs))
+    length = problem.length if rows is None else rows.count
+    padded = None if rows is None or rows.full else rows
+    results = run_core(Call(core, wanted, length, problem.reverse, breaks, inputs, padded))
     final, ys = results[: len(carries)], results[len(carries) :]
+    if rows is not None:
+        _check_rows(problem, ys)
     return unflatten(carry_structure, final), unflatten(ready.outputs, ys)
 
 
-def _without_padding(problem: Problem, engine: Engine, start: int) -> tuple[Any, Any] | None:
-    """Rows of unequal length on the steps that they have; None if that needs masks."""
+def _rectangle(problem: Problem, how: Ragged) -> Rectangle | None:
+    """The steps that all rows have, if they are equally long; the carry is not cut after them."""
+    whole = how.rectangle
+    return whole if whole is not None and (whole.full or problem.truncate is None) else None
+
+
+def _check_rows(problem: Problem, ys: list[Tensor]) -> None:
+    """The loop says what is wrong with outputs without rows."""
     assert problem.lengths is not None
-    how = ragged(problem.lengths.array, problem.length, problem.reverse)
-    if how.full:
-        found = run_once(replace(problem, lengths=None), engine, start)
-        if any(y.shape[1:2] != problem.lengths.shape for y in flatten(found[1])[0]):
-            raise Refused("outputs without rows")
-        return found
+    if any(y.shape[1:2] != problem.lengths.shape for y in ys):
+        raise Refused("outputs without rows")
+
+
+def _without_padding(problem: Problem, engine: Engine, how: Ragged) -> tuple[Any, Any] | None:
+    """Rows of unequal length on the steps that they have; None if that needs masks."""
     try:
         return run_packed(problem, engine, how)
     except Refused:
