@@ -38,6 +38,7 @@ COSTS = {
     "tan": 32, "asin": 40, "acos": 40, "atan": 30, "sinh": 18, "cosh": 16, "erf": 40,
     "softplus": 28, "logaddexp": 30, "pow": 60, "floor_divide": 80, "remainder": 70, "fmod": 60,
 }  # fmt: skip
+MANY = 8  # readers of an element for which it is stored
 DEAR = 4  # operations on an element that cost more than to store it and to load it again
 
 
@@ -137,6 +138,7 @@ class _Fuser:
         """The values that are stored: read by a call, in another phase, or after the step."""
         made = {v for v in self.body if self.kind[v] in ("call", "reduce", "columns", "join")}
         made |= {self.source(v) for v in self.ends} & self.inside
+        made |= {v for v in self.body if self.kind[v] == "fused" and self.is_spread(v)}
         for value in self.body:
             for arg in value.inputs:
                 source = self.source(arg)
@@ -149,6 +151,17 @@ class _Fuser:
             if opaque:
                 made.add(self.source(value.inputs[0]))
         return {v for v in made if v in self.inside and self.kind[v] != "view"}
+
+    def is_spread(self, value: Value) -> bool:
+        """Whether a value is read for many elements each: then it is computed once, and stored."""
+        waiting = list(self.users.get(value, []))
+        while waiting:
+            user = waiting.pop()
+            if self.kind[user] == "view":
+                waiting += self.users.get(user, [])
+            elif user.size >= MANY * value.size and self.phase[user] == self.phase[value]:
+                return self.kind[user] != "call"
+        return False
 
     def keep(self) -> None:
         """Store what is reduced, and read again after that, and dear."""
@@ -211,17 +224,18 @@ class _Fuser:
         nests: list[Nest] = []
         at: dict[Value, int] = {}
         apart = [v for v in values if self.kind[v] == "columns" and self.is_apart(v)]
-        last = 0
         for value in [*(v for v in values if v not in apart), *apart]:
-            if value in apart and not last:
-                last = len(nests)
             if self.kind[value] == "join":
                 self.join(value, nests, at)
                 continue
             reduces, columns = self.kind[value] == "reduce", self.kind[value] == "columns"
             root = value.inputs[0] if reduces or columns else value
             dims = value.params["dims"] if reduces else None
-            number = self.find(nests, root.shape, dims, max(last, self.earliest(root, at)))
+            first = self.earliest(root, at)
+            if value in apart:
+                kept = [n for n in range(first, len(nests)) if not nests[n].dims]
+                first = next((n for n in kept if nests[n].shape == root.shape), len(nests))
+            number = self.find(nests, root.shape, dims, first)
             nest = nests[number]
             nest.values.append(value)
             if columns:
@@ -233,7 +247,7 @@ class _Fuser:
         return nests
 
     def is_apart(self, value: Value) -> bool:
-        """Whether a sum over rows has a nest of its own, which keeps totals in registers.
+        """Whether a sum over rows is put where no row is reduced, so that totals stay in registers.
 
         That is so where all it sums is stored, or cheap to compute again, and nobody waits for it.
         """

@@ -162,6 +162,8 @@ class Writer(Loops):
             def row(k: Any, totals: list[Any]) -> list[Any]:
                 starts = self.starts(block, [self.code.add(top, k), *middle])
                 terms = self.terms(block, starts, self.invariants(block, starts), j, width)
+                for number, address in block.stores:
+                    self.store(terms[number], address, starts[address], j, width)
                 pairs = zip(totals, block.adds, strict=True)
                 return [lanes.add(total, terms[number]) for total, (number, _) in pairs]
 
@@ -324,8 +326,8 @@ def combine(lanes: Lanes, kind: str, x: Any, y: Any) -> Any:
 
 
 def _sums_rows(block: Block) -> bool:
-    """Whether all that a block does is to add up rows."""
-    plain = not block.stores and not block.reductions and len(block.sizes) > 1
+    """Whether a block adds up rows and reduces none."""
+    plain = not block.reductions and len(block.sizes) > 1
     return bool(block.adds) and plain and not any(a.strides[0] for _, a in block.adds)
 
 
