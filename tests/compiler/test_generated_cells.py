@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -20,9 +21,14 @@ B, N = 3, 4
 UNARY = [
     "tanh", "sigmoid", "relu", "abs", "neg", "square", "sin", "softplus", "sign", "exp_small",
     "row_mean", "row_max", "row_normalised", "half_swap", "first_half_twice", "flip", "outer_shape",
-    "transposed", "reshaped", "detached", "cumsum", "clipped", "cast_mask", "column_mean",
+    "transposed", "reshaped", "detached", "cumsum", "clipped", "cast_mask", "column_mean", "cos",
+    "erf", "atan", "tan_small", "expm1_small", "hyperbolic", "logs", "cube", "root", "row_logsum",
+    "mish", "gelu",
 ]  # fmt: skip
-BINARY = ["add", "sub", "mul", "maximum", "minimum", "where", "cat_product", "gate", "divide"]
+BINARY = [
+    "add", "sub", "mul", "maximum", "minimum", "where", "cat_product", "gate", "divide",
+    "logaddexp", "power",
+]  # fmt: skip
 WITH_WEIGHT = ["product", "scaled", "shifted", "product_of_slice", "left_product"]
 
 
@@ -43,6 +49,15 @@ def apply_unary(name: str, v: Any) -> Any:
         "clipped": lambda v: v.clip(-0.5, 0.7),
         "cast_mask": lambda v: v * (v > 0.1).to(v.dtype),
         "column_mean": lambda v: v - v.mean(0),
+        "tan_small": lambda v: (v * 0.3).tanh().tan() + v.tanh().asin(),
+        "expm1_small": lambda v: v.clip(-3, 1).expm1() + v.clip(-3, 1).exp2(),
+        "hyperbolic": lambda v: v.clip(-2, 2).sinh() - v.clip(-2, 2).cosh(),
+        "logs": lambda v: (v * v + 0.5).log() + (v * v).log1p() - (v * v + 2.0).log2(),
+        "cube": lambda v: (v**3).clip(-3, 3),
+        "root": lambda v: (v * v + 0.3) ** -1.5,
+        "row_logsum": lambda v: v - v.logsumexp(1, keepdim=True),
+        "mish": lambda v: v * v.softplus().tanh(),
+        "gelu": lambda v: v * 0.5 * (1 + (v * math.sqrt(0.5)).erf()),
     }
     return simple[name](v) if name in simple else getattr(v, name)()
 
@@ -56,6 +71,8 @@ def apply_binary(name: str, a: Any, b: Any, w: Any) -> Any:
         return a.sigmoid() * b
     if name == "divide":
         return a / (b * b + 1.0)
+    if name == "power":
+        return (a * a + 0.5) ** b.tanh()
     return getattr(tg, name)(a, b)
 
 

@@ -22,6 +22,7 @@ from .lowering import Bases, lowered, places_of
 from .numpy_engine import NumpyRunner
 from .plan import Action, NoView, Plan, act_one_by_one, make_plan
 from .program import Value
+from .row_forms import in_rows
 from .row_sums import taken_apart
 
 __all__ = [
@@ -50,7 +51,7 @@ def compile_loop(loop: Loop, stacked_carries: bool) -> KernelRunner:
 
 def plan_with_kernels(loop: Loop, stacked_carries: bool) -> Plan:
     """A plan in which everything between two products is a kernel."""
-    loop = _with_copies(taken_apart(loop))
+    loop = _with_copies(taken_apart(in_rows(loop)))
     forced: set[Value] = set()
     while True:
         fusion = fuse(loop, forced)

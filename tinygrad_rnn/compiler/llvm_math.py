@@ -156,10 +156,10 @@ class Lanes:
         kind = vector(f"i{form.bits}", lanes(like.type))
         return constant(kind, (exponent << form.mantissa) + half)
 
-    def power_of_two(self, n: Word, like: Word) -> Word:
-        """2ⁿ for integers n in the range of normal numbers."""
+    def power_of_two(self, n: Word, like: Word, less: int = 0) -> Word:
+        """2ⁿ⁻ˡᵉˢˢ for integers n, in the range of normal numbers."""
         form = self.format(like)
-        biased = self.code.binary("add", n, constant(n.type, form.bias))
+        biased = self.code.binary("add", n, constant(n.type, form.bias - less))
         bits = self.code.binary("shl", biased, constant(n.type, form.mantissa))
         return self.code.convert("bitcast", bits, form.name)
 
@@ -197,13 +197,12 @@ class Lanes:
         return self.code.call("copysign", value, x)
 
     def sigmoid(self, x: Word) -> Word:
-        """σ(x) = 1/(1 + e⁻ˣ)."""
+        """σ(x) = c/(c + c e⁻ˣ), with c = 2⁻ᵏ so that c e⁻ˣ is finite wherever σ(x) is not 0."""
         form = self.format(x)
-        top = 88.0 if form is SINGLE else 709.0
-        tail, n = self.split(self.limited(self.neg(x), -top + 1, top))
-        scale = self.power_of_two(n, x)
-        one = constant(x.type, 1.0)
-        return self.div(one, self.add(one, self.fma(tail, scale, scale)))
+        less = (form.bias + 1) // 2
+        tail, n = self.split(self.limited(self.neg(x), -40.0, -form.lowest))
+        scale, c = self.power_of_two(n, x, less), constant(x.type, 2.0**-less)
+        return self.div(c, self.add(c, self.fma(tail, scale, scale)))
 
     def larger(self, relation: str, x: Word, y: Word) -> Word:
         """The larger (or smaller) of two; NaN if there is one, as in NumPy."""

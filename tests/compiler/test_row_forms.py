@@ -1,0 +1,114 @@
+"""Matrix memories, attention and log-domain recursions are one compiled loop, equal to the loop."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from scan_cells import difference
+
+import tinygrad_rnn as tg
+from tinygrad_rnn.compiler import fallbacks, llvm_jit, native_engine
+from tinygrad_rnn.scan import ENGINES
+
+NAMES = sorted(name for name in ENGINES if name != "loop")
+B, N = 3, 5
+
+
+def matrix_memory(m: Any, x: Any, w: Any) -> Any:
+    """Written by an outer product, read from either side."""
+    key, value = (x @ w).tanh(), (x @ w.T).tanh()
+    m = m * 0.9 + value.unsqueeze(2) @ key.unsqueeze(1)
+    right, left = m @ x.unsqueeze(2), x.unsqueeze(1) @ m
+    return (m + 0.1 * right * left).tanh()
+
+
+def transposed_reads(m: Any, x: Any, w: Any) -> Any:
+    right = (m.transpose(1, 2) @ x.unsqueeze(2)).squeeze(2)
+    left = (x.unsqueeze(1) @ m.transpose(1, 2)).squeeze(1)
+    return (m * 0.5 + (right * left @ w).unsqueeze(1)).tanh()
+
+
+def attention(m: Any, x: Any, w: Any) -> Any:
+    scores = ((m @ (x @ w).unsqueeze(2)).squeeze(2) / math.sqrt(N)).softmax(-1)
+    read = (scores.unsqueeze(1) @ m).squeeze(1)
+    return m * (1 - scores.unsqueeze(2)) + scores.unsqueeze(2) * (read + x).tanh().unsqueeze(1)
+
+
+def rows_by_weights(m: Any, x: Any, w: Any) -> Any:
+    return (m @ w + x.unsqueeze(1)).tanh()
+
+
+def log_domain(m: Any, x: Any, w: Any) -> Any:
+    """Over the last axis, over another one, over two, with and without it."""
+    a = (m + w).logsumexp(1) + (m + x.unsqueeze(2)).logsumexp(2)
+    return m * 0.3 + a.unsqueeze(1) * 0.1 - m.logsumexp((0, 2), keepdim=True) + x.unsqueeze(1)
+
+
+def extremes(m: Any, x: Any, w: Any) -> Any:
+    a = m * 0.5 + x.unsqueeze(1)
+    return a - 0.3 * a.amax(1, keepdim=True) + 0.1 * a.amin((0, 1)) * w
+
+
+STEPS: list[Callable[[Any, Any, Any], Any]] = [
+    matrix_memory, transposed_reads, attention, rows_by_weights, log_domain, extremes,
+]  # fmt: skip
+
+
+def run(update: Any, engine: str) -> list[Any]:
+    """Values and gradients of 4 steps in float64."""
+    rng = np.random.default_rng(4)
+    w, m, xs = (
+        tg.tensor(0.5 * rng.standard_normal(shape), tg.float64, requires_grad=True)
+        for shape in ((N, N), (B, N, N), (4, B, N))
+    )
+
+    def step(m: Any, x: Any) -> Any:
+        m = update(m, x, w)
+        return m, m
+
+    last, ys = tg.scan(step, m, xs, engine=engine)
+    (ys * tg.tensor(rng.standard_normal(ys.shape), tg.float64)).sum().backward()
+    found = [last.detach().numpy(), ys.detach().numpy()]
+    return found + [leaf.grad.numpy() for leaf in (w, m, xs) if leaf.grad is not None]
+
+
+@pytest.mark.parametrize("engine", NAMES)
+@pytest.mark.parametrize("update", STEPS)
+def test_rewritten_operations_equal_the_loop(update: Any, engine: str) -> None:
+    fallbacks.clear()
+    found = run(update, engine)
+    assert not fallbacks
+    assert difference(found, run(update, "loop")) < 1e-12
+
+
+@pytest.mark.skipif(not llvm_jit.available(), reason="llvmlite is not installed")
+@pytest.mark.parametrize("update", STEPS)
+def test_a_step_is_no_call_of_numpy(update: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native_engine, "KernelRunner", None)
+    run(update, "native")
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")
+@pytest.mark.parametrize("engine", NAMES)
+def test_a_sum_of_exponentials_of_infinities(engine: str) -> None:
+    inf, nan = math.inf, math.nan
+    rows = [[-inf] * 3, [-inf, 1.0, 2.0], [inf, 1.0, -inf], [inf, inf, 0.0], [nan, inf, 0.0]]
+
+    def gone(name: str) -> list[Any]:
+        x = tg.tensor([rows] * 2, tg.float64, requires_grad=True)
+
+        def step(h: Any, v: Any) -> Any:
+            y = (v + 0.5 * h.unsqueeze(1)).logsumexp(1)
+            return tg.where(tg.isfinite(y), y, 0.0), y
+
+        _, ys = tg.scan(step, tg.zeros(5, dtype=tg.float64), x, engine=name)
+        tg.where(tg.isfinite(ys), ys, 0.0).sum().backward()
+        assert x.grad is not None
+        return [ys.detach().numpy(), x.grad.numpy()]
+
+    for mine, right in zip(gone(engine), gone("loop"), strict=True):
+        np.testing.assert_allclose(mine, right, rtol=1e-12)

@@ -1,0 +1,133 @@
+"""What kernels cannot do, said with what they can: reductions of rows, and products of rows.
+
+    log Σ eˣ        = m + log Σ e^(x − m),  m = max x (0 if that is not finite)
+    max over axes   = max over the last axes of x with its axes in another order
+    A (…, M, K)·b   = Σₖ A ⊙ bᵀ             for batches of matrices and one column each
+    a·B (…, K, N)   = Σₖ aᵀ ⊙ B             and one row each
+    a (…, M, 1)·b (…, 1, N) = a ⊙ b
+    A (…, M, K)·B (K, N)    = the product of all rows with B
+
+A sum is over the last axis wherever the matrix has that as its last axis in memory.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..graph import primitives
+from .cut import Loop
+from .program import Value, ancestors
+
+__all__ = ["in_rows"]
+
+
+def in_rows(loop: Loop) -> Loop:
+    """The loop with such operations rewritten."""
+    if not any(value.name in _RULES for value in loop.body):
+        return loop
+    new: dict[Value, Value] = {}
+    body: dict[Value, None] = {}
+    given = {*(before for before, _ in loop.carries), *loop.stacked, *loop.constant}
+
+    def put(value: Value) -> None:
+        if value not in body and value not in given:
+            for arg in value.inputs:
+                put(arg)
+            body[value] = None
+
+    for value in loop.body:
+        args = tuple(new.get(a, a) if type(a) is Value else a for a in value.args)
+        made = value if args == value.args else value.graph.again(value, args)
+        rule = _RULES.get(made.name)
+        made = rule(made) if rule is not None and made.dtype.kind == "f" else made
+        put(made)
+        if made is not value:
+            new[value] = made
+            made.label = made.label or value.label
+    carries = [(before, new.get(after, after)) for before, after in loop.carries]
+    exports = [new.get(value, value) for value in loop.exports]
+    alive = ancestors([*(after for _, after in carries), *exports])
+    kept = [value for value in body if value in alive]
+    return Loop(carries, loop.stacked, loop.constant, kept, exports).checked()
+
+
+def _record(name: str, *args: Any, **params: Any) -> Value:
+    graph = next(a.graph for a in args if type(a) is Value)
+    made: Value = graph.record(primitives[name], args, params)
+    return made
+
+
+def _shaped(value: Value, shape: tuple[int, ...]) -> Value:
+    return value if value.shape == shape else _record("reshape", value, shape=shape)
+
+
+def _turned(x: Value) -> Value:
+    """A value with its last two axes exchanged."""
+    rank = len(x.shape)
+    dims = (*range(rank - 2), rank - 1, rank - 2)
+    if x.name == "permute" and x.params["dims"] == dims:
+        return x.inputs[0]
+    return _record("permute", x, dims=dims)
+
+
+def _is_turned(x: Value) -> bool:
+    """Whether a value is another one with its last two axes exchanged."""
+    return x.name == "permute" and _turned(x) is x.inputs[0]
+
+
+# ---------------------------------------------------------------------------------- reductions
+def _with_last(value: Value) -> tuple[Value, tuple[int, ...]]:
+    """(what is reduced with the axes in question as its last ones, these axes)."""
+    (x,), dims = value.inputs, value.params["dims"]
+    rank = len(x.shape)
+    last = tuple(range(rank - len(dims), rank))
+    if dims == last:
+        return x, last
+    rest = [d for d in range(rank) if d not in dims]
+    return _record("permute", x, dims=(*rest, *dims)), last
+
+
+def _extreme(value: Value) -> Value:
+    x, last = _with_last(value)
+    if x is value.inputs[0]:
+        return value
+    return _shaped(_record(value.name, x, dims=last, keepdim=True), value.shape)
+
+
+def _logsumexp(value: Value) -> Value:
+    x, last = _with_last(value)
+    top = _record("amax", x, dims=last, keepdim=True)
+    top = _record("where", _record("isfinite", top), top, 0.0)
+    powers = _record("exp", _record("sub", x, top))
+    total = _record("sum", powers, dims=last, keepdim=True)
+    return _shaped(_record("add", _record("log", total), top), value.shape)
+
+
+# ------------------------------------------------------------------------------------ products
+def _product(value: Value) -> Value:
+    left, right = value.args
+    if len(value.shape) < 3 or left.dtype != right.dtype:
+        return value
+    inner, rows, columns = left.shape[-1], *value.shape[-2:]
+    if len(right.shape) == 2 and columns > 1:
+        flat = _shaped(left, (left.size // inner, inner))
+        return _shaped(_record("matmul", flat, right), value.shape)
+    if inner == 1:
+        return _record("mul", left, right)
+    if columns == 1:
+        return _shaped(_times_column(left, right), value.shape)
+    if rows == 1:
+        return _shaped(_times_column(_turned(right), _turned(left)), value.shape)
+    return value
+
+
+def _times_column(matrix: Value, column: Value) -> Value:
+    """Σₖ of matrix (…, M, K) and column (…, K, 1), with an axis of length 1 more."""
+    if _is_turned(matrix):
+        terms, axis = _record("mul", _turned(matrix), column), -2
+    else:
+        terms, axis = _record("mul", matrix, _turned(column)), -1
+    return _record("sum", terms, dims=(len(terms.shape) + axis,), keepdim=True)
+
+
+_RULES = {"amax": _extreme, "amin": _extreme, "logsumexp": _logsumexp, "matmul": _product}
