@@ -37,7 +37,10 @@ IGNORED = -100
 
 
 class CharLM(Module):
-    """Scores the next symbol: embedding, recurrent layers, linear output.
+    """Scores the next symbol: embedding, recurrent layers, linear output (Mikolov et al. 2010).
+
+    e_t = P w_t, P being the columns that a one-hot w_t picks;  h_t = cell(e_t, h_{t−1});
+    p(w_{t+1} | w_1 … w_t) = softmax(U h_t + c). A symbol may be a character or a word.
 
     ``model(symbols (T, B), state) -> (logits (T, B, V), state)``; state None is the start.
 
