@@ -22,7 +22,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 TEST_FILES = sorted((ROOT / "tests").rglob("test_*.py"))
 
 LONGEST_FILE = 400
-CORE_BUDGET = 3700  # lines of code on floors 0 to 3, 117 of them checks of what users give
+CORE_BUDGET = 3600  # lines of code on floors 0 to 3, but for the checks of what users give
 EVENING = ("graph.py", "tensor.py", "ops/elementwise.py", "autodiff.py", "scan.py")
 EVENING_BUDGET = 1200  # lines of code in the five files that a learner reads in an evening
 
@@ -129,7 +129,8 @@ def test_all_is_sorted_and_true(path: Path) -> None:
 
 def test_core_stays_small() -> None:
     rooms = {p: p.relative_to(PACKAGE).with_suffix("").parts[0] for p in MODULES}
-    core = [p for p, room in rooms.items() if FLOOR_OF.get(room, 99) <= 3]
+    below = {room for room, floor in FLOOR_OF.items() if floor <= 3} - {"arguments"}
+    core = [p for p, room in rooms.items() if room in below]
     sizes = {name_of(p): code_lines(p.read_text(encoding="utf-8")) for p in core}
     assert sum(sizes.values()) <= CORE_BUDGET, sizes
 

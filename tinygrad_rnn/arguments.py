@@ -13,13 +13,14 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .errors import ArgumentError, DataError, DTypeError, ShapeError
+from .errors import ArgumentError, DataError, DTypeError, IndexRangeError, ShapeError
 from .ops.call import HINT
 from .tensor import Tensor
 
 __all__ = [
     "explicit", "finite_array", "flag", "function", "instance", "numeric_array", "positive",
-    "real", "refuse_unknown", "refused", "several", "string", "takes", "whole_number",
+    "real", "refuse_unknown", "refused", "several", "string", "symbol_vector", "takes",
+    "whole_number",
 ]  # fmt: skip
 
 
@@ -141,6 +142,20 @@ def finite_array(called: str, name: str, values: ArrayLike) -> NDArray[np.float6
         expected = f"{name}, all finite,"
         raise DataError(called, expected, f"{array[tuple(place)]} at index {place}")
     return array
+
+
+def symbol_vector(called: str, symbols: ArrayLike, count: int) -> NDArray[np.int64]:
+    """`symbols` as a vector of integers, each from 0 to `count` − 1."""
+    array = np.asarray(symbols)
+    if array.ndim != 1:
+        raise ShapeError(called, "a vector of symbols", array.shape)
+    if array.size and array.dtype.kind not in "iu":
+        raise DTypeError(called, "integer symbols", array.dtype)
+    wrong = np.flatnonzero((array < 0) | (array >= count))
+    if wrong.size:
+        got = f"{array[wrong[0]]} at position {wrong[0]}"
+        raise IndexRangeError(called, f"0 <= symbol < {count}", got)
+    return array.astype(np.int64)
 
 
 # ---------------------------------------------------------------------- what is no tensor at all

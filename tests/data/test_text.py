@@ -154,11 +154,11 @@ def test_long_values_are_shortened_in_messages() -> None:
 @pytest.mark.parametrize(
     ("indices", "error", "words"),
     [
-        ([[0, 1]], ShapeError, r"one index or a vector expected, got \(1, 2\)"),
-        ([0.0, 1.0], DTypeError, "integer indices expected, got float64"),
-        ([True], DTypeError, "integer indices expected, got bool"),
-        ([0, 1, 3, -1], IndexRangeError, "0 <= index < 3 expected, got 3 at position 2"),
-        ([0, -1], IndexRangeError, "0 <= index < 3 expected, got -1 at position 1"),
+        ([[0, 1]], ShapeError, r"a vector of symbols expected, got \(1, 2\)"),
+        ([0.0, 1.0], DTypeError, "integer symbols expected, got float64"),
+        ([True], DTypeError, "integer symbols expected, got bool"),
+        ([0, 1, 3, -1], IndexRangeError, "0 <= symbol < 3 expected, got 3 at position 2"),
+        ([0, -1], IndexRangeError, "0 <= symbol < 3 expected, got -1 at position 1"),
     ],
 )
 def test_bad_indices_are_refused(indices: object, error: type[Exception], words: str) -> None:

@@ -193,3 +193,14 @@ def test_loss_modules_of_classes_keep_their_weights_as_buffers() -> None:
         assert loss.float().weight.dtype == tg.float32
     assert "label_smoothing=0.1" in repr(nn.CrossEntropyLoss(label_smoothing=0.1))
     assert float(nn.NMSELoss()(x, x * 1.0)) == 0.0
+
+
+def test_an_embedding_is_a_projection_of_one_hot_vectors() -> None:
+    layer, symbols = nn.Embedding(7, 3), tg.tensor([[2, 0], [6, 2]])
+    hot = tg.one_hot(symbols, 7).to(tg.float32)
+    np.testing.assert_array_equal(layer(symbols).detach(), (hot @ layer.weight).detach())
+    for loss in (layer(symbols), hot @ layer.weight):
+        layer.zero_grad()
+        loss.square().sum().backward()
+        assert layer.weight.grad is not None and not layer.weight.grad[[1, 3, 4, 5]].any()
+        np.testing.assert_allclose(layer.weight.grad[2], 4 * layer.weight.detach()[2], rtol=1e-6)

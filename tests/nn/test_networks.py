@@ -11,8 +11,11 @@ from module_checks import check_module
 
 import tinygrad_rnn as tg
 from tinygrad_rnn import nn
+from tinygrad_rnn.baselines import nmse
+from tinygrad_rnn.data.tasks import nonlinear_plant
 from tinygrad_rnn.errors import ArgumentError, ShapeError
 from tinygrad_rnn.nn.nets.recurrent import NOTATIONS
+from tinygrad_rnn.optim import LBFGS
 
 T, B, I, H, O = 7, 3, 2, 4, 2  # noqa: E741
 PAIRS = np.array(list(itertools.product([0.0, 1.0], repeat=2)))
@@ -283,6 +286,28 @@ def test_narx_taught_with_its_own_run_repeats_it() -> None:
     check_module(net, xs[:3], directions=1)
 
 
+def test_narx_identifies_a_plant_beside_it_and_then_runs_alone(rng: Any) -> None:
+    u = rng.uniform(-1, 1, (300, 4, 1))
+    u[200:] = np.sin(2 * np.pi * np.arange(100) / 25)[:, None, None]  # it was taught by noise
+    xs, ys = (tg.tensor(v, dtype=tg.float64) for v in (u, nonlinear_plant(u)))
+    tg.manual_seed(0)
+    net = nn.NARX(1, 1, hidden=[16], output_lags=1).double()
+    optimizer = LBFGS(net.parameters(), max_iter=200, line_search_fn="strong_wolfe")
+
+    def closure() -> Any:
+        optimizer.zero_grad()
+        loss = (net(xs[:200], ys[:200]) - ys[:200]).square().mean()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    with tg.no_grad():
+        alone = net(xs[200:], start=ys[199])
+        untaught = nn.NARX(1, 1, hidden=[16], output_lags=1).double()(xs[200:], start=ys[199])
+    assert nmse(ys[200:].numpy(), alone.numpy()) < 1e-3
+    assert nmse(ys[200:].numpy(), untaught.numpy()) > 0.1
+
+
 # ----------------------------------------------------------------------------- simple recurrences
 def test_three_notations_of_one_network(rng: Any) -> None:
     v, w, u = rng.normal(size=(H, I)), rng.normal(size=(H, H)), rng.normal(size=(O, H))
@@ -301,6 +326,29 @@ def test_three_notations_of_one_network(rng: Any) -> None:
         nets[0].load_notation("s=f(Ux+Ws)", V=v, W=w)
     with pytest.raises(ShapeError, match="U"):
         nets[0].load_notation("s=f(Ux+Ws)", U=v.T, W=w, V=u)
+
+
+def test_dropout_hides_from_v_and_u_but_never_from_w() -> None:
+    net, xs, h = nn.SimpleRNN(I, H, O, dropout=1.0).double(), random(T, B, I), random(1, B, H)
+    ys, final = net(xs, h)
+    w, bias = net.rnn.weight_hh_l0, net.rnn.bias_ih_l0 + net.rnn.bias_hh_l0
+    for _ in range(T):
+        h = (h @ w.swapaxes(0, 1) + bias).tanh()
+    close(final, h)
+    close(ys, net.output.bias.expand(T, B, O))
+    plain = nn.SimpleRNN(I, H, O).double()
+    plain.load_state_dict(net.state_dict())
+    close(net.eval()(xs)[0], plain(xs)[0])
+
+
+def test_dropout_keeps_what_u_sees_on_average() -> None:
+    net, xs = nn.SimpleRNN(I, H, O, dropout=0.3).double(), random(T, 1, I).expand(T, 4000, I)
+    with tg.no_grad():
+        net.rnn.weight_ih_l0.zero_()  # so that only U sees a mask
+    expected = net.eval()(xs[:, :1])[0]
+    drawn = net.train()(xs)[0]
+    assert float(drawn.std()) > 0.01
+    close(drawn.mean(1), expected[:, 0], 0.03)
 
 
 def test_elmans_rule_is_truncation_to_one_step() -> None:

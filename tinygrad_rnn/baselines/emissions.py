@@ -13,8 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tinygrad_rnn.errors import ArgumentError, DataError, ShapeError
 
-from ..arguments import finite_array, positive
-from ._checks import symbol_vector
+from ..arguments import finite_array, positive, symbol_vector
 
 __all__ = ["DiscreteEmissions", "GaussianEmissions"]
 

@@ -19,8 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tinygrad_rnn.errors import DataError
 
-from ..arguments import whole_number
-from ._checks import symbol_vector
+from ..arguments import symbol_vector, whole_number
 
 __all__ = ["NGram"]
 

@@ -17,8 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from tinygrad_rnn.errors import ArgumentError, DataError, DTypeError
 
-from ..arguments import several, string
-from ._checks import shorten, vocabulary_indices
+from ..arguments import several, string, symbol_vector
+from ._checks import shorten
 
 __all__ = ["CharVocabulary", "builtin_text", "read_text", "train_validation_split"]
 
@@ -174,7 +174,8 @@ class CharVocabulary:
         Raises:
             ShapeError, DTypeError, IndexRangeError: not a vector of integers from 0 to V - 1.
         """
-        codes = self._codes[vocabulary_indices("CharVocabulary.decode", indices, len(self))]
+        given = np.atleast_1d(indices)
+        codes = self._codes[symbol_vector("CharVocabulary.decode", given, len(self))]
         return codes.tobytes().decode("utf-32-le", "surrogatepass")
 
 

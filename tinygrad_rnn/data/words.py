@@ -15,8 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from tinygrad_rnn.errors import DataError
 
-from ..arguments import several, string, whole_number
-from ._checks import shorten, vocabulary_indices
+from ..arguments import several, string, symbol_vector, whole_number
+from ._checks import shorten
 
 __all__ = ["WordVocabulary", "split_words"]
 
@@ -112,5 +112,5 @@ class WordVocabulary:
         Raises:
             ShapeError, DTypeError, IndexRangeError: not a vector of integers from 0 to V - 1.
         """
-        found = vocabulary_indices("WordVocabulary.decode", indices, len(self))
+        found = symbol_vector("WordVocabulary.decode", np.atleast_1d(indices), len(self))
         return [self.words[index] for index in found.tolist()]

@@ -18,6 +18,7 @@ from .metrics import History, MovingAverage, bits, perplexity
 from .pretraining import pretrain_autoencoders, pretrain_rbms
 from .progress import Progress, clock
 from .settings import RunSettings, SeriesSettings, TextSettings
+from .window_language import TDNNLM
 
 __all__ = [
     "BEST",
@@ -31,6 +32,7 @@ __all__ = [
     "RunSettings",
     "SeriesRun",
     "SeriesSettings",
+    "TDNNLM",
     "Table",
     "TextRun",
     "TextSettings",

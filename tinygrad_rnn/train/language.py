@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..arguments import symbol_vector
 from ..create import manual_seed
 from ..data import CharVocabulary, ContinuousBatches, builtin_text, read_text
 from ..errors import ArgumentError, DataError
@@ -37,7 +38,10 @@ IGNORED = -100
 
 
 class CharLM(Module):
-    """Scores the next symbol: embedding, recurrent layers, linear output.
+    """Scores the next symbol: embedding, recurrent layers, linear output (Mikolov et al. 2010).
+
+    e_t = P w_t, P being the columns that a one-hot w_t picks;  h_t = cell(e_t, h_{t−1});
+    p(w_{t+1} | w_1 … w_t) = softmax(U h_t + c). A symbol may be a character or a word.
 
     ``model(symbols (T, B), state) -> (logits (T, B, V), state)``; state None is the start.
 
@@ -119,10 +123,11 @@ def bits_per_char(
     Raises:
         DataError: no symbols, or no context.
     """
-    text, before = np.asarray(symbols), np.asarray(context)
+    called, every = "bits_per_char", np.iinfo(np.int64).max
+    text, before = (symbol_vector(called, part, every) for part in (symbols, context))
     if len(text) == 0 or len(before) == 0:
         got = f"{len(text)} and {len(before)}"
-        raise DataError("bits_per_char", "at least one symbol, and one before it,", got)
+        raise DataError(called, "at least one symbol, and one before it,", got)
     inputs, targets = _side_by_side(text, before[-warmup:], max(1, min(streams, len(text) // 256)))
     device = next(iter(model.parameters())).device
     total, state = 0.0, None

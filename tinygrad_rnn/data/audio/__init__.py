@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from .augment import add_noise, change_speed, join, mask, tilt
 from .features import LogMel, cepstra, deltas, frames, mel_filters, normalize, power_spectrum
-from .synthesis import Voice, random_voice, speak_digit
+from .synthesis import PHONES, Voice, random_voice, speak_digit, speak_phones
 from .wav import Sound, decode_wav, read_sounds, read_wav, write_wav
 
 __all__ = [
     "LogMel",
+    "PHONES",
     "Sound",
     "Voice",
     "add_noise",
@@ -33,6 +34,7 @@ __all__ = [
     "read_sounds",
     "read_wav",
     "speak_digit",
+    "speak_phones",
     "tilt",
     "write_wav",
 ]

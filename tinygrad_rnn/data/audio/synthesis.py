@@ -9,6 +9,7 @@ Legend: N samples, C control points, H harmonics.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -18,7 +19,7 @@ from tinygrad_rnn.errors import ArgumentError
 
 from ...arguments import whole_number
 
-__all__ = ["Voice", "random_voice", "speak_digit"]
+__all__ = ["PHONES", "Voice", "random_voice", "speak_digit", "speak_phones"]
 
 FloatArray = NDArray[np.float32]
 
@@ -55,6 +56,7 @@ _PHONES = {
     "k": _Phone((300, 1990, 2850), 0.0, 0.3, 1900, 0.04),
     ".": _Phone((300, 1500, 2500), 0.0, 0.0, 2000, 0.05),
 }
+PHONES = tuple(_PHONES)
 _DIGITS = (
     "z ih r ow", "w ah n", ". t uw", "th r iy", "f ao r", "f a iy v", "s ih . k s",
     "s eh v ah n", "eh iy . t", "n a iy n",
@@ -98,7 +100,22 @@ def speak_digit(digit: int, voice: Voice, rng: np.random.Generator, rate: int = 
     if whole_number("speak_digit", "digit", digit, least=0) > 9:
         raise ArgumentError("speak_digit", "a digit 0 … 9", digit)
     whole_number("speak_digit", "rate", rate, least=8000)
-    phones = [_PHONES[name] for name in _DIGITS[digit].split()]
+    return speak_phones(_DIGITS[digit].split(), voice, rng, rate)[0]
+
+
+def speak_phones(
+    names: Sequence[str], voice: Voice, rng: np.random.Generator, rate: int = 8000
+) -> tuple[FloatArray, NDArray[np.int64]]:
+    """Samples (N,) of sounds out of `PHONES`, and where each of them ends.
+
+    >>> rng = np.random.default_rng(0)
+    >>> samples, ends = speak_phones(["w", "ah", "n"], random_voice(rng), rng)
+    >>> len(ends), ends[-1] == len(samples)
+    (3, True)
+    """
+    if not names or not all(name in _PHONES for name in names):
+        raise ArgumentError("speak_phones", f"sounds out of {', '.join(PHONES)}", repr(names))
+    phones = [_PHONES[name] for name in names]
     seconds = np.array([phone.seconds for phone in phones]) * rng.uniform(0.8, 1.25, len(phones))
     ends = np.cumsum(seconds / voice.tempo)
     count = int(ends[-1] * rate)
@@ -111,7 +128,8 @@ def speak_digit(digit: int, voice: Voice, rng: np.random.Generator, rate: int = 
     sound = _voiced(controls, voice, count, rate, rng) + _hissed(controls, voice, count, rate, rng)
     fade = np.minimum(1, np.minimum(np.arange(count), np.arange(count)[::-1]) / (0.012 * rate))
     sound = sound * fade
-    return (0.5 * sound / np.abs(sound).max()).astype(np.float32)
+    samples = (0.5 * sound / np.abs(sound).max()).astype(np.float32)
+    return samples, (ends * rate).astype(np.int64)
 
 
 def _voiced(

@@ -13,6 +13,8 @@ from .arithmetic import Adding, HochreiterAdding, Multiplication, Xor
 from .base import Task, TaskBatch, TaskStream, solved
 from .dates import DateTranslation
 from .mackey_glass import mackey_glass
+from .phonemes import SpokenPhonemes
+from .plant import nonlinear_plant
 from .reber import EmbeddedReber
 from .spoken_digits import (
     SpokenDigits,
@@ -32,6 +34,7 @@ __all__ = [
     "Multiplication",
     "RandomPermutation",
     "SpokenDigits",
+    "SpokenPhonemes",
     "Task",
     "TaskBatch",
     "TaskStream",
@@ -40,6 +43,7 @@ __all__ = [
     "copying",
     "five_bit",
     "mackey_glass",
+    "nonlinear_plant",
     "read_spoken_digits",
     "recorded_speakers",
     "solved",

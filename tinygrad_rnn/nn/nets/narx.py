@@ -24,6 +24,7 @@ __all__ = ["NARX"]
 class NARX(Module):
     """y_t = F(y_{t−1} … y_{t−n}, x_t … x_{t−m}), F an MLP; zeros before the start.
 
+    It identifies a dynamic process from its inputs and outputs (Narendra, Parthasarathy 1990).
     Called with the true outputs it is *series-parallel* (teacher forced): y_{t−1} … are those
     given, and no step waits for another. Without them it is *parallel* (free running): its own
     outputs come back, and gradients go through them. `start` (B, n·O) holds the outputs before the

@@ -16,7 +16,7 @@ from ...ops.shape import cat
 from ...tensor import as_tensor
 from ..cells.base import activation_named
 from ..containers import ModuleList
-from ..layers import Linear, check_sizes
+from ..layers import Dropout, Linear, check_sizes
 from ..module import Module
 from ..recurrent import maker
 from ..rnns import RNN
@@ -34,7 +34,9 @@ NOTATIONS = {
 class SimpleRNN(Module):
     """h_t = f(V x_t + W h_{t−1} + b_h);  y_t = g(U h_t + b_y): (T, B, I) -> (y (T, B, O), h).
 
-    The softmax of the lectures belongs into the loss, so g is the identity unless it is named.
+    The softmax of the lectures belongs into the loss, so g is the identity unless it is named. With
+    `dropout` x_t and h_t are seen through masks by V and U, in training, but never by W, which
+    would forget (Zaremba, Sutskever, Vinyals 2014; Pham et al. 2014).
 
     >>> import tinygrad_rnn as tg
     >>> SimpleRNN(3, 5, 2)(tg.ones(7, 4, 3))[0].shape
@@ -48,7 +50,9 @@ class SimpleRNN(Module):
         output_size: int,
         nonlinearity: str = "tanh",
         output_activation: Any = None,
+        dropout: float = 0.0,
     ) -> None:
+        self.dropout = Dropout(dropout)
         self.rnn = RNN(input_size, hidden_size, nonlinearity=nonlinearity)
         self.output = Linear(hidden_size, output_size)
         g = output_activation
@@ -56,8 +60,8 @@ class SimpleRNN(Module):
 
     def forward(self, xs: Any, hx: Any = None, **options: Any) -> tuple[Any, Any]:
         """(outputs, last state); options as of `nn.RNN`: lengths, truncate, engine."""
-        hidden, final = self.rnn(xs, hx, **options)
-        y = self.output(hidden)
+        hidden, final = self.rnn(self.dropout(xs), hx, **options)
+        y = self.output(self.dropout(hidden))
         return (y if self.g is None else self.g(y)), final
 
     def load_notation(self, notation: str, **arrays: Any) -> None:
