@@ -1,4 +1,4 @@
-"""Products with a constant matrix that stay in the native loop: they are there, and they are right."""
+"""Products with a constant matrix that stay in the native loop: they are there, and right."""
 
 from __future__ import annotations
 
