@@ -16,6 +16,7 @@ from tinygrad_rnn.scan import ENGINES
 
 NAMES = sorted(name for name in ENGINES if name != "loop")
 B, N = 3, 5
+needs_llvm = pytest.mark.skipif(not llvm_jit.available(), reason="llvmlite is not installed")
 
 
 def matrix_memory(m: Any, x: Any, w: Any) -> Any:
@@ -53,12 +54,39 @@ def extremes(m: Any, x: Any, w: Any) -> Any:
     return a - 0.3 * a.amax(1, keepdim=True) + 0.1 * a.amin((0, 1)) * w
 
 
+def batches_of_products(m: Any, x: Any, w: Any) -> Any:
+    a = m @ m.transpose(1, 2) + (w[:, :2] @ x.reshape(B, 1, N).expand(-1, 2, -1)).tanh()
+    return (a @ m * 0.1 + x.unsqueeze(1)).tanh()
+
+
+def convolution(m: Any, x: Any, w: Any) -> Any:
+    a = tg.conv1d(m, w.reshape(N, 1, N).expand(N, N, N)[:, :, :3], padding="same")
+    return (a + tg.conv1d(m, w[:, :, None].expand(N, N, 2), padding="causal") + x[:, None]).tanh()
+
+
+def parts(m: Any, x: Any, w: Any) -> Any:
+    """Of some of which nothing is used, and some of which twice."""
+    a = tg.stack([x * m[:, 0], m[:, 1] * w[0], m[:, -1, :]], 1).sum(1)
+    corner = tg.pad(m[:, 1:3, :3] * 0.3, (1, 1, 2, 1))
+    return (m * 0.5 + a.unsqueeze(1) + corner + m[:, 2:, 1:4].mean((1, 2), keepdim=True)).tanh()
+
+
+def running_sums(m: Any, x: Any, w: Any) -> Any:
+    return (m.cumsum(2) * 0.1 + (m + x.unsqueeze(1)).transpose(1, 2).cumsum(1) @ w).tanh()
+
+
+def sums_over_axes(m: Any, x: Any, w: Any) -> Any:
+    a = m.sum((0, 2), keepdim=True) + m.sum(1, keepdim=True) + m.sum((0, 1)) * w + m.mean()
+    return (m + 0.1 * a + x.sum(0) + x[:, :1].sum(0, keepdim=True).sum(0)).tanh()
+
+
 STEPS: list[Callable[[Any, Any, Any], Any]] = [
     matrix_memory, transposed_reads, attention, rows_by_weights, log_domain, extremes,
+    batches_of_products, convolution, parts, running_sums, sums_over_axes,
 ]  # fmt: skip
 
 
-def run(update: Any, engine: str) -> list[Any]:
+def run(update: Any, engine: str, **options: Any) -> list[Any]:
     """Values and gradients of 4 steps in float64."""
     rng = np.random.default_rng(4)
     w, m, xs = (
@@ -70,7 +98,7 @@ def run(update: Any, engine: str) -> list[Any]:
         m = update(m, x, w)
         return m, m
 
-    last, ys = tg.scan(step, m, xs, engine=engine)
+    last, ys = tg.scan(step, m, xs, engine=engine, **options)
     (ys * tg.tensor(rng.standard_normal(ys.shape), tg.float64)).sum().backward()
     found = [last.detach().numpy(), ys.detach().numpy()]
     return found + [leaf.grad.numpy() for leaf in (w, m, xs) if leaf.grad is not None]
@@ -85,11 +113,28 @@ def test_rewritten_operations_equal_the_loop(update: Any, engine: str) -> None:
     assert difference(found, run(update, "loop")) < 1e-12
 
 
-@pytest.mark.skipif(not llvm_jit.available(), reason="llvmlite is not installed")
+@needs_llvm
 @pytest.mark.parametrize("update", STEPS)
 def test_a_step_is_no_call_of_numpy(update: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(native_engine, "KernelRunner", None)
     run(update, "native")
+
+
+@pytest.mark.parametrize("engine", NAMES)
+@pytest.mark.parametrize("update", STEPS)
+def test_rows_of_unequal_length(update: Any, engine: str) -> None:
+    lengths = [3, 1, 4]
+    found = run(update, engine, lengths=lengths)
+    assert difference(found, run(update, "loop", lengths=lengths)) < 1e-12
+
+
+@needs_llvm
+@pytest.mark.parametrize("update", STEPS)
+def test_shares_of_the_batch(update: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = run(update, "native")
+    monkeypatch.setattr(native_engine, "LEAST", 0)
+    monkeypatch.setattr(native_engine, "threads", lambda: B)
+    assert difference(run(update, "native"), alone) < 1e-13
 
 
 @pytest.mark.filterwarnings("ignore:invalid value")

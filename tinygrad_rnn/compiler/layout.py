@@ -9,7 +9,7 @@ overwritten), temporaries.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -59,6 +59,10 @@ class Place:
     def contiguous(self) -> bool:
         """Whether the elements follow each other."""
         return self.strides == _strides(self.shape, np.dtype(self.dtype).itemsize)
+
+    def shaped(self, shape: tuple[int, ...]) -> Place:
+        """The same elements, which follow each other, in another shape."""
+        return replace(self, shape=shape, strides=_strides(shape, np.dtype(self.dtype).itemsize))
 
 
 def _strides(shape: tuple[int, ...], item: int) -> tuple[int, ...]:

@@ -30,7 +30,10 @@ Tiles = Callable[[Writer, int, int, Tile], None]
 
 @dataclass(frozen=True)
 class Product:
-    """Addresses of A, B and C, and the sizes; `panels` says that B is packed."""
+    """Addresses of A, B and C, and the sizes; `panels` says that B is packed.
+
+    `batch` are the sizes of axes before the last two, for each of which there is a product.
+    """
 
     left: Address
     right: Address
@@ -39,6 +42,7 @@ class Product:
     inner: int
     columns: int
     panels: bool
+    batch: tuple[int, ...] = ()
 
 
 def panel(dtype: Any) -> int:
@@ -70,11 +74,19 @@ def tiles_of_all(writer: Writer, rows: int, height: int, body: Tile) -> None:
 
 
 def write_product(writer: Writer, product: Product, tiles: Tiles = tiles_of_all) -> None:
-    """Write all tiles of a product."""
+    """Write all tiles of a product, or of a batch of them."""
+    if not product.batch:
+        _one_product(writer, product, [], tiles)
+        return
+    sizes = [writer.extent(product.batch[0]), *product.batch[1:]]
+    writer.nested(sizes, lambda outer: _one_product(writer, product, outer, tiles_of_all))
+
+
+def _one_product(writer: Writer, product: Product, outer: list[Any], tiles: Tiles) -> None:
     item = product.out.dtype.itemsize
     native = machine()[2] // item
     height = 8 if machine()[2] == 64 else 4
-    starts = [writer.start(a, []) for a in (product.left, product.right, product.out)]
+    starts = [writer.start(a, outer) for a in (product.left, product.right, product.out)]
     width, done = 2 * native, 0
     while width >= 1:
         count = (product.columns - done) // width
@@ -90,7 +102,7 @@ def _panels(
 ) -> None:  # fmt: skip
     """The tiles of `count` panels of one width, panel by panel, from the top down."""
     item = product.out.dtype.itemsize
-    step = product.right.strides[0]
+    step = product.right.strides[-2]
     if product.panels:
         step = panel(product.out.dtype) * item
     code = writer.code
@@ -101,8 +113,8 @@ def _panels(
         out = writer.beyond(starts[2], columns, item)
 
         def rows(top: Any, height: int = height) -> None:
-            left = writer.beyond(starts[0], top, product.left.strides[0])
-            below = writer.beyond(out, top, product.out.strides[0])
+            left = writer.beyond(starts[0], top, product.left.strides[-2])
+            below = writer.beyond(out, top, product.out.strides[-2])
             _tile(writer, product, left, right, below, step, height, width, lanes)
 
         tiles(writer, product.rows, height, rows)
@@ -130,7 +142,7 @@ def _tile(
             columns = [code.load(kind, place, item) for place in places]
             found = []
             for r in range(height):
-                line = code.moved(left, writer.number(r * product.left.strides[0]))
+                line = code.moved(left, writer.number(r * product.left.strides[-2]))
                 number = vectors.splat(code.load(one, writer.beyond(line, here, item), item))
                 sums = totals[r * len(parts) : (r + 1) * len(parts)]
                 found += [vectors.fma(number, c, t) for c, t in zip(columns, sums, strict=True)]
@@ -141,5 +153,5 @@ def _tile(
     totals = writer.fold(0, product.inner, unroll, zeros, steps)
     for r in range(height):
         for p in parts:
-            place = writer.number(r * product.out.strides[0] + p * lanes * item)
+            place = writer.number(r * product.out.strides[-2] + p * lanes * item)
             code.store(totals[r * len(parts) + p], code.moved(out, place), item)

@@ -14,11 +14,14 @@ from typing import Any
 import numpy as np
 
 from .cut import Loop
+from .index_maps import identity
+from .layout import Place
 from .llvm_engine import KernelRunner, address_of, plan_with_kernels, table_of
 from .llvm_jit import compiled
 from .llvm_kernels import Writer
 from .llvm_products import Product, packed, panel, tiles_of_all, write_product
-from .lowering import Bases, copying, lowered
+from .llvm_running import Running, write_running
+from .lowering import Address, Bases, copying, lowered
 from .native_block import laid_out, written_call
 from .native_shares import Part, Shares, shares, threads, work
 from .numpy_engine import NumpyRunner
@@ -46,16 +49,15 @@ def is_native(action: Action) -> bool:
     """Whether an action can be compiled."""
     if action.kind in ("kernel", "copy"):
         return all(p.dtype.kind in "fb" for p in action.operands)
-    if action.values[0].name != "matmul":
+    places = [p for p in (*action.operands, action.target) if type(p) is Place]
+    if not all(p.dtype.char in "fd" for p in places):
         return False
-    places = (*action.operands, action.target)
-    return all(
-        p is not None
-        and len(p.shape) == 2
-        and p.dtype.char in "fd"
-        and p.strides[1] == p.dtype.itemsize
-        for p in places
-    )
+    target, name = places[-1], action.values[0].name
+    if name == "reshape":
+        return target.contiguous
+    if name == "matmul":
+        return all(len(p.shape) > 1 and p.strides[-1] == p.dtype.itemsize for p in places)
+    return name == "cumsum"
 
 
 def keeps_product(value: Value) -> bool:
@@ -122,6 +124,8 @@ class NativeRunner(NumpyRunner):
         for part in parts:
             if isinstance(part, Product):
                 write_product(writer, part, self.tiles)
+            elif isinstance(part, Running):
+                write_running(writer, part)
             else:
                 writer.part(part)
 
@@ -134,19 +138,40 @@ class NativeRunner(NumpyRunner):
         assert action.target is not None
         if action.kind == "copy":
             return [copying(action.operands[0], action.target, self.bases)]
-        return [self.product(action)]
+        name = action.values[0].name
+        if name == "reshape":  # of what is not in order, put in order
+            source = action.operands[0]
+            return [copying(source, action.target.shaped(source.shape), self.bases)]
+        return [self.running(action) if name == "cumsum" else self.product(action)]
+
+    def running(self, action: Action) -> Running:
+        """A running sum."""
+        assert action.target is not None
+        places = action.operands[0], action.target
+        same = identity(places[0].shape)
+        source, target = (self.bases.address(p, same, len(same)) for p in places)
+        return Running(source, target, places[0].shape, action.values[0].params["dim"])
 
     def product(self, action: Action) -> Product:
         """A matrix product, with a constant right side as panels."""
         left, right = action.operands
         assert action.target is not None
-        index = ((0, 0, 1), (1, 0, 1))
-        a, b, c = (self.bases.address(p, index, 2) for p in (left, right, action.target))
+        batch = action.target.shape[:-2]
+        a, b, c = (self.matrices(p, len(batch) + 2) for p in (left, right, action.target))
         whole = right.buffer.rows == "constant" and right.contiguous and not right.offset
-        panels = whole and right.shape[1] % panel(right.dtype) == 0 and self.alone(action)
+        panels = whole and not batch and right.shape[1] % panel(right.dtype) == 0
+        panels = panels and self.alone(action)
         if panels:
             self.packed.add(right.buffer.number)
-        return Product(a, b, c, left.shape[0], left.shape[1], right.shape[1], panels)
+        (rows, inner), columns = left.shape[-2:], right.shape[-1]
+        return Product(a, b, c, rows, inner, columns, panels, batch)
+
+    def matrices(self, place: Place, rank: int) -> Address:
+        """The address of a matrix for each index of the axes before the last two."""
+        lead = rank - len(place.shape)
+        entries = enumerate(place.shape, lead)
+        index = tuple([(i, 0, 1) if n > 1 else (None, 0, 0) for i, n in entries])
+        return self.bases.address(place, index, rank)
 
     def alone(self, action: Action) -> bool:
         """Whether nothing but this product reads its right side."""

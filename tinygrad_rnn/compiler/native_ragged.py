@@ -137,9 +137,9 @@ class RowsWriter(Writer):
 
 def tiles_of_rows(writer: Any, rows: int, height: int, body: Tile) -> None:
     """Tiles of `height`, of half of it, and single rows, as far as n goes."""
-    start = writer.number(0)
+    start, count = writer.number(0), writer.extent(rows).value
     for size in (height, height // 2, 1):
-        stop = writer.code.and_(writer.rows, writer.number(-size))
+        stop = writer.code.and_(count, writer.number(-size))
         writer.loop(start, stop, size, partial(_turned, body, size))
         start = stop
 

@@ -13,11 +13,12 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from .llvm_products import Product
+from .llvm_running import Running
 from .lowering import Address, Block, Rows
 
 __all__ = ["Part", "Shares", "shares", "threads", "work"]
 
-Part = Product | Block | Rows
+Part = Product | Block | Rows | Running
 FEW = 4  # rows of a product for which a weight would be loaded too often
 
 
@@ -35,7 +36,9 @@ def work(parts: Sequence[Part]) -> int:
     total = 0
     for part in parts:
         if isinstance(part, Product):
-            total += 2 * part.rows * part.inner * part.columns
+            total += 2 * prod(part.batch) * part.rows * part.inner * part.columns
+        elif isinstance(part, Running):
+            total += prod(part.sizes)
         else:
             blocks = part.blocks if isinstance(part, Rows) else [part]
             total += sum(prod(b.sizes) * len(b.terms) for b in blocks)
@@ -102,6 +105,15 @@ class _Shared:
 
     def part(self, part: Part) -> Part:
         """What one share does of it."""
+        if isinstance(part, Product) and part.batch:
+            return self.batch(part)
+        if isinstance(part, Running):
+            if not part.axis:
+                raise _Together
+            sizes = (self.fraction(part.sizes[0]), *part.sizes[1:])
+            self.access(part.source, sizes, False)
+            self.access(part.target, sizes, True)
+            return replace(part, sizes=sizes)
         if isinstance(part, Product):
             rows = self.fraction(part.rows)
             if rows < FEW:
@@ -114,6 +126,15 @@ class _Shared:
             blocks = [self.block(block) for block in part.blocks]
             return Rows(self.fraction(part.size), blocks)
         return self.block(part)
+
+    def batch(self, part: Product) -> Product:
+        """A share of a batch of products."""
+        batch = (self.fraction(part.batch[0]), *part.batch[1:])
+        rows, inner, columns = part.rows, part.inner, part.columns
+        self.access(part.left, (*batch, rows, inner), False)
+        self.access(part.right, (*batch, inner, columns), False)
+        self.access(part.out, (*batch, rows, columns), True)
+        return replace(part, batch=batch)
 
     def fraction(self, size: int) -> int:
         """A share of a size."""

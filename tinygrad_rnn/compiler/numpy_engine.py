@@ -32,6 +32,15 @@ BY_NAME = frozenset((np.maximum, np.minimum))  # which take their result as out=
 REDUCTIONS = {"sum": np.add, "amax": np.maximum, "amin": np.minimum}
 
 
+def _softplus(x: Any, out: Any) -> None:
+    """max(x, 0) + log(1 + e^−|x|), with one array in between."""
+    np.abs(x, out)
+    np.negative(out, out)
+    np.exp(out, out)
+    np.log1p(out, out)
+    np.add(out, np.maximum(x, 0), out)
+
+
 def operation(value: Value) -> Callable[..., Any]:
     """`f(*arrays, out=)` for an operation; one without such a form computes and copies."""
     found = UFUNCS.get(value.name)
@@ -45,6 +54,8 @@ def operation(value: Value) -> Callable[..., Any]:
         reduce = REDUCTIONS[value.name].reduce
         dims, keep = params["dims"], params["keepdim"]
         return lambda x, out: reduce(x, axis=dims, keepdims=keep, out=out)
+    if value.name == "softplus":
+        return _softplus
     forward = op.forward
     return lambda *args, out: np.copyto(out, forward(np, *args, **params))
 

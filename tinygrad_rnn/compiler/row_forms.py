@@ -2,6 +2,7 @@
 
     log Σ eˣ        = m + log Σ e^(x − m),  m = max x (0 if that is not finite)
     max over axes   = max over the last axes of x with its axes in another order
+    Σ over axes     = Σ over the last ones, then over the others
     A (…, M, K)·b   = Σₖ A ⊙ bᵀ             for batches of matrices and one column each
     a·B (…, K, N)   = Σₖ aᵀ ⊙ B             and one row each
     a (…, M, 1)·b (…, 1, N) = a ⊙ b
@@ -12,10 +13,13 @@ A sum is over the last axis wherever the matrix has that as its last axis in mem
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ..graph import primitives
+from ..ops.parts import tiles
 from .cut import Loop
+from .fuse import is_reduction
 from .program import Value, ancestors
 
 __all__ = ["in_rows"]
@@ -87,6 +91,19 @@ def _with_last(value: Value) -> tuple[Value, tuple[int, ...]]:
     return _record("permute", x, dims=(*rest, *dims)), last
 
 
+def _sum(value: Value) -> Value:
+    """Over the last axes first, then over the others."""
+    (x,), dims = value.inputs, value.params["dims"]
+    if not dims or x.dtype != value.dtype or is_reduction(value):
+        return value
+    start = len(x.shape)
+    while start and (start - 1 in dims or x.shape[start - 1] == 1):
+        start -= 1
+    for axes in (tuple(range(start, len(x.shape))), tuple([d for d in dims if d < start])):
+        x = _record("sum", x, dims=axes, keepdim=True) if axes else x
+    return _shaped(x, value.shape)
+
+
 def _extreme(value: Value) -> Value:
     x, last = _with_last(value)
     if x is value.inputs[0]:
@@ -118,7 +135,8 @@ def _product(value: Value) -> Value:
         return _shaped(_times_column(left, right), value.shape)
     if rows == 1:
         return _shaped(_times_column(_turned(right), _turned(left)), value.shape)
-    return value
+    sides = [x.graph.copied(x) if x.name == "permute" else x for x in (left, right)]
+    return _record("matmul", *sides)
 
 
 def _times_column(matrix: Value, column: Value) -> Value:
@@ -130,4 +148,70 @@ def _times_column(matrix: Value, column: Value) -> Value:
     return _record("sum", terms, dims=(len(terms.shape) + axis,), keepdim=True)
 
 
-_RULES = {"amax": _extreme, "amin": _extreme, "logsumexp": _logsumexp, "matmul": _product}
+# ----------------------------------------------------------------------------- parts of a whole
+def _stack(value: Value) -> Value:
+    dim, parts = value.params["dim"], value.inputs
+    shape = (*value.shape[:dim], 1, *value.shape[dim + 1 :])
+    parts = [_record("reshape", part, shape=shape) for part in parts]
+    return _record("cat", *parts, dim=dim, sizes=(1,) * len(parts))
+
+
+def _pad(value: Value) -> Value:
+    if value.params["value"]:
+        return value
+    return _padded(value.inputs[0], value.params["widths"])
+
+
+def _padded(x: Value, widths: Sequence[tuple[int, int]]) -> Value:
+    """A value with zeros around it."""
+    for axis, (before, after) in enumerate(widths):
+        if before or after:
+            key = (*(slice(None),) * axis, slice(0, 1))
+            zero = x.graph.zeros_like(_record("slice", x, key=key))
+            sides = []
+            for count in (before, after):
+                shape = (*x.shape[:axis], count, *x.shape[axis + 1 :])
+                sides.append([_record("expand", zero, shape=shape)] if count else [])
+            parts = [*sides[0], x, *sides[1]]
+            sizes = tuple([part.shape[axis] for part in parts])
+            x = _record("cat", *parts, dim=axis, sizes=sizes)
+    return x
+
+
+def _assemble(value: Value) -> Value:
+    """Parts that are not all there is, or that overlap: the sum of each with zeros around it."""
+    keys, shape = value.params["keys"], value.params["shape"]
+    if tiles(keys, shape):
+        return value
+    padded = []
+    for part, key in zip(value.inputs, keys, strict=True):
+        widths = _widths(key, shape)
+        if widths is None:
+            return value
+        inner = tuple([n - a - b for n, (a, b) in zip(shape, widths, strict=True)])
+        padded.append(_padded(_shaped(part, inner), widths))
+    total = padded[0]
+    for other in padded[1:]:
+        total = _record("add", total, other)
+    return total
+
+
+def _widths(key: Any, shape: tuple[int, ...]) -> list[tuple[int, int]] | None:
+    """How far a key of ranges and numbers stays from the ends of each axis."""
+    items = key if type(key) is tuple else (key,)
+    found = []
+    for item, size in zip(items, shape, strict=False):
+        if type(item) is int:
+            found.append((item % size, size - 1 - item % size))
+        elif type(item) is slice and item.indices(size)[2] == 1:
+            start, stop, _ = item.indices(size)
+            found.append((start, size - max(start, stop)))
+        else:
+            return None
+    return found + [(0, 0)] * (len(shape) - len(found)) if len(items) <= len(shape) else None
+
+
+_RULES = {
+    "sum": _sum, "amax": _extreme, "amin": _extreme, "logsumexp": _logsumexp, "matmul": _product,
+    "stack": _stack, "pad": _pad, "assemble": _assemble,
+}  # fmt: skip

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..backend import backend_of
 from ..errors import ArgumentError, DTypeError
-from ..tensor import Tensor, method
+from ..tensor import method
 from .call import bind
 from .declare import elementwise, nondifferentiable
 
@@ -87,18 +87,20 @@ _POWERS: dict[Any, Callable[[Any], Any]] = {
     0.5: sqrt,
     -1: reciprocal,
     1: lambda x: x + 0,
+    3: lambda x: mul(square(x), x),
+    4: lambda x: square(square(x)),
 }
 
 
 @method("pow", "__pow__")
 def pow(x: Any, y: Any) -> Any:
-    """x to the power y; the powers 2, ½, −1 have functions of their own.
+    """x to the power y; the powers 2, 3, 4, ½, −1 are made of faster functions.
 
     >>> import tinygrad_rnn as tg
     >>> float(tg.pow(tg.tensor(3.0), 2))
     9.0
     """
-    if isinstance(y, int | float) and isinstance(x, Tensor) and x.dtype.kind == "f":
+    if isinstance(y, int | float) and getattr(getattr(x, "dtype", None), "kind", "") == "f":
         return _POWERS.get(y, lambda x: _pow(x, y))(x)
     return _pow(x, y)
 
