@@ -10,6 +10,7 @@ import tinygrad_rnn as tg
 pytest.importorskip("llvmlite")
 
 from tinygrad_rnn.compiler import native_engine
+from tinygrad_rnn.compiler.pool import pool
 
 
 def lstm_like(w, u):
@@ -71,3 +72,28 @@ def test_a_large_loop_keeps_its_arrays_apart(monkeypatch):
     tg.scan(lambda h, x: ((h + x).tanh(),) * 2, init, tg.randn(80, 64, 64), engine="native")
     assert found[0] is not None
     assert found[1] is None
+
+
+def test_memory_that_is_held_as_it_was_given_is_not_given_again():
+    blocks = [pool.block(12_345) for _ in range(3)]
+    again = pool.block(12_345)  # the third was put on its shelf, and taken from there, as others
+    addresses = {address for _, _, address in [*blocks, again]}
+    assert len(addresses) == 4
+    del again, blocks
+    assert pool.block(12_345)[2] in addresses
+
+
+@pytest.mark.parametrize("width", [16, 64])
+def test_packed_rows_of_a_small_loop_and_of_a_large_one_are_the_rows_alone(width):
+    tg.manual_seed(4)
+    w, u = (tg.randn(n, 4 * width) * 0.2 for n in (5, width))
+    lengths = np.arange(60, 28, -1)[np.random.default_rng(0).permutation(32)]
+    x, init = tg.randn(60, 32, 5), (tg.zeros(32, width), tg.zeros(32, width))
+    step = lstm_like(w.requires_grad_(), u.requires_grad_())
+    found = []
+    for engine in ("native", "loop"):
+        (_, c), (ys, _) = tg.scan(step, init, x, lengths=lengths, engine=engine)
+        loss = (ys * ys).sum() + c.sum()
+        found.append([ys, c, *tg.gradients(loss, [w, u])])
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(a.detach(), b.detach(), rtol=2e-4, atol=2e-4)

@@ -42,7 +42,8 @@ class Pool(threading.local):
         """So many bytes that nobody else has: memory, where in it they begin, their address."""
         for found in self.shelves.get(size, ()):
             if sys.getrefcount(found[0]) <= FREE:
-                return found
+                memory, offset, address = found
+                return memory, offset, address  # a new tuple: who has it holds the memory
         return self._more(size)
 
     def _more(self, size: int) -> tuple[Any, int, int]:
@@ -51,10 +52,9 @@ class Pool(threading.local):
         offset = -start % ALIGNMENT
         if self.bytes + size > LARGEST:
             self.clear()
-        found = (memory, offset, start + offset)
-        self.shelves.setdefault(size, []).append(found)
+        self.shelves.setdefault(size, []).append((memory, offset, start + offset))
         self.bytes += size
-        return found
+        return memory, offset, start + offset
 
     def clear(self) -> None:
         """Forget everything; what is still held elsewhere stays alive there."""
