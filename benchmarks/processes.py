@@ -30,10 +30,14 @@ OVERRIDES = (
 
 
 def environment(threads: int, own_kernels: bool = False) -> dict[str, str]:
-    """The environment of a process that may use so many threads; perhaps without overrides."""
+    """The environment of a process that may use so many threads; perhaps without overrides.
+
+    Python may keep the bytecode of our modules, as it keeps that of an installed package.
+    """
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     limits = dict.fromkeys(VARIABLES, str(threads))
-    given = {n: v for n, v in os.environ.items() if not (own_kernels and n in OVERRIDES)}
+    dropped = {"PYTHONDONTWRITEBYTECODE", *(OVERRIDES if own_kernels else ())}
+    given = {name: value for name, value in os.environ.items() if name not in dropped}
     return {**given, **limits, "PYTHONPATH": os.pathsep.join(paths)}
 
 
