@@ -342,8 +342,12 @@ def test_a_second_ctrl_c_stops_at_once() -> None:
 
         return loss
 
-    with pytest.raises(KeyboardInterrupt):
-        slope(impatient).run(5)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may ignore it
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            slope(impatient).run(5)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_training_works_in_another_thread() -> None:
