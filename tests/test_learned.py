@@ -126,9 +126,7 @@ def test_verdict_and_line() -> None:
     assert record.verdict(record.entry(made(seeds=1), [row(0, 1.5)])) == "missed"
 
 
-def test_record_merges_and_leaves_the_rest(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_record_merges_and_leaves_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     results, data = tmp_path / "RESULTS.md", tmp_path / "tasks.json"
     results.write_text(RESULTS, encoding="utf-8")
     for name, error in (("old", 0.5), ("new", 0.5), ("new", 2.0)):
@@ -149,6 +147,24 @@ def test_record_merges_and_leaves_the_rest(
     report.record({})
     after = results.read_text(encoding="utf-8")
     assert "speeds" in after and after.split(record.BEGIN)[1] == text.split(record.BEGIN)[1]
+
+
+def test_recorded_seeds_stay_beside_new_ones(tmp_path: Path) -> None:
+    data, results = tmp_path / "tasks.json", tmp_path / "RESULTS.md"
+    results.write_text(RESULTS, encoding="utf-8")
+    task = made(settings={"sizes": (1, 2)})
+    assert record.recorded(task, data) == []
+    first = [row(seed, 0.25, sizes=[1, 2]) for seed in (0, 1)]
+    record.record({"xor": record.entry(task, first)}, data, results)
+    assert record.recorded(made(settings={"sizes": (1, 3)}), data) == []
+    new = [row(seed, 2.0, sizes=[1, 2]) | {"when": "2000-01-02"} for seed in (2, 1)]
+    new[0]["versions"] = {**new[0]["versions"], "commit": "d"}
+    whole = record.entry(task, record.joined(record.recorded(task, data), new))
+    kept_rows = [(r["seed"], r["figures"]["e"], r["commit"]) for r in whole["rows"]]
+    assert kept_rows == [(0, 0.25, "c"), (1, 2.0, "c"), (2, 2.0, "d")]
+    assert not whole["met"] and whole["when"] == "2000-01-02"
+    shown = record.markdown({"xor": whole})
+    assert "| 0 | e 0.25 | 2 s | 1 s | c |" in shown and "| 2 | e 2 | 2 s | 1 s | d |" in shown
 
 
 def test_many_figures_have_a_table_of_their_own() -> None:

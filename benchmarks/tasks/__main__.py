@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .catalogue import find, modules
-from .record import entry, line, record
+from .record import entry, joined, line, record, recorded
 from .runner import KEPT, Job, Runner, kept
 from .task import DATA_FOLDER, Task
 
@@ -78,9 +78,12 @@ def _run(tasks: list[Task], given: argparse.Namespace, folder: Path) -> int:
     ready = [task for task in tasks if not task.absent()]
     jobs = _jobs(ready, given, folder)
     failed = _work(jobs, Runner(given.jobs, given.quick, given.own_kernels, folder))
-    entries = {task.name: entry(task, rows) for task in ready if (rows := kept(task, folder))}
-    print("\n" + "\n".join(line(name, found) for name, found in entries.items()))
-    if given.record and not given.quick:
+    found = {task: rows for task in ready if (rows := kept(task, folder))}
+    if to_record := given.record and not given.quick:  # seeds that were run elsewhere stay
+        found = {task: joined(recorded(task), rows) for task, rows in found.items()}
+    entries = {task.name: entry(task, rows) for task, rows in found.items()}
+    print("\n" + "\n".join(line(name, each) for name, each in entries.items()))
+    if to_record:
         record(entries)
     return int(failed > 0)
 

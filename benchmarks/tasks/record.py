@@ -12,7 +12,7 @@ from typing import Any
 
 from .task import Task
 
-__all__ = ["entry", "line", "markdown", "record", "verdict"]
+__all__ = ["entry", "joined", "line", "markdown", "record", "recorded", "verdict"]
 
 HERE = Path(__file__).parents[1]
 DATA, RESULTS = HERE / "tasks.json", HERE / "RESULTS.md"
@@ -31,8 +31,36 @@ def entry(task: Task, rows: list[dict[str, Any]]) -> Entry:
         "title": task.title, "target": task.target, "note": task.note, "seeds": task.seeds,
         "met": task.met([row["figures"] for row in rows]), "threads": task.threads,
         **{name: last[name] for name in ("settings", "machine", "versions", "when")},
-        "rows": [{n: row[n] for n in ("seed", "figures", "seconds", "cpu")} for row in rows],
+        "rows": [
+            {n: row[n] for n in ("seed", "figures", "seconds", "cpu")}
+            | {"commit": row["versions"]["commit"]}
+            for row in rows
+        ],
     }  # fmt: skip
+
+
+def recorded(task: Task, data: Path = DATA) -> list[dict[str, Any]]:
+    """The rows that are recorded with the task's settings, as a worker made them."""
+    found = _read(data).get(task.name)
+    if found is None or found["settings"] != json.loads(json.dumps(dict(task.settings))):
+        return []
+    about = {name: found[name] for name in ("settings", "machine", "when")}
+    return [
+        {**row, **about, "versions": {**found["versions"], "commit": _commit(found, row)}}
+        for row in found["rows"]
+    ]
+
+
+def joined(old: list[dict[str, Any]], new: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows by seed; a new one takes the place of an old one."""
+    rows = {row["seed"]: row for row in (*old, *new)}
+    return [rows[seed] for seed in sorted(rows)]
+
+
+def _commit(found: Entry, row: Mapping[str, Any]) -> str:
+    """Of the row, or of the whole entry in records that kept no other."""
+    commit: str = row.get("commit", found["versions"]["commit"])
+    return commit
 
 
 def verdict(found: Entry) -> str:
@@ -80,12 +108,16 @@ def _time(found: Entry) -> str:
 def record(new: Mapping[str, Entry], data: Path = DATA, results: Path = RESULTS) -> None:
     """Put these entries in the place of those of their names; write both files."""
     with _alone(data.parent):
-        whole = json.loads(data.read_text(encoding="utf-8")) if data.exists() else {}
-        whole = dict(sorted({**whole, **new}.items()))
+        whole = dict(sorted({**_read(data), **new}.items()))
         _write(data, json.dumps(whole, indent=1, ensure_ascii=False) + "\n")
         before, rest = results.read_text(encoding="utf-8").split(BEGIN)
         after = rest.split(END)[1]
         _write(results, f"{before}{BEGIN}\n{markdown(whole)}\n{END}{after}")
+
+
+def _read(data: Path) -> Record:
+    whole: Record = json.loads(data.read_text(encoding="utf-8")) if data.exists() else {}
+    return whole
 
 
 @contextlib.contextmanager
@@ -183,6 +215,6 @@ def _every_seed(whole: Record) -> Iterator[str]:
     for name, found in whole.items():
         for row in found["rows"]:
             figures = _listed(row["figures"])
-            times = f"{row['seconds']:.0f} s | {row['cpu']:.0f} s | {found['versions']['commit']}"
+            times = f"{row['seconds']:.0f} s | {row['cpu']:.0f} s | {_commit(found, row)}"
             yield f"| `{name}` | {row['seed']} | {figures} | {times} |"
     yield "\n</details>"
