@@ -45,7 +45,7 @@ class Memory(nn.Module):
 
 
 def train(model, steps):
-    optimizer, stream = Adam(model.parameters(), lr=3e-3), TASK.stream(batch_size=8, seed=1)
+    optimizer, stream = Adam(model.parameters(), lr=1e-2), TASK.stream(batch_size=8, seed=1)
     for _ in range(steps):
         xs, targets, lengths = next(stream)
         optimizer.zero_grad()
@@ -96,4 +96,4 @@ def main(steps, hidden):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a run of seconds, to try it out")
-    main(*((10, 16) if parser.parse_args().quick else (250, 64)))
+    main(*((10, 16) if parser.parse_args().quick else (200, 64)))

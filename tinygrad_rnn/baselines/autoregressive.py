@@ -24,6 +24,8 @@ FloatArray = NDArray[np.float64]
 class LinearAR:
     """The forecast ``ŷ(t) = intercept + Σ_k coefficients[k - 1] y(t - k)``, k = 1 .. p.
 
+    Source: Yule (1927), of sunspots.
+
     >>> model = LinearAR.fit([1, 2, 4, 8, 16, 32], order=1)
     >>> model.forecast([3], steps=3).round(6).tolist()
     [6.0, 12.0, 24.0]

@@ -53,6 +53,9 @@ def beam_search(
 ) -> list[list[Hypothesis]]:
     """The `n_best` continuations of each sequence that a beam of `beam_width` finds, best first.
 
+    Of all log p(y_1 … y_t) = Σ log p(y_s | y_<s) only the `beam_width` largest are gone on from at
+    each t (Lowerre 1976; for sequences Sutskever et al. 2014).
+
     Args:
         step: `step(state, symbols (R,)) -> (state, log-probabilities (R, V))`, of a model with any
             state: a tree of arrays or tensors whose axis `batch_dim` is the rows, or None.

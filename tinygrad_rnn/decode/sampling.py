@@ -28,8 +28,8 @@ class Sampler:
     """How to choose a symbol from logits.
 
     Probabilities are softmax(logits / temperature), 0 meaning greedy; of these only the ``top_k``
-    largest are kept, and of those only the fewest whose sum reaches ``top_p`` (nucleus sampling,
-    Holtzman et al., 2020).
+    largest are kept (Fan et al., 2018), and of those only the fewest whose sum reaches ``top_p``
+    (nucleus sampling, Holtzman et al., 2020).
 
     Raises:
         ArgumentError: temperature < 0, top_k < 1, or top_p not in (0, 1].

@@ -11,7 +11,12 @@ __all__ = ["GRU", "LSTM", "RNN"]
 
 
 class RNN(Recurrent):
-    """Simple recurrent layers, `nn.RNNCell` in `nn.Recurrent`: carry h (L·D, B, H)."""
+    """Simple recurrent layers, `nn.RNNCell` in `nn.Recurrent`: carry h (L·D, B, H).
+
+    hˡ_t = f(V hˡ⁻¹_t + W hˡ_{t−1} + b): layer l + 1 reads what layer l says at the same time
+    (Schmidhuber 1992; El Hihi, Bengio 1995), f = tanh, relu or sigmoid. With relu and
+    `init.eye_(layer.weight_hh_l0)` it is the IRNN (Le, Jaitly, Hinton 2015).
+    """
 
     def __init__(
         self,

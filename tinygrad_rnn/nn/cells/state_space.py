@@ -17,7 +17,7 @@ __all__ = ["StateSpaceCell"]
 
 
 class StateSpaceCell(Cell):
-    """h' = F([h, x]);  y = G(h')
+    """h' = F([h, x]);  y = G(h') (Nerrand et al. 1993, the canonical form of any recurrent network)
 
     Carry: h (B, H). F (B, H + I) -> (B, H) and G (B, H) -> (B, output_size) are any modules, such
     as `nn.MLP` of any depth; without G, y = h'.

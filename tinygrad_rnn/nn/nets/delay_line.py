@@ -39,6 +39,8 @@ def tapped_delay_line(xs: Any, taps: int) -> Any:
 class DLNN(Module):
     """The dynamic linear network, ŷ(t+1) = Σ_i W_i x(t−i) + b: xs (T, B, I) -> (T, B, O).
 
+    An adaptive filter on a tapped delay line (Widrow, Hoff 1960); `fit` is its best solution.
+
     >>> import tinygrad_rnn as tg
     >>> DLNN(1, taps=4)(tg.ones(9, 2, 1)).shape
     (9, 2, 1)
@@ -65,7 +67,7 @@ class DLNN(Module):
 class DMLP(Module):
     """The dynamic multilayer perceptron: an MLP on a sliding window, (T, B, I) -> (T, B, O).
 
-    ŷ(t+1) = g(Σ_j w²_j f(Σ_i w¹_ji x(t−i)))
+    ŷ(t+1) = Σ_j w²_j f(Σ_i w¹_ji x(t−i) + b_j) + c (Lapedes, Farber 1987)
 
     >>> import tinygrad_rnn as tg
     >>> DMLP(1, taps=4, hidden=[8])(tg.ones(9, 2, 1)).shape

@@ -134,6 +134,8 @@ class RMLP(Module):
 class ParallelRecurrent(Module):
     """Several recurrent layers side by side on one input: [h¹_t, h²_t, …] (T, B, ΣH).
 
+    h^l_t = cell^l(x_t, h^l_{t−1}), so that each may remember in its own way (El Hihi, Bengio 1995).
+
     >>> import tinygrad_rnn as tg
     >>> from tinygrad_rnn.nn import GRU
     >>> ParallelRecurrent([RNN(3, 4), GRU(3, 5)])(tg.ones(7, 2, 3))[0].shape
@@ -152,6 +154,8 @@ class ParallelRecurrent(Module):
 
 class ResidualRecurrent(Module):
     """Recurrent layers with connections that skip them: zˡ = zˡ⁻¹ + layerˡ(zˡ⁻¹) if sizes agree.
+
+    A gradient reaches every layer by the sums alone (He et al. 2016; of LSTMs Wu et al. 2016).
 
     >>> import tinygrad_rnn as tg
     >>> ResidualRecurrent([RNN(3, 4), RNN(4, 4), RNN(4, 4)])(tg.ones(7, 2, 3))[0].shape
