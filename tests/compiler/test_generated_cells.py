@@ -23,7 +23,7 @@ UNARY = [
     "row_mean", "row_max", "row_normalised", "half_swap", "first_half_twice", "flip", "outer_shape",
     "transposed", "reshaped", "detached", "cumsum", "clipped", "cast_mask", "column_mean", "cos",
     "erf", "atan", "tan_small", "expm1_small", "hyperbolic", "logs", "cube", "root", "row_logsum",
-    "mish", "gelu",
+    "mish", "gelu", "padded", "stacked", "outer_read", "matrix_square",
 ]  # fmt: skip
 BINARY = [
     "add", "sub", "mul", "maximum", "minimum", "where", "cat_product", "gate", "divide",
@@ -57,6 +57,12 @@ def apply_unary(name: str, v: Any) -> Any:
         "root": lambda v: (v * v + 0.3) ** -1.5,
         "row_logsum": lambda v: v - v.logsumexp(1, keepdim=True),
         "mish": lambda v: v * v.softplus().tanh(),
+        "padded": lambda v: tg.pad(v[:, 1:] * 0.7, (0, 1)) + tg.pad(v, (2, 0))[:, :N],
+        "stacked": lambda v: tg.stack([v, v * v, v.sin()], 1).amax(1),
+        "outer_read": lambda v: ((v[:, :, None] @ v[:, None]) @ v[:, :, None])[:, :, 0] * 0.2,
+        "matrix_square": lambda v: (
+            v - 0.3 * (v.reshape(B, 2, 2) @ v.reshape(B, 2, 2)).reshape(B, N)
+        ),
         "gelu": lambda v: v * 0.5 * (1 + (v * math.sqrt(0.5)).erf()),
     }
     return simple[name](v) if name in simple else getattr(v, name)()
