@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from .augment import add_noise, change_speed, join, mask, tilt
+from .augment import add_noise, change_speed, join, mask, tilt, trim
 from .features import LogMel, cepstra, deltas, frames, mel_filters, normalize, power_spectrum
 from .synthesis import Voice, random_voice, speak_digit
 from .wav import Sound, decode_wav, read_sounds, read_wav, write_wav
@@ -34,5 +34,6 @@ __all__ = [
     "read_wav",
     "speak_digit",
     "tilt",
+    "trim",
     "write_wav",
 ]
