@@ -15,7 +15,7 @@ from .ctc import checked_rows
 
 __all__ = ["even_labels"]
 
-ROUNDS, STEP = 60, 0.5
+ROUNDS, STEP, CLOSE = 1000, 0.5, 1e-9
 
 
 def even_labels(
@@ -50,6 +50,8 @@ def even_labels(
         scores = there + bias
         shares = np.exp(scores - np.logaddexp.reduce(scores, axis=1, keepdims=True))
         counts = shares[:, labels].sum(axis=0) + np.finfo(np.float64).tiny
-        bias[labels] -= STEP * np.log(counts / counts.mean())
-        bias[labels] -= bias[labels].mean()
+        off = np.log(counts / counts.mean())
+        bias[labels] -= STEP * (off - off.mean())
+        if np.abs(off).max() < CLOSE:
+            break
     return bias
