@@ -275,6 +275,10 @@ BAD = {
     "reach": (lambda: audio.deltas(np.ones((4, 1)), 0), ArgumentError, "reach"),
     "speed": (lambda: audio.change_speed([1.0], 0), ArgumentError, "factor > 0"),
     "amount": (lambda: audio.tilt([1.0], 2), ArgumentError, "amount"),
+    "colour": (
+        lambda: audio.add_noise([1.0], 2, np.random.default_rng(0), 2), ArgumentError, "color",
+    ),
+    "share": (lambda: audio.trim([1.0], np.random.default_rng(0), 0.5), ArgumentError, "share"),
     "pauses": (
         lambda: audio.join([[1.0]], 8, np.random.default_rng(0), shortest=2, longest=1),
         ArgumentError, "shortest <= longest",
@@ -305,6 +309,26 @@ def test_noise_is_as_loud_as_asked() -> None:
     noise = audio.add_noise(tone(500), 10, np.random.default_rng(0)) - tone(500)
     assert abs(10 * np.log10(0.5 / (noise**2).mean()) - 10) < 0.2
     np.testing.assert_array_equal(audio.add_noise(np.zeros(9), 10, np.random.default_rng(0)), 0)
+
+
+@pytest.mark.parametrize("color", [-0.9, 0.5])
+def test_coloured_noise_is_as_loud_and_as_tilted_as_asked(color: float) -> None:
+    voice = tone(500, seconds=10)
+    noise = audio.add_noise(voice, 10, np.random.default_rng(0), color) - voice
+    assert abs(10 * np.log10(0.5 / (noise**2).mean()) - 10) < 0.2
+    beside = (noise[1:] * noise[:-1]).mean() / (noise**2).mean()
+    assert beside == pytest.approx(color / (1 + color**2), abs=0.02)
+
+
+def test_trimming_takes_at_most_the_share_off_each_end_and_often_nothing() -> None:
+    cut = [audio.trim(np.arange(100), np.random.default_rng(seed), 0.3) for seed in range(200)]
+    for left in cut:
+        np.testing.assert_array_equal(np.diff(left), 1)
+    front, back = np.array([(x[0], 99 - x[-1]) for x in cut]).T
+    for off in (front, back):
+        assert off.min() == 0 and off.max() in (28, 29)
+        assert 0.35 < (off == 0).mean() < 0.65
+    np.testing.assert_array_equal(audio.trim([1.0], np.random.default_rng(0)), 1)
 
 
 def test_tilt_is_the_filter_it_says() -> None:

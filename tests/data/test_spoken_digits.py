@@ -72,6 +72,18 @@ def test_augmentation_changes_what_is_heard_and_not_what_is_said() -> None:
     assert here.inputs.shape != there.inputs.shape
 
 
+def test_noise_is_around_digits_and_not_in_pauses() -> None:
+    """Of silent digits only what was added is heard; in the pauses it is what it always is."""
+    silent = {"a": [[np.r_[np.ones(800), np.zeros(7200)]] * 2 for _ in range(10)]}
+    louder = []
+    for seed in range(20):
+        task = SpokenDigits(1, 1, recorded_speakers(silent), (0.5, 0.5), augment=True)
+        samples, _ = task.utterance(np.random.default_rng(seed))
+        pause, quiet = samples[1000:3000].std(), samples[5500:7500].std()
+        louder.append(quiet > 1.2 * pause)
+    assert 5 < sum(louder) < 20
+
+
 def test_a_string_is_of_one_speaker_and_of_the_right_takes() -> None:
     """Each digit of the toy recordings is a tone of whole periods, so no tone leaks into others."""
     task, rng = SpokenDigits(3, 5, recorded_speakers(ramps())), np.random.default_rng(0)

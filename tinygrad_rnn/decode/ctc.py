@@ -60,7 +60,7 @@ def ctc_best_path(
     ((), 0.36)
     """
     found = []
-    for x in _rows("ctc_best_path", log_probs, lengths, blank):
+    for x in checked_rows("ctc_best_path", log_probs, lengths, blank):
         total = float(x.max(axis=1, initial=-INF).sum())
         found.append(Hypothesis(ctc_merge(x.argmax(axis=1).tolist(), blank), total, total))
     return found
@@ -95,7 +95,7 @@ def ctc_prefix_search(
         positive("ctc_prefix_search", "threshold", threshold, 1)
     whole_number("ctc_prefix_search", "limit", limit)
     found = []
-    for x in _rows("ctc_prefix_search", log_probs, lengths, blank):
+    for x in checked_rows("ctc_prefix_search", log_probs, lengths, blank):
         parts = [_most_probable(part, blank, limit) for part in _sections(x, blank, threshold)]
         total = sum(log_prob for _, log_prob in parts)
         symbols = tuple(k for labels, _ in parts for k in labels)
@@ -206,7 +206,7 @@ def ctc_beam_search(
     _check_widths(beam_width, n_best)
     model = _Scores(language_model, weight, bonus)
     found = []
-    for x in _rows("ctc_beam_search", log_probs, lengths, blank):
+    for x in checked_rows("ctc_beam_search", log_probs, lengths, blank):
         beams = _Beams(model, x.shape[1], blank)
         for emitted in x:
             beams.advance(emitted, beam_width)
@@ -314,7 +314,7 @@ class _Beams:
 
 
 # --------------------------------------------------------------------------------- arguments
-def _rows(
+def checked_rows(
     called: str, log_probs: Any, lengths: ArrayLike | None, blank: int | None
 ) -> Iterator[FloatArray]:
     """(T_n, C) for each row, checked."""

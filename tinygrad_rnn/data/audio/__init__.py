@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from .augment import add_noise, change_speed, join, mask, tilt
+from .augment import add_noise, change_speed, join, mask, tilt, trim
 from .features import LogMel, cepstra, deltas, frames, mel_filters, normalize, power_spectrum
 from .synthesis import PHONES, Voice, random_voice, speak_digit, speak_phones
 from .wav import Sound, decode_wav, read_sounds, read_wav, write_wav
@@ -36,5 +36,6 @@ __all__ = [
     "speak_digit",
     "speak_phones",
     "tilt",
+    "trim",
     "write_wav",
 ]

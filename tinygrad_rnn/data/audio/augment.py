@@ -17,7 +17,7 @@ from tinygrad_rnn.errors import ArgumentError, DataError
 
 from ...arguments import finite_array, whole_number
 
-__all__ = ["add_noise", "change_speed", "join", "mask", "tilt"]
+__all__ = ["add_noise", "change_speed", "join", "mask", "tilt", "trim"]
 
 FloatArray = NDArray[np.float32]
 
@@ -42,8 +42,15 @@ def change_speed(samples: ArrayLike, factor: float) -> FloatArray:
     return np.interp(places, np.arange(len(array)), array).astype(np.float32)
 
 
-def add_noise(samples: ArrayLike, decibels: float, rng: np.random.Generator) -> FloatArray:
-    """Add white noise whose power is `decibels` below that of the samples; silence stays.
+def add_noise(
+    samples: ArrayLike, decibels: float, rng: np.random.Generator, color: float = 0.0
+) -> FloatArray:
+    """Add noise whose power is `decibels` below that of the samples; silence stays.
+
+    It is white, or the `tilt` of white noise by `color`: a rumble above 0, a hiss below.
+
+    Raises:
+        ArgumentError: decibels that are not finite, or |color| > 1.
 
     >>> quiet = add_noise(np.ones(100_000), 20.0, np.random.default_rng(0)) - 1
     >>> round(float(quiet.std()), 3)
@@ -52,9 +59,32 @@ def add_noise(samples: ArrayLike, decibels: float, rng: np.random.Generator) -> 
     array = finite_array("add_noise", "samples", samples)
     if not np.isfinite(decibels):
         raise ArgumentError("add_noise", "finite decibels", decibels)
-    deviation = np.float32(np.sqrt((array**2).mean() * 10 ** (-decibels / 10)))
+    if not -1 <= color <= 1:
+        raise ArgumentError("add_noise", "a color in -1 … 1", color)
+    power = (array**2).mean() * 10 ** (-decibels / 10) / (1 + color**2)
     noise = rng.standard_normal(array.shape, np.float32)
-    return array.astype(np.float32) + deviation * noise
+    if color:
+        noise[1:] += np.float32(color) * noise[:-1].copy()
+    return array.astype(np.float32) + np.float32(np.sqrt(power)) * noise
+
+
+def trim(samples: ArrayLike, rng: np.random.Generator, share: float = 0.2) -> FloatArray:
+    """Samples (N,) of which a part of each end is cut off, half of the times none.
+
+    The part is max(0, u), u uniform in −share … share: recordings are cut by hasty hands, and what
+    is soft at the edge of a word, as the s of six, is lost first.
+
+    Raises:
+        ArgumentError: no share in 0 … 0.5, of which nothing would be left.
+
+    >>> 7 <= len(trim(np.ones(10), np.random.default_rng(0))) <= 10
+    True
+    """
+    array = finite_array("trim", "samples", samples)
+    if not 0 <= share < 0.5:
+        raise ArgumentError("trim", "0 <= share < 0.5", share)
+    front, back = (rng.uniform(-share, share, 2).clip(0) * len(array)).astype(int)
+    return array[front : len(array) - back].astype(np.float32)
 
 
 def tilt(samples: ArrayLike, amount: float) -> FloatArray:

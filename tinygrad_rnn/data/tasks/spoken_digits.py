@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,6 +22,7 @@ from ..audio import (
     normalize,
     read_sounds,
     tilt,
+    trim,
 )
 from ..audio.synthesis import random_voice, speak_digit
 from ..streams import pad_sequence
@@ -96,6 +97,32 @@ def recorded_speakers(
     return choose
 
 
+class _Circumstances(NamedTuple):
+    """What all digits of a string share: the `tilt` of the microphone, and the noise around it.
+
+    The noise is heard while a digit is, and not in the pauses: each was recorded by itself. A net
+    that never met this takes the beginning of the noise for a consonant.
+    """
+
+    color: float
+    decibels: float  # infinite where it is quiet
+    noise_color: float
+
+    @classmethod
+    def drawn(cls, rng: np.random.Generator) -> _Circumstances:
+        """Noise 10 … 45 dB below the digits, in two strings of three."""
+        color, noise_color = rng.uniform(-0.9, 0.9), rng.uniform(-0.95, 0.95)
+        decibels = rng.uniform(10, 45) if rng.random() < 2 / 3 else np.inf
+        return cls(color, decibels, noise_color)
+
+    def recorded(self, samples: FloatArray, rng: np.random.Generator) -> FloatArray:
+        """A digit as it is then heard: cut by hasty hands, a little faster or slower."""
+        found = tilt(change_speed(trim(samples, rng), rng.uniform(0.9, 1.1)), self.color)
+        if np.isinf(self.decibels):
+            return found
+        return add_noise(found, self.decibels, rng, self.noise_color)
+
+
 @dataclass(frozen=True)
 class SpokenDigits(Task):
     """`least` to `most` digits in one voice, with pauses; targets are digit + 1, then 0s.
@@ -106,7 +133,8 @@ class SpokenDigits(Task):
     Args:
         speakers: draws a speaker, see `synthetic_speakers` and `recorded_speakers`.
         pauses: the shortest and the longest, in seconds; around and between the digits.
-        augment: tempo, pitch, vocal tract, microphone and noise at random, and masks (see `audio`).
+        augment: tempo, pitch, vocal tract, microphone, cuts and noise at random, and masks (see
+            `audio`).
 
     >>> task = SpokenDigits(least=2, most=4)
     >>> batch = task.draw(np.random.default_rng(1), 3)
@@ -143,8 +171,8 @@ class SpokenDigits(Task):
         """Samples (N,), and the digits that are said."""
         digits = rng.integers(0, 10, rng.integers(self.least, self.most + 1))
         speaker = self.speakers(rng)
-        color = rng.uniform(-0.9, 0.9) if self.augment else 0.0
-        spoken = [self._as_loud(speaker(int(digit)), color, rng) for digit in digits]
+        around = _Circumstances.drawn(rng) if self.augment else None
+        spoken = [self._as_loud(speaker(int(digit)), around, rng) for digit in digits]
         shortest, longest = self.pauses
         samples = join(
             spoken, self.features.rate, rng,
@@ -153,10 +181,12 @@ class SpokenDigits(Task):
         decibels = rng.uniform(5, 40) if self.augment else 40.0
         return add_noise(samples, decibels, rng), digits
 
-    def _as_loud(self, samples: FloatArray, color: float, rng: np.random.Generator) -> FloatArray:
+    def _as_loud(
+        self, samples: FloatArray, around: _Circumstances | None, rng: np.random.Generator
+    ) -> FloatArray:
         loudness = LOUDNESS
-        if self.augment:
-            samples = tilt(change_speed(samples, rng.uniform(0.9, 1.1)), color)
+        if around is not None:
+            samples = around.recorded(samples, rng)
             loudness *= np.exp(rng.uniform(-0.3, 0.3))
         return samples * np.float32(loudness / max(float(samples.std()), 1e-12))
 
