@@ -218,8 +218,8 @@ TASKS = [
         name="speech", title="spoken digit strings by CTC, a speaker heard only without labels",
         target="label error <= 10 %, mean of six speakers; beam no worse than best path",
         run=run, met=met, seeds=6, minutes=5, settings=SETTINGS, data=(ARCHIVE,),
-        note="Seed k holds out speaker k of six; strings of 3 to 7 digits, made of recordings. Half "
-        "of the speaker's takes of each digit make 300 strings without labels, of which it is "
+        note="Seed k holds out speaker k of six; strings of 3 to 7 digits, made of recordings. "
+        "Half of the speaker's takes of each digit make 300 strings without labels, of which it is "
         "known that digits are equally frequent (so they are drawn), the other half the 200 "
         "that are judged. *before it knew the voice* is the same network without them; nor do "
         "the word HMMs have them. Rounds and rate of getting used to a voice were chosen on "
