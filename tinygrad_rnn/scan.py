@@ -278,16 +278,16 @@ def _one_step(problem: Problem, carry: Any, x: Any, t: int) -> tuple[Any, Any]:
     if problem.lengths is None:
         return after, y
     active = problem.lengths > t
-    kept = tree_map(lambda new, old: where(_like(active, new), new, old), after, carry)
+    kept = tree_map(lambda new, old: where(rows_like(active, new), new, old), after, carry)
     return kept, tree_map(lambda leaf: ended(active, leaf), y)
 
 
 def ended(active: Tensor, leaf: Tensor) -> Any:
     """Zeros of the dtype of `leaf` in rows that have ended."""
-    return where(_like(active, leaf), leaf, False if leaf.dtype.kind == "b" else 0)
+    return where(rows_like(active, leaf), leaf, False if leaf.dtype.kind == "b" else 0)
 
 
-def _like(active: Tensor, leaf: Tensor) -> Any:
+def rows_like(active: Tensor, leaf: Tensor) -> Any:
     """The row mask with an axis of size 1 for each further axis of `leaf`."""
     if not leaf.ndim or leaf.shape[0] != active.shape[0]:
         raise ShapeError("scan", f"carry and outputs with {active.shape[0]} rows", leaf.shape)

@@ -111,10 +111,13 @@ def same(mine: Any, right: Any, ulps: float) -> Any:
 
 def test_every_elementwise_primitive_is_fused() -> None:
     from tinygrad_rnn.compiler.llvm_functions import OPERATIONS
+    from tinygrad_rnn.compiler.llvm_math import ARITHMETIC
 
     assert {name for name, op in primitives.items() if op.form == "elementwise"} <= FUSABLE
     assert {"cast", "clip", "pow"} | set(OPERATIONS) == FUSABLE
     assert set(COSTS) <= FUSABLE
+    approximated = OPERATIONS.keys() - ARITHMETIC.keys()
+    assert approximated <= {*NAMES, *PAIRS}  # whose exactness is looked at below
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -83,12 +83,12 @@ def test_memory_that_is_held_as_it_was_given_is_not_given_again():
     assert pool.block(12_345)[2] in addresses
 
 
-@pytest.mark.parametrize("width", [16, 64])
+@pytest.mark.parametrize("width", [8, 64])
 def test_packed_rows_of_a_small_loop_and_of_a_large_one_are_the_rows_alone(width):
-    tg.manual_seed(4)
-    w, u = (tg.randn(n, 4 * width) * 0.2 for n in (5, width))
+    rng = np.random.default_rng(4)
+    w, u = (tg.tensor(0.2 * rng.normal(size=(n, 4 * width))) for n in (5, width))
     lengths = np.arange(60, 28, -1)[np.random.default_rng(0).permutation(32)]
-    x, init = tg.randn(60, 32, 5), (tg.zeros(32, width), tg.zeros(32, width))
+    x, init = tg.tensor(rng.normal(size=(60, 32, 5))), (tg.zeros(32, width, dtype=tg.float64),) * 2
     step = lstm_like(w.requires_grad_(), u.requires_grad_())
     found = []
     for engine in ("native", "loop"):
@@ -96,4 +96,4 @@ def test_packed_rows_of_a_small_loop_and_of_a_large_one_are_the_rows_alone(width
         loss = (ys * ys).sum() + c.sum()
         found.append([ys, c, *tg.gradients(loss, [w, u])])
     for a, b in zip(*found, strict=True):
-        np.testing.assert_allclose(a.detach(), b.detach(), rtol=2e-4, atol=2e-4)
+        np.testing.assert_allclose(a.detach(), b.detach(), rtol=1e-12, atol=1e-12)

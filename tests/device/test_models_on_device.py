@@ -267,6 +267,11 @@ def test_a_model_moves_with_its_gradients_and_back() -> None:
         np.testing.assert_array_equal(on_host(p.grad), before[name][1])
 
 
+def test_a_state_space_cell_is_made_of_modules_that_are_on_the_device() -> None:
+    cell = nn.StateSpaceCell(3, 5, F=nn.Linear(8, 5).to(TARGET), G=nn.Linear(5, 2).to(TARGET))
+    assert cell.output_size == 2
+
+
 def test_state_dicts_load_across_devices() -> None:
     here, there = nn.GRU(N, H), nn.GRU(N, H, device=TARGET)
     there.load_state_dict(here.state_dict())

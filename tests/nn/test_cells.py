@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from module_checks import check_module
+from module_checks import check_module, random
 
 import tinygrad_rnn as tg
 from tinygrad_rnn import nn
@@ -21,10 +21,6 @@ CELLS = [
     lambda: nn.LSTMCell(I, H, proj_size=2, bias=False),
     lambda: nn.GRUCell(I, H),
 ]
-
-
-def random(*shape: int) -> Any:
-    return tg.randn(*shape, dtype=tg.float64)
 
 
 def start(cell: Any) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from module_checks import check_module
+from module_checks import check_module, close, random
 
 import tinygrad_rnn as tg
 from tinygrad_rnn import nn
@@ -31,21 +31,12 @@ RANDOM = {"recurrent_dropout": 0.5, "zoneout": (0.3, 0.2), "proj_size": 3, "peep
 each = pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 
 
-def random(*shape: int) -> Any:
-    return tg.randn(*shape, dtype=tg.float64)
-
-
 def start(cell: Any) -> Any:
     return tg.tree.tree_map(lambda c: random(*c.shape), cell.initial_state(B))
 
 
 def sigma(v: Any) -> Any:
     return 1 / (1 + np.exp(-v))
-
-
-def close(a: Any, b: Any, tolerance: float = 1e-12) -> None:
-    a, b = (v.detach().numpy() if isinstance(v, tg.Tensor) else v for v in (a, b))
-    np.testing.assert_allclose(a, b, rtol=0, atol=tolerance)
 
 
 @each

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from module_checks import check_module
+from module_checks import check_module, close, random
 
 import tinygrad_rnn as tg
 from tinygrad_rnn import nn
@@ -35,10 +35,6 @@ CELLS: dict[str, Any] = {
 each = pytest.mark.parametrize("make", CELLS.values(), ids=CELLS)
 
 
-def random(*shape: int) -> Any:
-    return tg.randn(*shape, dtype=tg.float64)
-
-
 def start(cell: Any) -> Any:
     carry = tg.tree.tree_map(lambda c: 0.5 * random(*c.shape), cell.initial_state(B))
     return (carry[0], carry[1].abs() + 3.0) if isinstance(cell, nn.JordanCell) else carry
@@ -50,11 +46,6 @@ def named(cell: Any) -> dict[str, Any]:
 
 def sigma(v: Any) -> Any:
     return 1 / (1 + np.exp(-v))
-
-
-def close(a: Any, b: Any, tolerance: float = 1e-12) -> None:
-    a, b = (v.detach().numpy() if isinstance(v, tg.Tensor) else v for v in (a, b))
-    np.testing.assert_allclose(a, b, rtol=0, atol=tolerance)
 
 
 def test_every_cell_is_here() -> None:

@@ -11,13 +11,7 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
-from tinygrad_rnn.errors import (
-    ArgumentError,
-    DTypeError,
-    ShapeError,
-    StateDictError,
-    TrainingError,
-)
+from tinygrad_rnn.errors import ArgumentError, DTypeError, ShapeError, StateDictError, TrainingError
 from tinygrad_rnn.optim import EKF, LBFGS, HessianFree, conjugate_gradient
 from tinygrad_rnn.optim.line_search import Point, strong_wolfe
 

@@ -48,6 +48,40 @@ class Loop:
             check([*inputs, *self.body], [*(after for _, after in self.carries), *self.exports])
         return self
 
+    def rewritten(
+        self, rule: Callable[[Value], Value], placed: Callable[[Value], None] | None = None
+    ) -> Loop:
+        """With each operation, on its new arguments, replaced by what `rule` makes of it.
+
+        What nobody needs any more is left out. `placed` is told of each value of the new body, in
+        order, what a replacement is made of before the replacement itself.
+        """
+        new: dict[Value, Value] = {}
+        body: dict[Value, None] = {}
+        given = {*(before for before, _ in self.carries), *self.stacked, *self.constant}
+
+        def put(value: Value) -> None:
+            if value in body or value in given:
+                return
+            for arg in value.inputs:
+                put(arg)
+            body[value] = None
+            if placed is not None:
+                placed(value)
+
+        for value in self.body:
+            args = tuple([new.get(a, a) if type(a) is Value else a for a in value.args])
+            made = rule(value if args == value.args else value.graph.again(value, args))
+            put(made)
+            if made is not value:
+                new[value] = made
+                made.label = made.label or value.label
+        carries = [(before, new.get(after, after)) for before, after in self.carries]
+        exports = [new.get(value, value) for value in self.exports]
+        alive = ancestors([*(after for _, after in carries), *exports])
+        kept = [value for value in body if value in alive]
+        return Loop(carries, self.stacked, self.constant, kept, exports).checked()
+
     def __str__(self) -> str:
         ends = [(f"carry {before.index}", after) for before, after in self.carries]
         ends += [("export", v) for v in self.exports]

@@ -15,7 +15,7 @@ from ..scan import Problem
 from ..tensor import Tensor, as_tensor
 from ..tree import flatten, paths, tree_map
 from .backward import Backward
-from .core import Core, Engine, Way
+from .core import Core, Engine
 from .cut import Cut
 from .engines import engine_named
 from .notation import equations, named_values
@@ -170,7 +170,7 @@ def _hoisted(cut: Cut) -> list[str]:
 
 
 def _passes(core: Core) -> list[str]:
-    whole, engine = core.cut.whole, core.engine
+    whole = core.cut.whole
     inputs = [*(b for b, _ in whole.carries), *whole.stacked, *whole.constant]
     wanted = tuple(v.dtype.kind == "f" for v in inputs)
     way = core.way(wanted)
@@ -184,7 +184,7 @@ def _passes(core: Core) -> list[str]:
     for title, runner in (("forward", way.forward.runner), ("backward", back)):
         kernels = getattr(runner, "listings", [])
         parts += [f"--- kernel {title}\n{text}" for text in kernels]
-    return [*parts, _costs(core, way, way.full, engine)]
+    return [*parts, _costs(core, way.full)]
 
 
 def _equations(core: Core, back: Backward, names: dict[Value, str]) -> list[str]:
@@ -246,7 +246,7 @@ def _set(lines: list[str], latex: bool) -> str:
 
 
 # ------------------------------------------------------------------------------------------ costs
-def _costs(core: Core, way: Way, back: Backward, engine: Engine) -> str:
+def _costs(core: Core, back: Backward) -> str:
     lines = ["--- costs of a step"]
     for title, values in (("forward", core.cut.loop.body), ("backward", back.loop.body)):
         products = sum(2 * v.size * v.args[0].shape[-1] for v in values if v.name == "matmul")

@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..graph import primitives
-from .program import Value, ancestors
+from .program import Value, ancestors, recorded
 
 __all__ = ["factored"]
 
@@ -54,14 +53,14 @@ class _Factored:
         waiting, known = parts
         if not (self.is_small(known) or self.is_small(b)):
             return None
-        return _recorded("mul", waiting, _recorded("mul", known, b))
+        return recorded("mul", waiting, recorded("mul", known, b))
 
     def rest(self, a: Any, b: Any) -> Value | None:
         """w ⊙ a − w ⊙ b as w ⊙ (a − b); of w alone a is 1."""
         left, right = self.parts(a) or (a, 1.0), self.parts(b)
         if right is None or left[0] is not right[0] or not self.is_small(right[1]):
             return None
-        return _recorded("mul", left[0], _recorded("sub", left[1], right[1]))
+        return recorded("mul", left[0], recorded("sub", left[1], right[1]))
 
     def parts(self, value: Any) -> tuple[Value, Value] | None:
         """The factor of a product that waits, and the one that does not."""
@@ -79,9 +78,3 @@ class _Factored:
             )
             self.small[value] = value.name in GATES or made
         return self.small[value]
-
-
-def _recorded(name: str, a: Any, b: Any) -> Value:
-    graph = (b if type(b) is Value else a).graph
-    found: Value = graph.record(primitives[name], (a, b), {})
-    return found

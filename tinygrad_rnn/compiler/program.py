@@ -31,6 +31,7 @@ __all__ = [
     "freeze",
     "infer",
     "listing",
+    "recorded",
 ]
 
 Key = Any
@@ -157,6 +158,12 @@ class Graph:
     def capture(self, tensor: Tensor) -> Value:
         """Only a trace can take in tensors from outside."""
         raise Refused("a derivative that makes new tensors")
+
+
+def recorded(name: str, *args: Any, **params: Any) -> Value:
+    """The value of an operation, by its name, in the graph of its arguments."""
+    graph: Graph = next(a.graph for a in args if type(a) is Value)
+    return graph.record(primitives[name], args, params)
 
 
 def freeze(value: Any) -> Any:

@@ -16,11 +16,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..graph import primitives
 from ..ops.parts import tiles
 from .cut import Loop
 from .fuse import is_reduction
-from .program import Value, ancestors
+from .program import Value, recorded
 
 __all__ = ["in_rows"]
 
@@ -29,40 +28,16 @@ def in_rows(loop: Loop) -> Loop:
     """The loop with such operations rewritten."""
     if not any(value.name in _RULES for value in loop.body):
         return loop
-    new: dict[Value, Value] = {}
-    body: dict[Value, None] = {}
-    given = {*(before for before, _ in loop.carries), *loop.stacked, *loop.constant}
-
-    def put(value: Value) -> None:
-        if value not in body and value not in given:
-            for arg in value.inputs:
-                put(arg)
-            body[value] = None
-
-    for value in loop.body:
-        args = tuple(new.get(a, a) if type(a) is Value else a for a in value.args)
-        made = value if args == value.args else value.graph.again(value, args)
-        rule = _RULES.get(made.name)
-        made = rule(made) if rule is not None and made.dtype.kind == "f" else made
-        put(made)
-        if made is not value:
-            new[value] = made
-            made.label = made.label or value.label
-    carries = [(before, new.get(after, after)) for before, after in loop.carries]
-    exports = [new.get(value, value) for value in loop.exports]
-    alive = ancestors([*(after for _, after in carries), *exports])
-    kept = [value for value in body if value in alive]
-    return Loop(carries, loop.stacked, loop.constant, kept, exports).checked()
+    return loop.rewritten(_in_rows)
 
 
-def _record(name: str, *args: Any, **params: Any) -> Value:
-    graph = next(a.graph for a in args if type(a) is Value)
-    made: Value = graph.record(primitives[name], args, params)
-    return made
+def _in_rows(value: Value) -> Value:
+    rule = _RULES.get(value.name)
+    return value if rule is None or value.dtype.kind != "f" else rule(value)
 
 
 def _shaped(value: Value, shape: tuple[int, ...]) -> Value:
-    return value if value.shape == shape else _record("reshape", value, shape=shape)
+    return value if value.shape == shape else recorded("reshape", value, shape=shape)
 
 
 def _turned(x: Value) -> Value:
@@ -71,7 +46,7 @@ def _turned(x: Value) -> Value:
     dims = (*range(rank - 2), rank - 1, rank - 2)
     if x.name == "permute" and x.params["dims"] == dims:
         return x.inputs[0]
-    return _record("permute", x, dims=dims)
+    return recorded("permute", x, dims=dims)
 
 
 def _is_turned(x: Value) -> bool:
@@ -88,7 +63,7 @@ def _with_last(value: Value) -> tuple[Value, tuple[int, ...]]:
     if dims == last:
         return x, last
     rest = [d for d in range(rank) if d not in dims]
-    return _record("permute", x, dims=(*rest, *dims)), last
+    return recorded("permute", x, dims=(*rest, *dims)), last
 
 
 def _sum(value: Value) -> Value:
@@ -100,7 +75,7 @@ def _sum(value: Value) -> Value:
     while start and (start - 1 in dims or x.shape[start - 1] == 1):
         start -= 1
     for axes in (tuple(range(start, len(x.shape))), tuple([d for d in dims if d < start])):
-        x = _record("sum", x, dims=axes, keepdim=True) if axes else x
+        x = recorded("sum", x, dims=axes, keepdim=True) if axes else x
     return _shaped(x, value.shape)
 
 
@@ -108,16 +83,16 @@ def _extreme(value: Value) -> Value:
     x, last = _with_last(value)
     if x is value.inputs[0]:
         return value
-    return _shaped(_record(value.name, x, dims=last, keepdim=True), value.shape)
+    return _shaped(recorded(value.name, x, dims=last, keepdim=True), value.shape)
 
 
 def _logsumexp(value: Value) -> Value:
     x, last = _with_last(value)
-    top = _record("amax", x, dims=last, keepdim=True)
-    top = _record("where", _record("isfinite", top), top, 0.0)
-    powers = _record("exp", _record("sub", x, top))
-    total = _record("sum", powers, dims=last, keepdim=True)
-    return _shaped(_record("add", _record("log", total), top), value.shape)
+    top = recorded("amax", x, dims=last, keepdim=True)
+    top = recorded("where", recorded("isfinite", top), top, 0.0)
+    powers = recorded("exp", recorded("sub", x, top))
+    total = recorded("sum", powers, dims=last, keepdim=True)
+    return _shaped(recorded("add", recorded("log", total), top), value.shape)
 
 
 # ------------------------------------------------------------------------------------ products
@@ -128,32 +103,32 @@ def _product(value: Value) -> Value:
     inner, rows, columns = left.shape[-1], *value.shape[-2:]
     if len(right.shape) == 2 and columns > 1:
         flat = _shaped(left, (left.size // inner, inner))
-        return _shaped(_record("matmul", flat, right), value.shape)
+        return _shaped(recorded("matmul", flat, right), value.shape)
     if inner == 1:
-        return _record("mul", left, right)
+        return recorded("mul", left, right)
     if columns == 1:
         return _shaped(_times_column(left, right), value.shape)
     if rows == 1:
         return _shaped(_times_column(_turned(right), _turned(left)), value.shape)
     sides = [x.graph.copied(x) if x.name == "permute" else x for x in (left, right)]
-    return _record("matmul", *sides)
+    return recorded("matmul", *sides)
 
 
 def _times_column(matrix: Value, column: Value) -> Value:
     """Σₖ of matrix (…, M, K) and column (…, K, 1), with an axis of length 1 more."""
     if _is_turned(matrix):
-        terms, axis = _record("mul", _turned(matrix), column), -2
+        terms, axis = recorded("mul", _turned(matrix), column), -2
     else:
-        terms, axis = _record("mul", matrix, _turned(column)), -1
-    return _record("sum", terms, dims=(len(terms.shape) + axis,), keepdim=True)
+        terms, axis = recorded("mul", matrix, _turned(column)), -1
+    return recorded("sum", terms, dims=(len(terms.shape) + axis,), keepdim=True)
 
 
 # ----------------------------------------------------------------------------- parts of a whole
 def _stack(value: Value) -> Value:
     dim, parts = value.params["dim"], value.inputs
     shape = (*value.shape[:dim], 1, *value.shape[dim + 1 :])
-    parts = [_record("reshape", part, shape=shape) for part in parts]
-    return _record("cat", *parts, dim=dim, sizes=(1,) * len(parts))
+    parts = [recorded("reshape", part, shape=shape) for part in parts]
+    return recorded("cat", *parts, dim=dim, sizes=(1,) * len(parts))
 
 
 def _pad(value: Value) -> Value:
@@ -167,14 +142,14 @@ def _padded(x: Value, widths: Sequence[tuple[int, int]]) -> Value:
     for axis, (before, after) in enumerate(widths):
         if before or after:
             key = (*(slice(None),) * axis, slice(0, 1))
-            zero = x.graph.zeros_like(_record("slice", x, key=key))
+            zero = x.graph.zeros_like(recorded("slice", x, key=key))
             sides = []
             for count in (before, after):
                 shape = (*x.shape[:axis], count, *x.shape[axis + 1 :])
-                sides.append([_record("expand", zero, shape=shape)] if count else [])
+                sides.append([recorded("expand", zero, shape=shape)] if count else [])
             parts = [*sides[0], x, *sides[1]]
             sizes = tuple([part.shape[axis] for part in parts])
-            x = _record("cat", *parts, dim=axis, sizes=sizes)
+            x = recorded("cat", *parts, dim=axis, sizes=sizes)
     return x
 
 
@@ -192,7 +167,7 @@ def _assemble(value: Value) -> Value:
         padded.append(_padded(_shaped(part, inner), widths))
     total = padded[0]
     for other in padded[1:]:
-        total = _record("add", total, other)
+        total = recorded("add", total, other)
     return total
 
 

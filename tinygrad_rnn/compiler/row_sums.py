@@ -10,9 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..graph import primitives
 from .cut import Loop
-from .program import Value, ancestors
+from .program import Value, recorded
 
 __all__ = ["is_row_reduction", "taken_apart"]
 
@@ -21,7 +20,7 @@ LINEAR = {"add": (0, 1), "sub": (0, 1), "neg": (0,), "div": (0,)}  # in which ar
 
 
 def is_row_reduction(value: Value) -> bool:
-    """Over the last axes."""
+    """Whether a value is a reduction over the last axes."""
     if value.name not in REDUCTIONS or value.dtype.kind != "f":
         return False
     rank = len(value.inputs[0].shape)
@@ -33,43 +32,24 @@ def taken_apart(loop: Loop) -> Loop:
     """The loop with its sums of rows so that few wait for another one."""
     if sum(map(is_row_reduction, loop.body)) < 2:
         return loop
-    made = _Apart(loop)
-    ends = [made.new.get(v, v) for v in (*(a for _, a in loop.carries), *loop.exports)]
-    alive = ancestors(ends)
-    body = [v for v in made.body if v in alive]
-    carries = [(before, made.new.get(after, after)) for before, after in loop.carries]
-    exports = ends[len(carries) :]
-    return Loop(carries, loop.stacked, loop.constant, body, exports).checked()
+    parts = _Apart()
+    return loop.rewritten(parts.rule, parts.placed)
 
 
 class _Apart:
-    """Writes the body anew; `depth` is how many reductions a value needs, one after the other."""
+    """What replaces a sum; `depth` is how many reductions a value needs, one after the other."""
 
-    def __init__(self, loop: Loop) -> None:
-        self.new: dict[Value, Value] = {}
-        self.body: dict[Value, None] = {}
+    def __init__(self) -> None:
         self.depth: dict[Value, int] = {}
-        self.given = {*(before for before, _ in loop.carries), *loop.stacked, *loop.constant}
-        for value in loop.body:
-            args = tuple(self.new.get(a, a) if type(a) is Value else a for a in value.args)
-            same = args == value.args
-            made = value if same else value.graph.again(value, args)
-            if made.name == "sum" and is_row_reduction(made):
-                made = self.apart(made)
-            self.put(made)
-            if made is not value:
-                self.new[value] = made
-                made.label = made.label or value.label
 
-    def put(self, value: Value) -> None:
-        """Add a value to the body, and before it what it is made of."""
-        if value in self.body or value in self.given:
-            return
-        for arg in value.inputs:
-            self.put(arg)
+    def placed(self, value: Value) -> None:
+        """Count the reductions of a value whose arguments have been counted."""
         before = max([self.depth.get(arg, 0) for arg in value.inputs], default=0)
         self.depth[value] = before + is_row_reduction(value)
-        self.body[value] = None
+
+    def rule(self, value: Value) -> Value:
+        """The value, or what replaces it."""
+        return self.apart(value) if value.name == "sum" and is_row_reduction(value) else value
 
     def apart(self, value: Value) -> Value:
         """A sum of rows made of sums that need fewer reductions before them, if that can be."""
@@ -78,12 +58,12 @@ class _Apart:
         found = self.total(root, value.params["dims"], depth) if depth else None
         if found is None or found.shape == value.shape:
             return found or value
-        return self.record("reshape", (found,), shape=value.shape)
+        return recorded("reshape", found, shape=value.shape)
 
     def total(self, x: Value, dims: tuple[int, ...], depth: int) -> Value | None:
         """The sum over the last axes, which stay as axes of length 1, of what needs so many."""
         if self.depth.get(x, 0) < depth:
-            return self.record("sum", (x,), dims=dims, keepdim=True)
+            return recorded("sum", x, dims=dims, keepdim=True)
         summed = LINEAR.get(x.name, ())
         if x.name == "mul":  # one factor is the same along a row, the other one is summed
             summed = (1,) if _along(x.args[0], x, dims) is not None else (0,)
@@ -93,13 +73,7 @@ class _Apart:
             self.total(a, dims, depth) if n in summed else _along(a, x, dims)
             for n, a in enumerate(x.args)
         ]
-        return None if any(part is None for part in parts) else self.record(x.name, tuple(parts))
-
-    def record(self, name: str, args: tuple[Any, ...], **params: Any) -> Value:
-        """An operation in the graph of its arguments."""
-        graph = next(a.graph for a in args if type(a) is Value)
-        made: Value = graph.record(primitives[name], args, params)
-        return made
+        return None if any(part is None for part in parts) else recorded(x.name, *parts)
 
 
 def _whole(arg: Any, x: Value) -> bool:

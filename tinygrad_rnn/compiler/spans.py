@@ -14,8 +14,7 @@ import numpy as np
 from ..checkpointing import checkpoint
 from ..graph import Node, grad_mode, primitives
 from ..ops.elementwise import where
-from ..scan import Problem, check_carry, ended, without_padding
-from ..scan import _like as rows_like
+from ..scan import Problem, check_carry, ended, rows_like, without_padding
 from ..tensor import Tensor, as_tensor
 from ..tree import flatten, tree_map, unflatten
 

@@ -39,10 +39,9 @@ class StateSpaceCell(Cell):
         check_sizes("StateSpaceCell", input_size=input_size, hidden_size=hidden_size)
         self.input_size, self.hidden_size = input_size, hidden_size
         self.F, self.G = F, G
-        width = hidden_size + input_size
-        _refuse_other("F", F, width, hidden_size)
+        _output_size("F", F, hidden_size + input_size, hidden_size)
         if G is not None:
-            self.outputs = _refuse_other("G", G, hidden_size, outputs)
+            self.outputs = _output_size("G", G, hidden_size, outputs)
         elif outputs in (None, hidden_size):
             self.outputs = hidden_size
         else:
@@ -59,15 +58,15 @@ class StateSpaceCell(Cell):
         return h, h if self.G is None else self.G(h)
 
 
-def _refuse_other(name: str, module: Any, inputs: int, outputs: int | None) -> int:
-    """How many numbers F or G makes of `inputs`, tried on zeros; it must be what was said."""
+def _output_size(name: str, module: Any, inputs: int, said: int | None) -> int:
+    """How many numbers F or G makes of `inputs`, tried on zeros; as many as was said, if it was."""
     if not isinstance(module, Module) or not takes(module.forward, 1):
         got = type(module).__name__
         raise DTypeError("StateSpaceCell", f"{name}, a Module of one argument,", got)
-    weight = next(module.parameters(), None)
+    like = next(module.parameters(), zeros())
     with no_grad():
-        found = module(zeros(1, inputs, dtype=None if weight is None else weight.dtype)).shape
-    if len(found) != 2 or outputs not in (None, found[1]):
-        wanted = f"{name} (B, {inputs}) -> (B, {'O' if outputs is None else outputs})"
+        found = module(zeros(1, inputs, dtype=like.dtype, device=like.device)).shape
+    if len(found) != 2 or said not in (None, found[1]):
+        wanted = f"{name} (B, {inputs}) -> (B, {'O' if said is None else said})"
         raise ShapeError("StateSpaceCell", wanted, f"one to {found}")
     return int(found[1])
