@@ -51,7 +51,8 @@ def test_a_course_grows_when_it_is_right_and_goes_back_when_it_guesses(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     tg.manual_seed(0)
-    course = order.Course(order.Gated(4), order.SETTINGS["LSTM"], seed=0)
+    settings = order.SETTINGS["LSTM"] | {"mean": 0.002}
+    course = order.Course(order.Gated(4), settings, seed=0)
     monkeypatch.setattr(order, "wrong_share", lambda model, length, *_: float(length > 50))
     course.top, course.updates = 50, order.LOOK - 1
     course.update()
