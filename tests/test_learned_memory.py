@@ -10,6 +10,7 @@ import pytest
 import tinygrad_rnn as tg
 from benchmarks.tasks import _temporal_order as order
 from benchmarks.tasks import memory
+from tinygrad_rnn.data.tasks import TemporalOrder
 
 
 def test_five_bits_are_all_patterns_and_are_learned_over_a_short_time() -> None:
@@ -42,30 +43,43 @@ def test_one_network_is_asked_at_every_length(kind: str) -> None:
     assert all(0 <= found[f"T={length} %"] <= 100 for length in order.LENGTHS)
 
 
+def weights(model: Any) -> dict[str, Any]:
+    return {name: value.detach().numpy().copy() for name, value in model.state_dict().items()}
+
+
 def test_a_course_grows_when_it_is_right_and_goes_back_when_it_guesses(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     tg.manual_seed(0)
-    course = order.Course(order.Gated(4), order.SETTINGS["LSTM"], seed=0)
+    settings = order.SETTINGS["LSTM"] | {"mean": 0.002}
+    course = order.Course(order.Gated(4), settings, seed=0)
     monkeypatch.setattr(order, "wrong_share", lambda model, length, *_: float(length > 50))
     course.top, course.updates = 50, order.LOOK - 1
-    course._judge()
+    course.update()
     assert course.top == 60
     course.updates = order.LOOK - 1
-    course._judge()
-    assert course.top == 60
-    before = {
-        name: value.detach().numpy().copy() for name, value in course.model.state_dict().items()
-    }
+    before = weights(course.mean)
     course.update()
-    assert any(
-        np.any(course.model.state_dict()[n].detach().numpy() != a) for n, a in before.items()
-    )
+    assert course.top == 60
+    now, mean = weights(course.model), weights(course.mean)
+    for name, old in before.items():  # a hundredth of the way: that is the hundredth update
+        np.testing.assert_allclose(mean[name], old + 0.01 * (now[name] - old), atol=1e-6)
+        assert np.any(mean[name] != old)
     rate, course.wrong = course.lr, 0.2
     course._judge()
-    for name, value in course.model.state_dict().items():
-        assert value.detach().numpy().tolist() == before[name].tolist()
+    for model in (course.model, course.mean):
+        assert all(np.array_equal(a, before[name]) for name, a in weights(model).items())
     assert course.lr < rate and course.wrong < 0.1
-    rate, course.standing = course.lr, order.SETTINGS["LSTM"]["patience"] - 1
-    course._judge()
-    assert course.lr == rate / 2
+
+
+def test_the_penalty_fades_as_sequences_grow() -> None:
+    def moved(top: int, penalty: float) -> Any:
+        tg.manual_seed(0)
+        model = order.Plain(4, penalty, fades=2.0, noise=0.0)
+        model.learn(TemporalOrder(20).draw(np.random.default_rng(0), 8), top)
+        return model.W.grad.numpy()
+
+    loss = moved(10, penalty=0.0)
+    whole, faded = moved(order.SHORT, penalty=5.0) - loss, moved(2 * order.SHORT, 5.0) - loss
+    assert np.abs(whole).max() > 1e-3
+    np.testing.assert_allclose(faded, whole / 4, atol=1e-6)
