@@ -118,40 +118,82 @@ def differentiate(
         tensor = found.get(nodes[value]) if value in nodes else None
         return None if tensor is None else tensor.array
 
-    back = [result(b) for b in before]
-    of_stacked = [result(v) for v in loop.stacked]
-    of_constant = [result(v) for v in loop.constant]
-    deltas = {v: found[node].array for v, node in nodes.items() if node in found}
-    if factors:
-        known = [v for v in (*back, *of_stacked, *of_constant) if v is not None]
-        new: dict[Any, Any] = factored(known, [g for g in cotangents if g is not None])
+    rules = _Rules(
+        cotangents, outside, [result(b) for b in before], [result(v) for v in loop.stacked],
+        [result(v) for v in loop.constant],
+        {v: found[node].array for v, node in nodes.items() if node in found},
+    )  # fmt: skip
+    return _cut(loop, rules.factored() if factors else rules, sinks, keeps, fixed, kept)
+
+
+@dataclass
+class _Rules:
+    """What the rules give; the first two are given to them, of the others see `Backward`.
+
+    Attributes:
+        cotangents: of each carry at the end of the step.
+        outside: of each export.
+        back: the cotangent of each carry at the beginning.
+    """
+
+    cotangents: list[Value | None]
+    outside: list[Value | None]
+    back: list[Value | None]
+    of_stacked: list[Value | None]
+    of_constant: list[Value | None]
+    deltas: dict[Value, Value]
+
+    @property
+    def ends(self) -> list[Value]:
+        """What is wanted."""
+        return [v for v in (*self.back, *self.of_stacked, *self.of_constant) if v is not None]
+
+    def factored(self) -> _Rules:
+        """With products as in `factored`."""
+        new: dict[Any, Any] = factored(self.ends, [g for g in self.cotangents if g is not None])
         back, of_stacked, of_constant = (
-            [new.get(v, v) for v in values] for values in (back, of_stacked, of_constant)
+            [new.get(v, v) for v in values]
+            for values in (self.back, self.of_stacked, self.of_constant)
         )
-        deltas = {v: new.get(d, d) for v, d in deltas.items()}
-    return _cut(
-        loop, cotangents, outside, back, of_stacked, of_constant, deltas, sinks, keeps, fixed, kept
-    )
+        deltas = {v: new.get(d, d) for v, d in self.deltas.items()}
+        return _Rules(self.cotangents, self.outside, back, of_stacked, of_constant, deltas)
 
 
 def _cut(
-    loop: Loop,
-    cotangents: list[Value | None],
-    outside: list[Value | None],
-    back: list[Value | None],
-    of_stacked: list[Value | None],
-    of_constant: list[Value | None],
-    deltas: dict[Value, Value],
-    sinks: Sinks,
-    keeps: Sinks,
-    fixed: set[Value],
+    loop: Loop, rules: _Rules, sinks: Sinks, keeps: Sinks, fixed: set[Value],
     kept: Sequence[Value] | None,
-) -> Backward:
-    ends = [v for v in (*back, *of_stacked, *of_constant) if v is not None]
+) -> Backward:  # fmt: skip
+    back, ends = rules.back, rules.ends
     saved = _saved(loop, ends, kept)
-    constant, recurrent = _classes(loop, cotangents, saved, ends, fixed)
-    given = {*saved, *loop.stacked, *(v for v in outside if v is not None)}
-    behind = ancestors([v for v in back if v is not None], lambda v: v in given)
+    constant, recurrent = _classes(loop, rules.cotangents, saved, ends, fixed)
+    given = {*saved, *loop.stacked, *(v for v in rules.outside if v is not None)}
+    body = _body(rules, given, constant, recurrent, sinks, keeps)
+    read = {a for v in body for a in v.inputs if a not in body}
+    read |= {v for v in back if v is not None and v not in body}
+    alive = ancestors(ends, lambda v: v in given)
+    used = {a for v in alive if v not in body and v not in given for a in v.inputs}
+    used |= {v for v in (*rules.of_stacked, *rules.of_constant) if v is not None}
+    cots = [g for g in rules.cotangents if g is not None]
+    stacked = _in_order(v for v in read if v not in constant and v not in cots)
+    carries, carried = _carries(rules.cotangents, back, body)
+    inner = Loop(
+        carries, stacked, _in_order(v for v in read if v in constant),
+        _in_order(body), _in_order(v for v in used if v in body or v in cots),
+    ).checked()  # fmt: skip
+    needs = ancestors([*inner.constant, *inner.stacked], lambda v: v in given)
+    known = _in_order(v for v in needs if v.op is not None and v not in given)
+    return Backward(
+        saved, rules.outside, known, inner, carried, rules.of_stacked, rules.of_constant,
+        rules.deltas,
+    )  # fmt: skip
+
+
+def _body(
+    rules: _Rules, given: set[Value], constant: set[Value], recurrent: set[Value],
+    sinks: Sinks, keeps: Sinks,
+) -> set[Value]:  # fmt: skip
+    """What is in the loop: what the next carry is made of, and what is as quick there."""
+    behind = ancestors([v for v in rules.back if v is not None], lambda v: v in given)
     body = {v for v in behind if v in recurrent and v.op is not None}
 
     def product(value: Value) -> bool:
@@ -164,22 +206,9 @@ def _cut(
         cheap = value.op is not None and (sinks(value) or product(value))
         if cheap and inside and not summed:
             body.add(value)
-    _sink_known(body, ancestors(ends, lambda v: v in given), given, constant, sinks, product)
-    read = {a for v in body for a in v.inputs if a not in body}
-    read |= {v for v in back if v is not None and v not in body}
-    alive = ancestors(ends, lambda v: v in given)
-    used = {a for v in alive if v not in body and v not in given for a in v.inputs}
-    used |= {v for v in (*of_stacked, *of_constant) if v is not None}
-    cots = [g for g in cotangents if g is not None]
-    stacked = _in_order(v for v in read if v not in constant and v not in cots)
-    carries, carried = _carries(cotangents, back, body)
-    inner = Loop(
-        carries, stacked, _in_order(v for v in read if v in constant),
-        _in_order(body), _in_order(v for v in used if v in body or v in cots),
-    ).checked()  # fmt: skip
-    needs = ancestors([*inner.constant, *inner.stacked], lambda v: v in given)
-    known = _in_order(v for v in needs if v.op is not None and v not in given)
-    return Backward(saved, outside, known, inner, carried, of_stacked, of_constant, deltas)
+    alive = ancestors(rules.ends, lambda v: v in given)
+    _sink_known(body, alive, given, constant, sinks, product)
+    return body
 
 
 def _sums_rows(value: Value) -> bool:

@@ -32,11 +32,10 @@ from .step import Step
 
 __all__ = ["Call", "Core", "Engine", "run_core"]
 
-
 Flags = tuple[bool, ...]
 
 
-def _none(value: Value) -> bool:
+def _never(value: Value) -> bool:
     return False
 
 
@@ -48,7 +47,7 @@ class Engine:
     compile: Callable[[Loop, bool], Any]
     sinks: Sinks
     sinks_outputs: bool
-    keeps: Sinks = _none  # products that could leave the loop, and are as quick in it
+    keeps: Sinks = _never  # products that could leave the loop, and are as quick in it
     packed: Callable[[Loop, bool], Any] | None = None  # for rows of unequal length, without masks
     change: Callable[[Step], Step] | None = None  # done to a step before anything else
     factors: bool = False  # whether each operation that leaves the loop is one call less

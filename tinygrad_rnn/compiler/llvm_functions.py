@@ -155,10 +155,10 @@ def log1p(v: Lanes, x: Word) -> Word:
     e, f = _taken_apart(v, u)
     high, low = (constant(x.type, part) for part in _ln2(v.format(x).name))
     value = v.fma(e, high, v.fma(e, low, _near_one(v, f, v.div(lost, u))))
-    return with_sign_of_zero(v, _at_the_ends(v, value, u), x)
+    return _with_sign_of_zero(v, _at_the_ends(v, value, u), x)
 
 
-def with_sign_of_zero(v: Lanes, value: Word, x: Word) -> Word:
+def _with_sign_of_zero(v: Lanes, value: Word, x: Word) -> Word:
     """A value, or x where that is ±0."""
     return v.choose("==", x, constant(x.type, 0.0), x, value)
 

@@ -41,8 +41,6 @@ SINGLE = Format("float", 32, 23, 127, 8, -104.0, 89.0, 9.1)
 DOUBLE = Format("double", 64, 52, 1023, 14, -746.0, 710.0, 20.0)
 LN2_HIGH = {"float": 0.693145751953125, "double": 0.6931471803691238}
 LN2_LOW = {"float": 1.4286068203094173e-06, "double": 1.9082149292705877e-10}
-
-
 FORMATS = {"float": SINGLE, "double": DOUBLE}
 TRUTHS = {"<": "ult", "<=": "ule", ">": "ugt", ">=": "uge", "==": "eq", "!=": "ne"}
 ORDERED = {"<": "olt", "<=": "ole", ">": "ogt", ">=": "oge", "==": "oeq"}
