@@ -12,6 +12,7 @@ from typing import Any
 
 from .backward import Backward
 from .cut import Cut, Loop
+from .layout import is_view
 from .program import Value
 from .script import Script, names
 from .sums import total
@@ -33,10 +34,24 @@ def forward_pass(parts: Cut, loop: Loop, runner: Any, saved: Sequence[Value]) ->
     for value in parts.before:
         script.array(value)
     finals = _loop(script, loop, starts, "extent, reverse")
-    outputs = [f"contiguous({script.all_steps(v)})" for v in whole.exports]
+    outputs = _outputs(script, whole)
     kept = names([script.array(v) for v in saved])
     result = names([*(f"{final}.copy()" for final in finals), *outputs])
     return script.function("inputs, length, extent, reverse", f"{result}, {kept}")
+
+
+def _outputs(script: Script, whole: Loop) -> list[str]:
+    """The outputs of all steps, each in memory of its own: what gets changed in place is one."""
+    carried, taken, found = dict(whole.carries), set(), []
+    for value in whole.exports:
+        name, source = script.all_steps(value), value
+        while is_view(source):
+            source = source.inputs[0]
+        source = carried.get(source, source)  # they are rows of the same memory
+        alone = source.op is not None and source not in taken
+        taken.add(source)
+        found.append(f"contiguous({name})" if alone else f"{name}.copy()")
+    return found
 
 
 def backward_pass(
