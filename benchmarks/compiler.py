@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 import tinygrad_rnn as tg
+from tinygrad_rnn.compiler.engines import FEW
 
 from . import cells, model, peers
 from .measure import Measure, absolute, faster, longer
@@ -210,8 +211,8 @@ def calls(settings: Settings) -> Measures:
 
 
 def _smallest_call(settings: Settings) -> Measures:
-    """With T = B = H = 1 there is nothing but overhead."""
-    size = Size(1, 1, 1)
+    """With B = H = 1 and the fewest steps that are compiled there is nothing but overhead."""
+    size = Size(FEW, 1, 1)
     work = Work.draw(size)
     _, forward = cells.scan_forward(work)
 
