@@ -5,6 +5,7 @@ Dots are the medians, with a line to the figure of the minima; a short bar marks
 
 from __future__ import annotations
 
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from .measure import Measure, from_json
 
 __all__ = ["draw"]
 
-COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#222222")
+COLORS = (
+    "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#222222", "#8c6d31",
+)  # fmt: skip
 GREY, PALE = "#8a8a8a", "#e6e6e6"
 ROW, MARGIN = 0.24, 1.1  # inches
 Rows = dict[str, list[Measure]]  # label → the measures that stand there
@@ -32,7 +35,7 @@ def draw(report: dict[str, dict[str, Any]], path: Path) -> bool:
     figure = Figure(figsize=(9, ROW * sum(heights) + MARGIN), layout="constrained")
     axes = figure.subplots(len(panels), 1, squeeze=False, sharex=True, height_ratios=heights)
     drawn = [m for rows in panels.values() for measures in rows.values() for m in measures]
-    colors = dict(zip(sorted({_family(m) for m in drawn}), COLORS, strict=False))
+    colors = dict(zip(sorted({_family(m) for m in drawn}), cycle(COLORS), strict=False))
     for axis, (key, rows) in zip(axes[:, 0], panels.items(), strict=True):
         _panel(axis, key, rows, colors)
     axes[-1, 0].set_xlabel(
