@@ -76,6 +76,12 @@ def test_reading_order_counts_lines_about_right() -> None:
     assert {n: said for n, said in rows if abs(int(said) - lines[n]) > 0.15 * lines[n] + 5} == {}
 
 
+def test_the_map_of_the_compiler_names_every_file() -> None:
+    files = {path.stem for path in (ROOT / "tinygrad_rnn" / "compiler").glob("[a-z]*.py")}
+    text = (ROOT / "tinygrad_rnn" / "compiler" / "__init__.py").read_text(encoding="utf-8")
+    assert files == set(re.findall(r"`(\w+)`", text.split('"""')[1])) - {"scan"}
+
+
 def test_learn_compares_every_gradient_and_all_agree() -> None:
     output = run("docs/learn.py")
     last = output.rstrip().splitlines()[-1]

@@ -15,6 +15,7 @@ from tinygrad_rnn.compiler.fuse import COSTS, FUSABLE
 from tinygrad_rnn.compiler.program import Graph
 from tinygrad_rnn.graph import primitives
 
+ELEMENTWISE = {n for n, op in primitives.items() if op.form == "elementwise"}  # tests add more
 pytestmark = pytest.mark.skipif(not llvm_jit.available(), reason="llvmlite is not installed")
 DTYPES = [np.float32, np.float64]
 NAMES = [
@@ -113,7 +114,7 @@ def test_every_elementwise_primitive_is_fused() -> None:
     from tinygrad_rnn.compiler.llvm_functions import OPERATIONS
     from tinygrad_rnn.compiler.llvm_math import ARITHMETIC
 
-    assert {name for name, op in primitives.items() if op.form == "elementwise"} <= FUSABLE
+    assert ELEMENTWISE <= FUSABLE
     assert {"cast", "clip", "pow"} | set(OPERATIONS) == FUSABLE
     assert set(COSTS) <= FUSABLE
     approximated = OPERATIONS.keys() - ARITHMETIC.keys()

@@ -1,12 +1,23 @@
 """The loop compiler: any step, written in tensor operations, at the speed of a fused kernel.
 
 - `trace` runs the step without numbers; what it does is the program (`program`, `step`, `passes`)
-- `cut` decides what leaves the loop, and `batch` runs that for all steps together
-- `backward` runs the ordinary rules on the program: one more program, cut again (`sums`)
+- `structures` finds again what a step was compiled to, from all that it reads (`reads`,
+  `code_reads`)
+- `cut` decides what leaves the loop; `outside` and `script` write a function of it, in which
+  `batch` (`ufuncs`) runs a value for all steps together; `draws` has its random numbers
+- `backward` runs the ordinary rules on the program: one more program, cut again (`factors`, `sums`)
 - `plan`, `layout` and `pool` decide where values live
-- `numpy_engine` runs a plan with NumPy; `fuse`, `lowering` and `llvm_*` make kernels of it;
-  `native_engine` makes one function of the whole loop
-- `core` is the loop as one node of the graph, `run` the way there from `scan`
+- `numpy_engine` runs a plan with NumPy
+- `row_forms` and `row_sums` say a loop in what kernels can do; `fuse`, `index_maps` and `lowering`
+  make loops over addresses of it; `llvm_kernels` writes these (`llvm_loops`, `llvm_math`,
+  `llvm_functions`, `llvm_angles`) as text (`llvm_text`), which `llvm_jit` compiles and
+  `llvm_engine` calls
+- `native_engine` makes one function of the whole loop, with `llvm_products` and `llvm_running`, in
+  one block of memory (`native_block`), on several threads (`native_shares`)
+- `packed` runs rows of unequal length: `packing` says what is where, `rowwise` rewrites a step for
+  one row, `ragged_engine` and `native_ragged` are the engines
+- `core` is the loop as one node of the graph, `run` the way there from `scan`, `spans` that with
+  checkpoints and masks, `engines` the choice of an engine
 - `explain` and `notation` show all of it, with the equations of a textbook
 """
 
