@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from ctypes import CFUNCTYPE, c_int64, c_void_p
-from threading import Thread
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from .llvm_products import Product, packed, panel, tiles_of_all, write_product
 from .llvm_running import Running, write_running
 from .lowering import Address, Bases, copying, lowered
 from .native_block import laid_out, written_call
-from .native_shares import Part, Shares, shares, threads, work
+from .native_shares import Part, Shares, at_once, shares, threads, work
 from .numpy_engine import NumpyRunner
 from .plan import Action, Plan
 from .program import Value
@@ -203,17 +203,19 @@ class NativeRunner(NumpyRunner):
     def small(self, length: int, reverse: bool) -> Any:
         """The call of a loop that is small, and on one thread; else None."""
         key = length, reverse
-        if key not in self.calls:
+        if self.count(length) > 1:
+            return None
+        call = self.calls.get(key, False)
+        if call is False:  # None is a loop that is not small
             if len(self.calls) > LENGTHS:
                 self.calls.clear()
             given = len(self.plan.loop.constant) + len(self.plan.loop.stacked)
             packed, bases = sorted(self.packed), self.bases.entries
             block = laid_out(self.plan, given, packed, bases, length, reverse)
             first, direction = (length - 1, -1) if reverse else (0, 1)
-            self.calls[key] = block and written_call(
-                block, self.way(1)[0], first, length, direction
-            )
-        return self.calls[key] if self.count(length) == 1 else None
+            call = block and written_call(block, self.way(1)[0], first, length, direction)
+            self.calls[key] = call
+        return call
 
     def further(
         self,
@@ -238,10 +240,14 @@ class NativeRunner(NumpyRunner):
             return panels
         table = np.array(entries, np.int64)
         tables = [table + np.multiply(found.shifts, k) for k in range(found.count)]
-        sums = [(arrays[self.bases.entries[i][0]], i) for i in found.sums]
-        own = [(whole, i, t, np.empty_like(whole)) for whole, i in sums for t in tables[1:]]
-        for _, i, other, array in own:
-            other[i] = address_of(array)
+        own = []
+        for i in found.sums:
+            number = self.bases.entries[i][0]
+            whole, ahead = arrays[number], entries[i] - addresses[number]
+            for other in tables[1:]:
+                array = np.zeros_like(whole)  # of a carry the first row is not written
+                other[i] = address_of(array) + ahead
+                own.append((whole, array))
         fixed.append((native, [address_of(t) for t in tables], own, reverse))
         return panels, tables
 
@@ -259,15 +265,10 @@ class NativeRunner(NumpyRunner):
         for stop in (*breaks, length):
             first = length - 1 - start if reverse else start
             numbers = (first, stop - start, -1 if reverse else 1)
-            others = [Thread(target=native, args=(*numbers, table)) for table in tables[1:]]
-            for thread in others:
-                thread.start()
-            native(*numbers, tables[0])
-            for thread in others:
-                thread.join()
+            at_once([partial(native, *numbers, table) for table in tables])
             if stop < length:
                 for place in self.plan.carries:
                     arrays[place.buffer.number].fill(0)
             start = stop
-        for whole, _, _, array in own:
+        for whole, array in own:
             whole += array

@@ -196,11 +196,12 @@ class NativePackedRunner(NativeRunner):
     def spots(self, how: Ragged) -> list[Spot]:
         """Own memory: for a small loop one block."""
         key = how.capacity, how.batch
-        if key not in self.layouts:
+        found = self.layouts.get(key)
+        if found is None:
             if len(self.layouts) > LENGTHS:
                 self.layouts.clear()
-            self.layouts[key] = self.laid_out(*key)
-        whole, layout = self.layouts[key]
+            found = self.layouts[key] = self.laid_out(*key)
+        whole, layout = found
         if whole > LARGEST:
             return [pool.block(size) for _, size in layout]
         memory, start, address = pool.block(whole)

@@ -8,15 +8,16 @@ share may write in no place but its own. Sums over the batch are made for each s
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import prod
+from threading import Thread
 
 from .llvm_products import Product
 from .llvm_running import Running
 from .lowering import Address, Block, Rows
 
-__all__ = ["Part", "Shares", "shares", "threads", "work"]
+__all__ = ["Part", "Shares", "at_once", "shares", "threads", "work"]
 
 Part = Product | Block | Rows | Running
 FEW = 4  # rows of a product for which a weight would be loaded too often
@@ -29,6 +30,42 @@ def threads() -> int:
         return int(named)
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+
+
+def at_once(calls: Sequence[Callable[[], object]]) -> None:
+    """Make all calls, the first one in this thread; none is left running, whatever happens.
+
+    An interrupt waits for the others: they write to memory that is given away when it is raised.
+    """
+    given_up: list[bool] = []
+
+    def begin(call: Callable[[], object]) -> None:
+        if not given_up:  # the start of a thread can be interrupted as well
+            call()
+
+    others = [Thread(target=begin, args=(call,)) for call in calls[1:]]
+    try:
+        for thread in others:
+            thread.start()
+        calls[0]()
+    except BaseException:
+        given_up.append(True)
+        raise
+    finally:
+        interrupts = [error for thread in others for error in _ended(thread)]
+    if interrupts:
+        raise interrupts[0]
+
+
+def _ended(thread: Thread) -> list[BaseException]:
+    """What was raised in this thread while it waited for another one."""
+    found: list[BaseException] = []
+    while thread.ident is not None and thread.is_alive():
+        try:
+            thread.join()
+        except BaseException as error:
+            found.append(error)
+    return found
 
 
 def work(parts: Sequence[Part]) -> int:
