@@ -110,7 +110,7 @@ def speak_phones(
 
     >>> rng = np.random.default_rng(0)
     >>> samples, ends = speak_phones(["w", "ah", "n"], random_voice(rng), rng)
-    >>> len(ends), ends[-1] == len(samples)
+    >>> len(ends), int(ends[-1]) == len(samples)
     (3, True)
     """
     if not names or not all(name in _PHONES for name in names):
