@@ -11,11 +11,12 @@ from ctypes import CFUNCTYPE, c_int64, c_void_p
 from functools import cache
 from threading import Lock
 from typing import Any
+from weakref import WeakValueDictionary
 
 __all__ = ["available", "compiled", "machine"]
 
 SIGNATURE = CFUNCTYPE(None, c_int64, c_void_p)
-_kernels: dict[str, tuple[Any, Any]] = {}
+_kernels: WeakValueDictionary[str, Any] = WeakValueDictionary()
 _lock = Lock()
 
 
@@ -44,14 +45,18 @@ def machine() -> tuple[str, str, int]:
 
 
 def compiled(text: str, signature: Any = SIGNATURE) -> Any:
-    """The function "kernel" of a text ready to be called; the same text is compiled once."""
+    """The function "kernel" of a text ready to be called.
+
+    The same text is compiled once, as long as anybody has the function.
+    """
     with _lock:
-        if text not in _kernels:
-            _kernels[text] = _compile(text, signature)
-        return _kernels[text][0]
+        found = _kernels.get(text)
+        if found is None:
+            found = _kernels[text] = _compile(text, signature)
+        return found
 
 
-def _compile(text: str, signature: Any) -> tuple[Any, Any]:
+def _compile(text: str, signature: Any) -> Any:
     binding = _llvm()
     cpu, features, _ = machine()
     target = binding.Target.from_default_triple().create_target_machine(
@@ -61,4 +66,6 @@ def _compile(text: str, signature: Any) -> tuple[Any, Any]:
     module.verify()
     engine = binding.create_mcjit_compiler(module, target)
     engine.finalize_object()
-    return signature(engine.get_function_address("kernel")), engine
+    function = signature(engine.get_function_address("kernel"))
+    function.engine = engine  # which has the code
+    return function

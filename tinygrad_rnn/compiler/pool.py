@@ -15,6 +15,7 @@ import numpy as np
 __all__ = ["Pool", "pool"]
 
 LARGEST = 1 << 28  # bytes kept for use again
+LONGEST = 256  # arrays of one size
 FREE = 2  # references to memory that only the pool has: its shelf, and a call
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 
@@ -52,7 +53,11 @@ class Pool(threading.local):
         offset = -start % ALIGNMENT
         if self.bytes + size > LARGEST:
             self.clear()
-        self.shelves.setdefault(size, []).append((memory, offset, start + offset))
+        shelf = self.shelves.setdefault(size, [])
+        if len(shelf) == LONGEST:  # all of it held: to look through more would take its time
+            shelf.clear()
+            self.bytes -= LONGEST * size
+        shelf.append((memory, offset, start + offset))
         self.bytes += size
         return memory, offset, start + offset
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from threading import RLock
 from types import CodeType
 from typing import Any
+from weakref import ref
 
 import numpy as np
 
@@ -30,6 +31,7 @@ from .trace import Trace, trace_step
 
 __all__ = ["Compiled", "Ready", "compile_step", "prepared", "switched_off"]
 
+KEPT = 256  # structures: a compiled loop is a megabyte or two
 VARIANTS = 8  # of one code, that are kept: closures over other numbers, other classes
 switched_off: set[str] = set()  # names of passes to leave out
 _structures: dict[Any, Compiled | str] = {}
@@ -65,10 +67,14 @@ class Ready:
 
 @dataclass
 class Known:
-    """A step whose reads are enumerated: for each kind of inputs what is ready, and its tensors."""
+    """A step whose reads are enumerated.
+
+    `ready` has for each kind of inputs what it compiles to, as long as that is kept, its draws, the
+    structure of its outputs, and the numbers of its tensors.
+    """
 
     read: Reader
-    ready: dict[Any, tuple[Ready, list[int]]] = field(default_factory=dict)
+    ready: dict[Any, tuple[ref[Compiled], Any, Any, list[int]]] = field(default_factory=dict)
 
 
 def prepared(problem: Problem, engine: Engine) -> Ready:
@@ -102,10 +108,11 @@ def _without_trace(code: CodeType, problem: Problem, engine: Engine) -> Ready | 
     if signature is None:
         return None
     entry = known.ready.get(signature)
-    if entry is None:
+    compiled = None if entry is None else entry[0]()
+    if entry is None or compiled is None:
         return _enumerated(code, known, signature, problem, engine)
-    ready, used = entry
-    return Ready(ready.compiled, [tensors[i] for i in used], ready.draws, ready.outputs)
+    _, draws, outputs, used = entry
+    return Ready(compiled, [tensors[i] for i in used], draws, outputs)
 
 
 def _never(step: Any) -> None:
@@ -156,7 +163,9 @@ def _enumerated(
         if known.read is _never:
             known = _remembered(code, Known(read))
         signature = _signature(problem, trace.tensors, engine)
-        known.ready[signature] = (replace(ready, tensors=()), used)
+        if len(known.ready) >= KEPT:
+            known.ready.clear()
+        known.ready[signature] = (ref(compiled), trace.draws, structure, used)
     return ready
 
 
@@ -220,20 +229,25 @@ def _compiled_for(key: Any, step: Step, engine: Engine) -> Compiled:
     """The compiled form of a structure; Refused, with the reason, if there is none."""
     with _lock:
         if key not in _structures:
-            if len(_structures) > 512:
-                _structures.clear()
             try:
-                _structures[key] = compile_step(step, engine)
+                _keep(key, compile_step(step, engine))
             except Refused as refusal:
-                _structures[key] = refusal.reason
+                _keep(key, refusal.reason)
             except Exception as error:
                 reason = f"{type(error).__name__} while compiling: {error}"
                 warnings.warn(f"scan runs as a loop: {reason}", RuntimeWarning, stacklevel=6)
-                _structures[key] = reason
+                _keep(key, reason)
         found = _structures[key]
     if isinstance(found, str):
         raise Refused(found)
     return found
+
+
+def _keep(key: Any, found: Compiled | str) -> None:
+    """Remember what a structure compiles to, in the place of the oldest if there are many."""
+    while len(_structures) >= KEPT:
+        del _structures[next(iter(_structures))]
+    _structures[key] = found
 
 
 def compile_step(step: Step, engine: Engine) -> Compiled:
@@ -246,10 +260,11 @@ def compile_step(step: Step, engine: Engine) -> Compiled:
     keys = changed.inputs[0].graph.keys
     ends = tuple([v.index for v in (*changed.carries, *changed.outputs)])
     key = (engine.name, "changed", tuple(keys), ends, frozenset(switched_off))
-    if key not in _structures or None in keys:
-        _structures[key] = _through_passes(changed, engine)
-    found = _structures[key]
-    assert isinstance(found, Compiled)
+    with _lock:
+        found = None if None in keys else _structures.get(key)
+        if not isinstance(found, Compiled):
+            found = _through_passes(changed, engine)
+            _keep(key, found)
     return found
 
 
