@@ -1,4 +1,4 @@
-"""What is compiled is forgotten at some time: another batch size at each call does not fill memory."""
+"""What is compiled is forgotten in time: another batch size at each call does not fill memory."""
 
 from __future__ import annotations
 
