@@ -1,5 +1,4 @@
-"""What is compiled is forgotten at some time: another batch size at each call does not fill memory."""
-
+"""What is compiled is forgotten at some time: other batch sizes at each call do not fill memory."""
 from __future__ import annotations
 
 import gc
