@@ -1,4 +1,5 @@
 """What is compiled is forgotten at some time: other batch sizes at each call do not fill memory."""
+
 from __future__ import annotations
 
 import gc
