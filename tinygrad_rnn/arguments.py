@@ -77,10 +77,10 @@ def several(called: str, name: str, value: Any) -> list[Any]:
         raise DTypeError(called, f"{name}, several in a list,", _kind(value)) from None
 
 
-def function(called: str, name: str, value: Any) -> Any:
+def function(called: str, name: str, value: Any, hint: str | None = None) -> Any:
     """`value`, which must be something to call."""
     if not callable(value):
-        raise DTypeError(called, f"{name}, a function,", _kind(value))
+        raise DTypeError(called, f"{name}, a function,", _kind(value), hint)
     return value
 
 

@@ -312,6 +312,10 @@ class _Ends:
         return end
 
     def _made(self, g: Value, end: Value | None) -> Value:
-        made: Value = g.graph.copied(g.graph.zeros_like(g) if end is None else end)
+        if end is None:
+            zeros: Value = g.graph.zeros_like(g)
+            self.body |= ancestors([zeros], lambda v: v is g) - {g}
+            return zeros
+        made: Value = g.graph.copied(end)
         self.body.add(made)
         return made
