@@ -259,8 +259,8 @@ def maker(called: str, name: str, value: Any) -> Any:
     if isinstance(value, Module):
         hint = f"nn.{type(value).__name__} without parentheses?"
         raise DTypeError(called, f"{name}, a class or a function,", "a module", hint)
-    hint = "nn.Recurrent(nn.LSTMCell, input_size, hidden_size)" if name == "cell" else None
-    return function(called, name, value, hint)
+    example = "nn.Recurrent(nn.LSTMCell, input_size, hidden_size)" if name == "cell" else None
+    return function(called, name, value, example)
 
 
 def _check_cell(called: str, cell: Any) -> None:
