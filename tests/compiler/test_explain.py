@@ -89,3 +89,20 @@ def test_what_becomes_of_options_is_said() -> None:
     assert "forward mode (jvp): run by the loop" in apart
     mixed = tg.explain(lambda h, x: ((h + x.mean(0)).tanh(), h), init, xs, engine="numpy")
     assert "lengths: rows are masked (rows of the batch that depend on each other)" in mixed
+
+
+@pytest.mark.skipif(not llvm_jit.available(), reason="llvmlite is not installed")
+def test_what_auto_takes_is_explained_and_what_stays_in_its_loop() -> None:
+    w, u = tg.randn(3, 32), tg.randn(32, 32)
+
+    def step(h: tg.Tensor, x: tg.Tensor) -> tuple[tg.Tensor, tg.Tensor]:
+        h = (x @ w + h @ u).tanh()
+        return h, h
+
+    init, xs = tg.zeros(16, 32), tg.zeros(5, 16, 3)
+    native = tg.explain(step, init, xs)
+    assert native.startswith("engine: native")
+    assert native.count("stays, being quicker there") == 1
+    numpy = tg.explain(step, init, xs, engine="numpy")
+    assert "stays, being" not in numpy
+    assert numpy.count("  before: ") == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from ctypes import CDLL, c_char_p
 from typing import Any
 
@@ -64,8 +65,10 @@ def _available(engine: Engine) -> Engine:
 
 def choose(problem: Problem) -> str:
     """What "auto" takes; a few steps are over before a compiled loop has begun."""
-    if problem.length < FEW:
-        return "loop"
+    return "loop" if problem.length < FEW else _best()
+
+
+def _best() -> str:
     return "native" if available() else "numpy"
 
 
@@ -74,17 +77,18 @@ register_engine("llvm", _run_llvm)
 register_engine("native", _run_native, choose)
 
 
-def engine_named(name: str, problem: Problem) -> Engine:
-    """The engine of a name, or the one "auto" takes."""
-    return {"numpy": NUMPY, "llvm": LLVM, "native": NATIVE}.get(
-        choose(problem) if name == "auto" else name, NUMPY
-    )
+def engine_named(name: str) -> Engine:
+    """The engine of a name; of "auto" the one that it takes for all but a few steps."""
+    if name == "auto":
+        name = os.environ.get("TINYGRAD_RNN_ENGINE", "auto")
+    engines = {"numpy": NUMPY, "llvm": LLVM, "native": NATIVE}
+    return engines.get(_best() if name == "auto" else name, NUMPY)
 
 
 def show_config() -> str:
     """Engines, the one "auto" takes, the kernels of the BLAS, why the last calls fell back."""
     lines = [f"engines: {', '.join(sorted(ENGINES))}"]
-    lines += [f"auto: {'native' if available() else 'numpy'}", f"BLAS kernels: {_blas_kernels()}"]
+    lines += [f"auto: {_best()}", f"BLAS kernels: {_blas_kernels()}"]
     if available() and machine()[2] == 64 and _blas_kernels() in ("Haswell", "Zen"):
         lines.append(
             "hint: this processor has AVX-512 and OpenBLAS does not use it; start Python with "

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-from ..scan import Problem
 from ..tensor import Tensor, as_tensor
 from ..tree import flatten, paths, tree_map
 from .backward import Backward
@@ -21,7 +20,7 @@ from .engines import engine_named
 from .notation import equations, named_values
 from .program import Refused, Value
 from .rowwise import one_row
-from .step import Step
+from .step import CARRY, Step, classes
 from .structures import compile_step
 from .trace import Trace, trace_step
 
@@ -42,7 +41,7 @@ def explain(step: Callable[..., Any], init: Any, xs: Any, engine: str = "auto") 
     True
     """
     init, xs = tree_map(as_tensor, init), tree_map(as_tensor, xs)
-    chosen = engine_named(engine, Problem(step, init, xs, 1, None, False, None, None))
+    chosen = engine_named(engine)
     try:
         trace, carries, outputs, _ = _watched(step, init, xs)
         inputs = [v for v in trace.values if v.op is None]
@@ -165,7 +164,12 @@ def _hoisted(cut: Cut) -> list[str]:
     lines = ["--- what leaves the loop"]
     for title, values in (("before", cut.before), ("after", cut.after)):
         lines += [f"  {title}: {v!r} = {v.name} {v.label}".rstrip() for v in values]
+    whole = cut.whole
+    found = classes([*(b for b, _ in whole.carries), *whole.stacked, *whole.constant, *whole.body])
+    free = [v for v in cut.loop.body if v.name == "matmul" and not found[v] & CARRY]
+    lines += [f"  stays, being quicker there: {v!r} = {v.name} {v.label}".rstrip() for v in free]
     lines += [f"  {len(cut.loop.body)} operations stay"]
+    lines += ["  backward: the gradients of what is the same in every step, as sums over the steps"]
     return ["\n".join(lines)]
 
 
