@@ -188,3 +188,26 @@ def test_unusual_programs(name: str, engine: str) -> None:
     found = tg.scan(step, init, xs, engine=engine)
     assert not fallbacks
     assert repr(found) == repr(tg.scan(step, init, xs, engine="loop"))
+
+
+def foreign(array: np.ndarray) -> tg.Tensor:
+    """The same numbers with their bytes in another order."""
+    return tg.Tensor(array.astype(array.dtype.newbyteorder()))
+
+
+@pytest.mark.parametrize("engine", [*NAMES, "loop"])
+def test_bytes_in_another_order_are_never_read_as_they_are(engine: str) -> None:
+    numbers = np.arange(10.0, dtype=np.float32).reshape(5, 2)
+    b = foreign(numbers[1])
+    fallbacks.clear()
+    final, _ = tg.scan(
+        lambda c, x: ((c + x) * b, c), tg.Tensor(numbers[2]), foreign(numbers), engine=engine
+    )
+    expected = numbers[2]
+    for x in numbers:
+        expected = (expected + x) * numbers[1]
+    assert final.tolist() == expected.tolist()
+    assert len(fallbacks) == (engine != "loop")
+    w = foreign(np.eye(2, dtype=np.float32))
+    with pytest.raises(tg.errors.DTypeError, match="matmul"):
+        tg.scan(lambda c, x: (c @ w + x, c), tg.zeros(1, 2), tg.ones(5, 1, 2), engine=engine)

@@ -22,6 +22,7 @@ from ..ops.declare import nondifferentiable
 from ..tensor import Tensor
 
 __all__ = [
+    "FOREIGN",
     "Graph",
     "Refused",
     "Value",
@@ -37,6 +38,9 @@ __all__ = [
 Key = Any
 
 detached = nondifferentiable("detach", lambda xp, x: x, kernel="x")
+
+
+FOREIGN = "a tensor whose bytes are in another order than the processor's"
 
 
 class Refused(TinygradRNNError):

@@ -17,7 +17,7 @@ from .core import Call, Engine, run_core
 from .draws import drawn
 from .packed import run_packed
 from .packing import Ragged, Rectangle, ragged
-from .program import Refused, Value
+from .program import FOREIGN, Refused, Value
 from .spans import masked, run_spans, with_breaks
 from .structures import prepared
 
@@ -55,6 +55,8 @@ def _check_possible(problem: Problem) -> None:
             raise Refused(_unfit(leaf))
         if 0 in array.shape:
             raise Refused("an empty tensor")
+        if not array.dtype.isnative:
+            raise Refused(FOREIGN)
 
 
 def _unfit(leaf: Any) -> str:

@@ -18,7 +18,7 @@ from ..graph import INTERPRETERS, Primitive
 from ..ops.call import SCALARS, agree
 from ..tensor import Tensor, as_tensor
 from ..tree import flatten, unflatten
-from .program import Graph, Refused, Value
+from .program import FOREIGN, Graph, Refused, Value
 
 __all__ = ["Trace", "trace_step"]
 
@@ -42,6 +42,8 @@ class Trace(Graph):
             array = tensor.array
             if type(array) is not np.ndarray:
                 raise Refused(f"the step uses a tensor of {type(array).__name__}")
+            if not array.dtype.isnative:
+                raise Refused(FOREIGN)
             found = self.input("captured", array.shape, array.dtype)
             self.captured[id(tensor)] = found
             self.tensors.append(tensor)
