@@ -16,8 +16,10 @@
   one block of memory (`native_block`), on several threads (`native_shares`)
 - `packed` runs rows of unequal length: `packing` says what is where, `rowwise` rewrites a step for
   one row, `ragged_engine` and `native_ragged` are the engines
-- `core` is the loop as one node of the graph, `run` the way there from `scan`, `spans` that with
-  checkpoints and masks, `engines` the choice of an engine
+- `long_products` (`llvm_sums`) are products outside of a loop, over all rows of a sequence
+- `core` is the loop as one node of the graph, with `checkpoints` one that remembers less; `run` is
+  the way there from `scan`, `spans` that with masks and in blocks, `engines` the choice of an
+  engine
 - `explain` and `notation` show all of it, with the equations of a textbook
 """
 

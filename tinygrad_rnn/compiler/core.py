@@ -24,11 +24,14 @@ from ..ops.call import bind
 from ..ops.shape import cat, stack
 from ..tensor import Tensor
 from .backward import Backward, active_inputs, differentiate
+from .checkpoints import Kept, Spans
 from .cut import Cut, Loop, Sinks
+from .draws import Draw, drawn_again
 from .outside import backward_pass, forward_pass, step_on_rows
 from .packing import Ragged, Rectangle, pack, sort_rows, unpack
 from .program import Value, ancestors
 from .step import Step
+from .sums import Parts
 
 __all__ = ["Call", "Core", "Engine", "run_core"]
 
@@ -51,6 +54,7 @@ class Engine:
     packed: Callable[[Loop, bool], Any] | None = None  # for rows of unequal length, without masks
     change: Callable[[Step], Step] | None = None  # done to a step before anything else
     factors: bool = False  # whether each operation that leaves the loop is one call less
+    exact: bool = False  # whether products outside of loops are our own: see `long_products`
 
     def stays(self, value: Value) -> bool:
         """Whether a value may stay in the loop for what reads it there."""
@@ -63,6 +67,7 @@ class Pass:
 
     runner: Any
     run: Callable[..., Any]  # see `outside`
+    sums: Parts | None = None  # if spans of steps come one after the other
 
 
 @dataclass
@@ -74,7 +79,7 @@ class Way:
     live: list[bool]  # which of the outputs (final carries, exports of the step) have a gradient
     full: Backward | None = None
     loops: dict[Flags, tuple[Backward, Any]] = field(default_factory=dict)  # backward
-    backward: dict[tuple[Flags, Flags | None], Pass] = field(default_factory=dict)
+    backward: dict[tuple[Flags, Flags | None, bool], Pass] = field(default_factory=dict)
 
 
 class Core:
@@ -106,7 +111,7 @@ class Core:
             live = [v in nodes for v in (*(a for _, a in whole.carries), *whole.exports)]
         inner = Loop(loop.carries, loop.stacked, loop.constant, loop.body, exports)
         runner = self.engine.compile(inner, True)
-        forward = Pass(runner, forward_pass(self.cut, inner, runner, saved))
+        forward = Pass(runner, forward_pass(self.cut, inner, runner, saved, self.engine.exact))
         return Way(forward, saved, live, full)
 
     def derivative(
@@ -119,19 +124,24 @@ class Core:
             parts.whole, wanted, arriving, engine.sinks, engine.keeps, parts.fixed, kept, factors
         )
 
-    def backward(self, wanted: Flags, arriving: Flags, columns: Flags | None = None) -> Pass:
+    def backward(
+        self, wanted: Flags, arriving: Flags, columns: Flags | None = None, spans: bool = False
+    ) -> Pass:
         """The backward pass for these flags.
 
         Args:
             arriving: for each export whether it has a cotangent.
             columns: for each constant whether it is kept by columns, and its gradient too.
+            spans: whether spans of steps will come one after the other.
         """
-        way, key = self.way(wanted), (arriving, columns)
+        way, key = self.way(wanted), (arriving, columns, spans)
         with self.lock:
             if key not in way.backward:
                 found, runner = self._loop_back(way, wanted, arriving)
-                run = backward_pass(self.cut, found, runner, way.saved, wanted, columns)
-                way.backward[key] = Pass(runner, run)
+                run, sums = backward_pass(
+                    self.cut, found, runner, way.saved, wanted, columns, self.engine.exact, spans
+                )
+                way.backward[key] = Pass(runner, run, sums)
             return way.backward[key]
 
     def _loop_back(self, way: Way, wanted: Flags, arriving: Flags) -> tuple[Backward, Any]:
@@ -161,6 +171,8 @@ class Call:
         inputs: the initial carries, the stacked inputs, the captured tensors.
         rows: how rows are packed, if they are, and `length` is then their number; or that there
             is padding behind the last of `length` steps. Inputs and outputs have it all the same.
+        every: after how many steps the carry is kept, and all else forgotten; then numbers that
+            are drawn (`draws`) are not among the inputs, but in their places is `NOT_DRAWN`.
     """
 
     core: Core
@@ -170,6 +182,8 @@ class Call:
     breaks: list[int]
     inputs: list[Tensor]
     rows: Ragged | Rectangle | None = None
+    every: int | None = None
+    draws: Sequence[Draw] = ()
 
     @property
     def extent(self) -> Any:
@@ -187,6 +201,21 @@ class Call:
         whole = self.core.cut.whole
         return slice(len(whole.carries), len(whole.carries) + len(whole.stacked))
 
+    @cached_property
+    def spans(self) -> Spans | None:
+        """The spans after which the carry is kept."""
+        if self.every is None:
+            return None
+        return Spans(self.every, self.length, self.reverse, self.stacked, self.draws)
+
+    @cached_property
+    def needed(self) -> Flags:
+        """As `wanted`, with the carries that wait for others, of which spans need the gradient."""
+        whole = self.core.cut.whole
+        nodes = active_inputs(whole, self.wanted)
+        carries = [before in nodes for before, _ in whole.carries]
+        return (*carries, *self.wanted[len(carries) :])
+
     def change(self, arrays: list[Any], part: slice, how: str) -> None:
         """Have that part "packed", as the loop has it, or "padded", as the outside has it."""
         if self.rows is not None:
@@ -197,16 +226,21 @@ class Call:
 # -------------------------------------------------------------------------------- one call
 def run_core(call: Call) -> list[Tensor]:
     """The final carries and the outputs of all steps."""
-    way = call.core.way(call.wanted)
+    spans = call.spans if any(call.wanted) else None
+    way = call.core.way(call.wanted if spans is None else call.needed)
     arrays = [t.array for t in call.inputs]
     call.change(arrays, call.stacked, "packed")
     with quiet():
-        arrays, saved = way.forward.run(arrays, call.length, call.extent, call.reverse)
+        if spans is None:
+            arrays, saved = way.forward.run(arrays, call.length, call.extent, call.reverse)
+        else:
+            saved = arrays
+            arrays, kept = spans.forward(way.forward.run, arrays)
     call.change(arrays, call.outputs, "padded")
     if not any(call.wanted):
         return [Tensor(array) for array in arrays]
     parents = tuple([t.node if w else None for t, w in zip(call.inputs, call.wanted, strict=True)])
-    params = {"call": call, "count": len(arrays)}
+    params = {"call": call, "count": len(arrays), "kept": None if spans is None else kept}
     return outputs_of(Node(core_primitive, parents, saved, params, ()), arrays, way.live)
 
 
@@ -218,12 +252,33 @@ def _pullback(g: Sequence[Any], saved: Sequence[Any], node: Node) -> list[Any]:
     cotangents = list(g)
     call.change(cotangents, call.outputs, "packed")
     arriving = tuple([c is not None for c in g[call.outputs]])
-    breaks = [call.length - b for b in reversed(call.breaks)]
     columns = tuple([not t.array.flags.c_contiguous for t in call.inputs[call.stacked.stop :]])
-    back = call.core.backward(call.wanted, arriving, columns)
-    found: list[Any] = back.run(cotangents, saved, call.length, call.extent, call.reverse, breaks)
+    if call.spans is None:
+        breaks = [call.length - b for b in reversed(call.breaks)]
+        back = call.core.backward(call.wanted, arriving, columns)
+        where = call.length, call.extent, call.reverse, breaks
+        found: list[Any] = back.run(cotangents, saved, *where)
+    else:
+        found = _in_spans(call, call.spans, cotangents, saved, node.params["kept"], columns)
     call.change(found, call.stacked, "padded")
     return found
+
+
+def _in_spans(
+    call: Call, spans: Spans, cotangents: list[Any], arrays: Sequence[Any], kept: Kept,
+    columns: Flags,
+) -> list[Any]:  # fmt: skip
+    arriving = tuple([c is not None for c in cotangents[call.outputs]])
+    back = call.core.backward(call.needed, arriving, columns, True)
+    assert back.sums is not None
+    sums = back.sums.begin()
+
+    def run(cotangents: Any, saved: Any, length: int, breaks: list[int]) -> Any:
+        return back.run(cotangents, saved, length, length, call.reverse, breaks, sums)
+
+    forward = call.core.way(call.needed).forward.run
+    found = spans.backward(forward, run, arrays, kept, cotangents, call.breaks)
+    return found + back.sums.finish(sums)
 
 
 # ------------------------------------------------------------------------- higher derivatives
@@ -238,6 +293,10 @@ def _replayed(g: Sequence[Any], call: Call, node: Node) -> list[Any]:
         _attached(t, p) if w else t.detach()
         for t, p, w in zip(call.inputs, node.parents, call.wanted, strict=True)
     ]
+    if call.spans is not None and call.draws:
+        stop, kept = call.stacked.stop, (node.params or {})["kept"]
+        numbers = drawn_again(call.draws, call.length, call.reverse, kept.states[0])
+        inputs[stop - len(numbers) : stop] = numbers
     with enable_grad():
         packed = type(call.rows) is Ragged
         outputs = (_on_packed_rows if packed else _on_the_graph)(call, inputs)

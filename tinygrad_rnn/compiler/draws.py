@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from ..create import generator
+from ..create import generator, get_rng_state, set_rng_state
 from ..tensor import Tensor
 from .pool import pool
 
-__all__ = ["Draw", "drawn"]
+__all__ = ["Draw", "drawn", "drawn_again"]
 
 Draw = tuple[str, tuple[int, ...], Any]  # the generator's method, the shape in a step, the dtype
 
@@ -31,6 +31,16 @@ def drawn(draws: Sequence[Draw], length: int, reverse: bool) -> list[Tensor]:
         for method, array in zip(methods, arrays, strict=True):
             method(dtype=array.dtype, out=array[t, ...])
     return [Tensor(array) for array in arrays]
+
+
+def drawn_again(draws: Sequence[Draw], length: int, reverse: bool, state: Any) -> list[Tensor]:
+    """The numbers that were drawn when the generator was in that state; it is left as it is."""
+    now = get_rng_state()
+    set_rng_state(state)
+    try:
+        return drawn(draws, length, reverse)
+    finally:
+        set_rng_state(now)
 
 
 def _at_once(draws: Sequence[Draw], length: int, reverse: bool) -> list[Any]:

@@ -36,8 +36,8 @@ def _numpy_sinks(value: Value) -> bool:
 
 
 NUMPY = Engine("numpy", compile_loop, _numpy_sinks, False, packed=in_numpy, factors=True)
-LLVM = Engine("llvm", compile_with_kernels, sinks, True)
-NATIVE = Engine("native", compile_whole, sinks, True, keeps_product, compile_packed)
+LLVM = Engine("llvm", compile_with_kernels, sinks, True, exact=True)
+NATIVE = Engine("native", compile_whole, sinks, True, keeps_product, compile_packed, exact=True)
 
 
 def _run_numpy(problem: Problem) -> tuple[Any, Any]:

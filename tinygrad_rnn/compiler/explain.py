@@ -103,8 +103,9 @@ def _label(trace: Trace, seen: list[dict[str, Any]]) -> None:
     }
     for variables in seen:
         found = dict(variables)
-        if "self" in found:
-            found.update(getattr(found["self"], "__dict__", {}))
+        own = getattr(found.get("self"), "__dict__", None)
+        if type(own) is dict:  # a finalizer of anything may have run meanwhile
+            found.update(own)
         for name, held in found.items():
             for leaf in flatten(held)[0] if isinstance(held, (tuple, list, Tensor)) else []:
                 _label_one(name if held is leaf else "", leaf, places, views)

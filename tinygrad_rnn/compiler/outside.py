@@ -15,18 +15,20 @@ from .cut import Cut, Loop
 from .layout import is_view
 from .program import Value
 from .script import Script, names
-from .sums import total
+from .sums import Parts, Sums
 
 __all__ = ["backward_pass", "forward_pass", "step_on_rows"]
 
 
-def forward_pass(parts: Cut, loop: Loop, runner: Any, saved: Sequence[Value]) -> Callable[..., Any]:
+def forward_pass(
+    parts: Cut, loop: Loop, runner: Any, saved: Sequence[Value], exact: bool
+) -> Callable[..., Any]:
     """What comes before the loop, the loop, and what comes after it.
 
     Called with (arrays of all inputs, length, extent, reverse) it gives the final carries and the
     outputs of all steps, and the values in `saved`.
     """
-    whole, script = parts.whole, Script()
+    whole, script = parts.whole, Script(exact)
     script.space["loop"] = runner
     starts = [script.variable() for _ in whole.carries]
     inputs = script.given((*whole.stacked, *whole.constant), parts.fixed)
@@ -56,14 +58,17 @@ def _outputs(script: Script, whole: Loop) -> list[str]:
 
 def backward_pass(
     parts: Cut, way: Backward, runner: Any, saved: Sequence[Value], wanted: Sequence[bool],
-    columns: Sequence[bool] | None,
-) -> Callable[..., Any]:  # fmt: skip
+    columns: Sequence[bool] | None, exact: bool, spans: bool,
+) -> tuple[Callable[..., Any], Parts | None]:  # fmt: skip
     """The same backward.
 
     Called with (cotangents of final carries and outputs, saved, length, extent, reverse, breaks)
     it gives the cotangent of each input. `columns` says which constants are kept by columns.
+
+    If `spans` are to come one after the other it is called with sums as well, and gives only the
+    cotangents of carries and stacked inputs: those of constants are then made of the sums.
     """
-    script, loop = Script(), way.loop
+    script, loop = Script(exact), way.loop
     script.space["loop"] = runner
     carried = [script.variable() for _ in way.carried]
     arrived = script.given(way.arriving, ())
@@ -83,13 +88,17 @@ def backward_pass(
     finals = _loop(script, loop, starts, "extent, not reverse", ", breaks")
     found = ["None" if n is None else f"{finals[n]}.copy()" for n in way.carried]
     found += ["None" if v is None else script.all_steps(v) for v in way.of_stacked]
-    turned = columns or [False] * len(way.of_constant)
-    found += [
-        "None" if v is None else total(v, script, turn)
-        for v, turn in zip(way.of_constant, turned, strict=True)
+    found = [f if w else "None" for f, w in zip(found, wanted, strict=False)]
+    script.lines.append("turn = 1 if reverse else -1")
+    sums, turned = Sums(script, exact, spans), columns or [False] * len(way.of_constant)
+    totals = [
+        "None" if v is None or not w else sums.total(v, turn)
+        for v, turn, w in zip(way.of_constant, turned, wanted[len(found) :], strict=True)
     ]
-    result = names([f if w else "None" for f, w in zip(found, wanted, strict=True)])
-    return script.function("cotangents, saved, length, extent, reverse, breaks", result)
+    head = "cotangents, saved, length, extent, reverse, breaks"
+    if spans:
+        return script.function(f"{head}, sums", names(found)), sums.parts(totals)
+    return script.function(head, names([*found, *totals])), None
 
 
 def _loop(

@@ -13,6 +13,7 @@ from ..graph import INTERPRETERS, grad_mode
 from ..scan import Problem, run_loop
 from ..tensor import Tensor
 from ..tree import unflatten
+from .checkpoints import NOT_DRAWN
 from .core import Call, Engine, run_core
 from .draws import drawn
 from .packed import run_packed
@@ -82,14 +83,19 @@ def run_once(problem: Problem, engine: Engine, start: int) -> tuple[Any, Any]:
         problem = masked(problem)
     carries, carry_structure = problem.carries
     ready = prepared(problem, engine)
-    numbers = drawn(ready.draws, problem.length, problem.reverse) if ready.draws else []
-    inputs = [*carries, *problem.inputs[0], *numbers, *ready.tensors]
-    recording = grad_mode() != 0
+    given, draws = [*carries, *problem.inputs[0]], ready.draws
+    recording = grad_mode() != 0 and any(t.node is not None for t in (*given, *ready.tensors))
+    every = problem.checkpoint_every if recording and problem.lengths is None else None
+    numbers = [NOT_DRAWN] * len(draws)
+    if draws and every is None:
+        numbers = drawn(draws, problem.length, problem.reverse)
+    inputs = [*given, *numbers, *ready.tensors]
     wanted = tuple([recording and t.node is not None for t in inputs])
     core = ready.compiled.core
     length = problem.length if rows is None else rows.count
     padded = None if rows is None or rows.full else rows
-    results = run_core(Call(core, wanted, length, problem.reverse, breaks, inputs, padded))
+    call = Call(core, wanted, length, problem.reverse, breaks, inputs, padded, every, draws)
+    results = run_core(call)
     final, ys = results[: len(carries)], results[len(carries) :]
     if rows is not None:
         _check_rows(problem, ys)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from .batch import batched, spread
+from .long_products import rows_times, suits
 from .program import Value, ancestors
 
 __all__ = ["Script", "names"]
@@ -27,14 +28,15 @@ class Script:
         known: the variable of each value that is there.
         timed: the values that have a time axis in front.
         space: what the lines name beside their variables.
+        exact: whether products give each row the same bits, however many rows there are.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, exact: bool = False) -> None:
+        self.exact = exact
         self.known: dict[Value, str] = {}
         self.timed: set[Value] = set()
         self.space: dict[str, Any] = {"spread": spread, "contiguous": np.ascontiguousarray}
         self.lines: list[str] = []
-        self.sums: dict[tuple[Value, bool], str] = {}
 
     def given(self, values: Iterable[Value | None], fixed: Any) -> str:
         """Variables for values that are handed over, as the left side of an assignment.
@@ -80,7 +82,8 @@ class Script:
         """One value, from those that are known."""
         flags = [type(a) is Value and a in self.timed for a in value.args]
         args = [self.known[a] if type(a) is Value else self.constant(a) for a in value.args]
-        self.known[value] = self.made(batched(value, flags), *args)
+        call = _rows_times if self.exact and _is_rows_times(value, flags) else batched(value, flags)
+        self.known[value] = self.made(call, *args)
         if any(flags):
             self.timed.add(value)
 
@@ -95,6 +98,19 @@ class Script:
         exec(f"def run({head}):\n{body}    return {result}\n", self.space)
         run: Callable[..., Any] = self.space["run"]
         return run
+
+
+def _is_rows_times(value: Value, flags: Sequence[bool]) -> bool:
+    """Whether it is a product of all rows of all steps with one matrix."""
+    if value.name != "matmul" or flags != [True, False]:
+        return False
+    left, right = value.args
+    return len(left.shape) > 1 and len(right.shape) == 2 and suits(left, right)
+
+
+def _rows_times(x: Any, matrix: Any) -> Any:
+    rows = rows_times(x.reshape(-1, x.shape[-1]), matrix)
+    return rows.reshape(*x.shape[:-1], matrix.shape[1])
 
 
 def names(found: Sequence[str]) -> str:

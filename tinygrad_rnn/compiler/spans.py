@@ -26,9 +26,15 @@ Run = Callable[[Problem, int], tuple[Any, Any]]  # a problem, the number of step
 
 
 def run_spans(problem: Problem, run: Run) -> tuple[Any, Any]:
-    """A problem by `run`: at once, or in spans of steps where that saves memory."""
+    """A problem by `run`: at once, or in spans of steps where that saves memory.
+
+    With checkpoints and rows of unequal length each span is a node of the graph, which is run again
+    in backward; without lengths a single node does that (`checkpoints`).
+    """
     every = problem.checkpoint_every
-    if grad_mode() and every is not None and every < problem.length:
+    if every is not None and every >= problem.length:
+        problem, every = replace(problem, checkpoint_every=None), None
+    if grad_mode() and every is not None and problem.lengths is not None:
         return _in_spans(problem, every, lambda p, start: checkpoint(
             lambda carry: run(replace(p, init=carry), start), p.init
         ))  # fmt: skip

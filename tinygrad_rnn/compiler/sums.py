@@ -1,59 +1,194 @@
 """Cotangents of what is the same in every step: sums over the steps.
 
 The sum goes through everything linear to where it is cheapest: a sum of products aₜ·bₜ of matrices
-is one product over the stacked steps, a sum of sums is one sum.
+is one product over the stacked steps, a sum of sums is one sum. What is added up there, the parts,
+may come in several spans of steps; what is made of the parts is made once, at the end.
+
+Legend: T time steps.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from .long_products import Sum, suits
 from .program import Value
 from .script import Script
 
-__all__ = ["total"]
+__all__ = ["Parts", "Sums"]
+
+Make = Callable[[], Any]  # a sum to which nothing has been added
 
 
-def total(value: Value, script: Script, columns: bool = False) -> str:
-    """The variable of Σₜ of a value, as an array of its shape in one step.
+class Sums:
+    """Writes sums over the steps of a script.
 
-    `columns` asks for a product in the order of a transposed matrix, as W in x @ W.T has it: its
-    gradient goes back to W without being turned around in memory.
+    Attributes:
+        exact: whether they are the same, bit for bit, in however many spans the steps come.
+        after: what is made of the sums: the script itself, or another one if spans are to come.
+        kinds: for each part what makes it, if spans are to come.
     """
-    key = value, columns
-    if key not in script.sums:
-        rule = None if value in script.known else _RULES.get(value.name)
-        result = rule(value, script, columns) if rule is not None else None
-        script.sums[key] = _plain(value, script) if result is None else result
-    return script.sums[key]
+
+    def __init__(self, script: Script, exact: bool, spans: bool) -> None:
+        self.script, self.exact, self.spans = script, exact, spans
+        self.after = Script() if spans else script
+        self.kinds: list[Make] = []
+        self.names: list[str] = []
+        self.known: dict[tuple[Value, bool], str] = {}
+
+    def total(self, value: Value, columns: bool = False) -> str:
+        """The variable in `after` of Σₜ of a value, as an array of its shape in one step.
+
+        `columns` asks for a product in the order of a transposed matrix, as W in x @ W.T has it:
+        its gradient goes back to W without being turned around in memory.
+        """
+        key = value, columns
+        if key not in self.known:
+            rule = None if value in self.script.known else _RULES.get(value.name)
+            result = rule(value, self, columns) if rule is not None else None
+            self.known[key] = self.plain(value) if result is None else result
+        return self.known[key]
+
+    def plain(self, value: Value) -> str:
+        """The sum of a value itself."""
+        array = self.script.array(value)
+        if value not in self.script.timed:
+            return self.part(_Repeated, array, "length")
+        if self.exact and suits(value):
+            return self.shaped(self.part(_Steps, array), value)
+        return self.part(partial(_Added, _sum_of_steps), array)
+
+    def part(self, make: Make, *names: str) -> str:
+        """The variable in `after` of a part, to which each span adds what is in these variables."""
+        if not self.spans:
+            return self.script.made(_at_once(make), *names, "turn")
+        self.script.lines.append(f"sums[{len(self.kinds)}].add({', '.join(names)}, turn)")
+        self.kinds.append(make)
+        self.names.append(self.after.variable())
+        return self.names[-1]
+
+    def shaped(self, name: str, like: Value) -> str:
+        """A part in the shape of a value."""
+        return self.after.made(lambda array: array.reshape(like.shape), name)
+
+    def timed(self, value: Any) -> bool:
+        """Whether a value, which is computed if it was not, changes from step to step."""
+        self.script.array(value)
+        return value in self.script.timed
+
+    def applied(self, value: Value, *names: str) -> str:
+        """The operation of a value, on sums."""
+        forward, params = value.op.forward, value.params  # type: ignore[union-attr]
+        return self.after.made(lambda *arrays: forward(np, *arrays, **params), *names)
+
+    def parts(self, results: Sequence[str]) -> Parts:
+        """All parts, and a function that makes `results` of them, if spans are to come."""
+        head = f"[{', '.join(self.names)}] = [s.result() for s in sums]"
+        self.after.lines.insert(0, head)
+        return Parts(self.kinds, self.after.function("sums", f"[{', '.join(results)}]"))
 
 
-def _plain(value: Value, script: Script) -> str:
-    array = script.array(value)
-    if value in script.timed:
-        return script.made(_sum_of_steps, array)
-    return script.made(np.multiply, array, "length")
+class Parts:
+    """What is to be added up, and what is then made of it."""
+
+    def __init__(self, kinds: Sequence[Make], finish: Callable[[Any], list[Any]]) -> None:
+        self.kinds, self.finish = kinds, finish
+
+    def begin(self) -> list[Any]:
+        """Sums to which nothing has been added."""
+        return [make() for make in self.kinds]
+
+
+def _at_once(make: Make) -> Callable[..., Any]:
+    """The sum where all steps come at once."""
+
+    def run(*arrays_and_turn: Any) -> Any:
+        made = make()
+        made.add(*arrays_and_turn)
+        return made.result()
+
+    return run
+
+
+# ------------------------------------------------------------------------------------ parts
+# Each has `add(arrays of all steps of a span…, turn)`, where turn is −1 if the span's last step
+# comes first, and `result()`.
+class _Added:
+    """A function of the arrays of each span, added."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function, self.total = function, None
+
+    def add(self, *arrays_and_turn: Any) -> None:
+        found = self.function(*arrays_and_turn[:-1])
+        self.total = found if self.total is None else self.total + found
+
+    def result(self) -> Any:
+        return self.total
+
+
+class _Repeated:
+    """What is the same in every step, as often as there are steps."""
+
+    def __init__(self) -> None:
+        self.array: Any = None
+        self.steps = 0
+
+    def add(self, array: Any, length: int, turn: int) -> None:
+        self.array = array
+        self.steps += length
+
+    def result(self) -> Any:
+        return np.multiply(self.array, self.steps)
+
+
+class _Product:
+    """Σ aᵀ·b over all rows of all steps, or (Σ bᵀ·a)ᵀ if it is to be `turned`."""
+
+    def __init__(self, turned: bool) -> None:
+        self.turned, self.sum = turned, Sum()
+
+    def add(self, a: Any, b: Any, turn: int) -> None:
+        left, right = _rows(a.transpose(0, 2, 1)), _rows(b)
+        if self.turned:
+            left, right = right, left
+        self.sum.add(left, right, turn)
+
+    def result(self) -> Any:
+        found = self.sum.result()
+        return found.T if self.turned else found
+
+
+class _Steps:
+    """Σ over all steps."""
+
+    def __init__(self) -> None:
+        self.sum = Sum()
+
+    def add(self, x: Any, turn: int) -> None:
+        self.sum.add(None, x.reshape(len(x), -1), turn)
+
+    def result(self) -> Any:
+        return self.sum.result()
+
+
+class _Rows(_Steps):
+    """Σ over all rows of all steps."""
+
+    def add(self, x: Any, turn: int) -> None:
+        self.sum.add(None, _rows(x), turn)
 
 
 def _sum_of_steps(array: Any) -> Any:
     return array.sum(0)
 
 
-def _timed(value: Any, script: Script) -> bool:
-    script.array(value)
-    return value in script.timed
-
-
-def _matmul(value: Value, script: Script, columns: bool) -> str | None:
-    left, right = value.args
-    if len(left.shape) != 2 or len(right.shape) != 2:
-        return None
-    if not _timed(left, script) or not _timed(right, script):
-        return None
-    product = _by_columns if columns else _by_rows
-    return script.made(product, script.known[left], script.known[right])
+def _rows(a: Any) -> Any:
+    return a.reshape(-1, a.shape[-1])
 
 
 def _by_rows(a: Any, b: Any) -> Any:
@@ -65,17 +200,31 @@ def _by_columns(a: Any, b: Any) -> Any:
     return (_rows(b).T @ _rows(a.transpose(0, 2, 1))).T
 
 
-def _rows(a: Any) -> Any:
-    return a.reshape(-1, a.shape[-1])
+# ------------------------------------------------------------------------------------ rules
+def _matmul(value: Value, sums: Sums, columns: bool) -> str | None:
+    left, right = value.args
+    if len(left.shape) != 2 or len(right.shape) != 2:
+        return None
+    if not sums.timed(left) or not sums.timed(right):
+        return None
+    make: Make = partial(_Added, _by_columns if columns else _by_rows)
+    if sums.exact and suits(left, right):
+        make = partial(_Product, columns)
+    return sums.part(make, sums.script.known[left], sums.script.known[right])
 
 
-def _sum(value: Value, script: Script, columns: bool) -> str | None:
+def _sum(value: Value, sums: Sums, columns: bool) -> str | None:
     source = value.args[0]
-    if not _timed(source, script):
+    if not sums.timed(source):
         return None
     dims = value.params["dims"]
+    plainly = dims == (0,) and len(source.shape) == 2
+    if sums.exact and suits(source):
+        if plainly:
+            return sums.shaped(sums.part(_Rows, sums.script.known[source]), value)
+        return sums.applied(value, sums.total(source))
     axes = (0, *(d + 1 for d in dims))
-    rows = dims == (0,) and len(source.shape) == 2 and source.dtype.kind == "f"
+    rows = plainly and source.dtype.kind == "f"
 
     def summed(x: Any) -> Any:
         if rows and x.flags.c_contiguous:
@@ -84,28 +233,23 @@ def _sum(value: Value, script: Script, columns: bool) -> str | None:
             found = x.sum(axis=axes)
         return found.reshape(value.shape)
 
-    return script.made(summed, script.known[source])
+    return sums.part(partial(_Added, summed), sums.script.known[source])
 
 
-def _linear(value: Value, script: Script, columns: bool) -> str:
+def _linear(value: Value, sums: Sums, columns: bool) -> str:
     turned = columns != (value.name == "permute")
-    return _applied(value, script, total(value.args[0], script, turned))
+    return sums.applied(value, sums.total(value.args[0], turned))
 
 
-def _add(value: Value, script: Script, columns: bool) -> str | None:
+def _add(value: Value, sums: Sums, columns: bool) -> str | None:
     a, b = value.args
     if not (type(a) is Value and type(b) is Value and a.shape == b.shape == value.shape):
         return None
-    return _applied(value, script, *(total(x, script, columns) for x in (a, b)))
+    return sums.applied(value, *(sums.total(x, columns) for x in (a, b)))
 
 
-def _assemble(value: Value, script: Script, columns: bool) -> str:
-    return _applied(value, script, *(total(a, script, columns) for a in value.inputs))
-
-
-def _applied(value: Value, script: Script, *args: str) -> str:
-    forward, params = value.op.forward, value.params  # type: ignore[union-attr]
-    return script.made(lambda *arrays: forward(np, *arrays, **params), *args)
+def _assemble(value: Value, sums: Sums, columns: bool) -> str:
+    return sums.applied(value, *(sums.total(a, columns) for a in value.inputs))
 
 
 _RULES = {

@@ -1,0 +1,96 @@
+"""Products over all rows of a sequence: right, and the same bits however the rows come."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinygrad_rnn.compiler import llvm_jit, long_products
+from tinygrad_rnn.compiler.long_products import Sum, rows_times
+
+pytestmark = pytest.mark.skipif(not llvm_jit.available(), reason="needs llvmlite")
+
+SIZES = st.sampled_from([1, 2, 5, 8, 31, 32, 33, 70, 128])
+DTYPES = st.sampled_from(["float32", "float64"])
+
+
+def numbers(rng: Any, dtype: str, *shape: int) -> Any:
+    return rng.standard_normal(shape).astype(dtype)
+
+
+def tolerance(dtype: str) -> float:
+    return 1e-4 if dtype == "float32" else 1e-12
+
+
+@given(st.integers(1, 300), SIZES, SIZES, DTYPES, st.integers(0, 2**32 - 1))
+def test_rows_times_a_matrix(rows: int, inner: int, columns: int, dtype: str, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    x, matrix = numbers(rng, dtype, rows, inner), numbers(rng, dtype, inner, columns)
+    found = rows_times(x, matrix)
+    np.testing.assert_allclose(found, x @ matrix, atol=tolerance(dtype))
+    low, high = sorted(rng.integers(0, rows + 1, 2))
+    if low < high:  # no row knows of the others
+        assert np.array_equal(rows_times(x[low:high], matrix), found[low:high])
+    assert np.array_equal(rows_times(np.asfortranarray(x), np.asfortranarray(matrix)), found)
+
+
+@given(st.integers(1, 700), SIZES, SIZES, DTYPES, st.sampled_from([1, -1]), st.integers(0, 2**32))
+def test_sums_in_parts(
+    rows: int, height: int, width: int, dtype: str, turn: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    a, b = numbers(rng, dtype, rows, height), numbers(rng, dtype, rows, width)
+    cuts = sorted({0, rows, *rng.integers(0, rows + 1, 3).tolist()})
+    parts = [slice(*ends) for ends in itertools.pairwise(cuts)][::turn]
+    for left in (a, None):
+        whole, cut = Sum(), Sum()
+        whole.add(left, b, turn)
+        for part in parts:
+            cut.add(None if left is None else left[part], b[part], turn)
+        expected = b.sum(0)[None] if left is None else a.T @ b
+        np.testing.assert_allclose(whole.result(), expected, atol=10 * tolerance(dtype))
+        assert np.array_equal(whole.result(), cut.result())
+
+
+@pytest.mark.parametrize("height", [1, 64, 520])
+def test_threads_change_no_bit(height: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    a, b = numbers(rng, "float32", 300, height), numbers(rng, "float32", 300, 64)
+    w = numbers(rng, "float32", 64, 96)
+    monkeypatch.setattr(long_products, "LEAST", 0)
+    results = []
+    for count in (1, 2, 3):
+        monkeypatch.setattr(long_products, "threads", lambda count=count: count)
+        total = Sum()
+        total.add(a, b, -1)
+        results.append((total.result(), rows_times(b, w)))
+    for found in results[1:]:
+        assert all(np.array_equal(x, y) for x, y in zip(found, results[0], strict=True))
+
+
+def test_sums_that_are_far_away_take_more_rows() -> None:
+    rng = np.random.default_rng(0)
+    a, b = numbers(rng, "float32", 600, 1030), numbers(rng, "float32", 600, 520)
+    assert a.shape[1] * b.shape[1] * 4 > long_products.NEAR
+    whole, cut = Sum(), Sum()
+    whole.add(a, b, 1)
+    for start in range(0, 600, 90):
+        cut.add(a[start : start + 90], b[start : start + 90], 1)
+    np.testing.assert_allclose(whole.result(), a.T @ b, atol=1e-3)
+    assert np.array_equal(whole.result(), cut.result())
+
+
+def test_what_is_not_finite_stays() -> None:
+    a = np.ones((70, 9), np.float32)
+    b = np.ones((70, 33), np.float32)
+    b[3, 1], b[69, 2], b[5, 32] = np.nan, np.inf, -np.inf
+    total = Sum()
+    total.add(a, b, -1)
+    expected = np.full(33, 70, np.float32)
+    expected[1], expected[2], expected[32] = np.nan, np.inf, -np.inf
+    assert np.array_equal(total.result(), np.tile(expected, (9, 1)), equal_nan=True)

@@ -1,0 +1,207 @@
+"""Products with as many rows as a sequence has, compiled for their other two sizes.
+
+Outside of a loop there are two: x·W of all rows of x, and Σ aᵀ·b over all rows, which is what the
+gradient of W is. Each number is a chain of fused multiply-adds in an order that nothing but the
+order of the rows decides: neither the number of rows nor that of threads changes a bit of it, and a
+sum can be left and gone on with later, as checkpoints do.
+
+Legend: R rows; K, M, N columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from ctypes import CFUNCTYPE, c_int64, c_void_p
+from functools import lru_cache, partial
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from .llvm_engine import address_of
+from .llvm_jit import compiled
+from .llvm_kernels import Writer
+from .llvm_products import Product, packed, panel, write_product
+from .llvm_sums import STRIP, TILE, ProductWriter, RowsWriter
+from .lowering import Address
+from .native_shares import at_once, threads
+from .pool import pool
+
+__all__ = ["Sum", "rows_times", "suits"]
+
+BLOCK = 32  # rows of x that are done together, so that they stay near
+FEW, MANY = 64, 256  # rows that are added up in registers
+NEAR = 1 << 21  # bytes of sums that stay near
+KEPT = 256  # sizes for which compiled code is kept
+LEAST = 50_000_000  # operations from which a second thread pays for its start
+Signature = CFUNCTYPE(None, c_int64, c_int64, c_int64, c_int64, c_void_p)
+Table = c_int64 * 5
+
+
+def suits(*arrays: Any) -> bool:
+    """Whether these are floats of one dtype, as products are compiled for."""
+    return all(a.dtype == arrays[0].dtype and a.dtype.char in "fd" for a in arrays)
+
+
+def _shared(size: int, operations: int, call: Callable[[int, int], None]) -> None:
+    """call(first, last) of all of a size, on as many threads as pay."""
+    count = max(1, min(threads(), size)) if operations >= LEAST else 1
+    if count == 1:
+        call(0, size)
+        return
+    ends = [size * i // count for i in range(count + 1)]
+    at_once([partial(call, *part) for part in pairwise(ends)])
+
+
+# ----------------------------------------------------------------------------------- x·W
+def rows_times(x: Any, matrix: Any) -> Any:
+    """x (R, K) times a matrix (K, N)."""
+    x, (rows, inner), columns = np.ascontiguousarray(x), x.shape, matrix.shape[1]
+    panels = columns % panel(x.dtype) == 0
+    right = packed(matrix) if panels else np.ascontiguousarray(matrix)
+    out = np.empty((rows, columns), x.dtype)
+    kernel = _times(x.dtype, x.strides[0], inner, columns, panels)
+    table, blocks = Table(address_of(x), address_of(right), address_of(out)), rows // BLOCK
+
+    def call(first: int, last: int) -> None:
+        kernel(first, last, rows if last == blocks else 0, 0, table)
+
+    _shared(blocks, 2 * rows * inner * columns, call)
+    return out
+
+
+@lru_cache(KEPT)
+def _times(dtype: Any, stride: int, inner: int, columns: int, panels: bool) -> Callable[..., None]:
+    """Called with (first block, last one, the row after the last, 0, table of x, W and the result).
+
+    The rows behind the last block are done one by one.
+    """
+    writer, item = Writer(3, 4), int(dtype.itemsize)
+    first, last, end = writer.code.args[:3]
+
+    def rows(count: int) -> Callable[[Any], None]:
+        width = columns * item
+        left = Address(0, 0, (stride, item), dtype, count * stride)
+        right = Address(1, 0, (width, item), dtype, 0)
+        out = Address(2, 0, (width, item), dtype, count * width)
+        product = Product(left, right, out, count, inner, columns, panels)
+
+        def body(number: Any) -> None:
+            writer.step = number
+            write_product(writer, product)
+
+        return body
+
+    writer.loop(first, last, 1, rows(BLOCK))
+    writer.loop(writer.code.mul(last, writer.number(BLOCK)), end, 1, rows(1))
+    found: Callable[..., None] = compiled(writer.text(), Signature)
+    return found
+
+
+# ---------------------------------------------------------------------------------- Σ aᵀ·b
+class Sum:
+    """Σ aᵀ·b (M, N) over rows of a (R, M) and b (R, N), or Σ b (1, N), in one part or several.
+
+    Some rows are added up in registers, and these sums in memory. A part may be taken from its last
+    row up (`turn` −1).
+    """
+
+    def __init__(self) -> None:
+        self.total: Any = None
+        self.begun: Any = None  # the sum over a block that is not full
+        self.rows = 0  # of that
+
+    def add(self, a: Any, b: Any, turn: int) -> None:
+        """Some more rows."""
+        b = b if b.flags.c_contiguous else np.ascontiguousarray(b)
+        rows, width = b.shape
+        height, starts = 1, [_start(b, turn)]
+        if a is not None:
+            a = a if a.flags.c_contiguous else np.ascontiguousarray(a)
+            height, starts = a.shape[1], [_start(a, turn), *starts]
+        kernels = _kernels(b.dtype, height, width, turn, a is not None)
+        if self.total is None:
+            self.total = np.zeros((height, width), b.dtype)
+        done = 0
+        if self.rows:
+            done = min(kernels.block - self.rows, rows)
+            self._go_on(kernels, starts, 0, done)
+            if self.rows < kernels.block:
+                return
+            self._finish()
+        full = (rows - done) // kernels.block * kernels.block
+        if full:
+            kernels.run(False, starts, done, full, self.total)
+        if done + full < rows:
+            self._go_on(kernels, starts, done + full, rows - done - full)
+
+    def _go_on(self, kernels: _Kernels, starts: list[int], first: int, count: int) -> None:
+        if not self.rows:
+            self.begun = pool.array(self.total.shape, self.total.dtype)
+            self.begun.fill(0)
+        kernels.run(True, starts, first, count, self.begun)
+        self.rows += count
+
+    def _finish(self) -> None:
+        self.total += self.begun
+        self.rows = 0
+
+    def result(self) -> Any:
+        """The sum over all rows that came."""
+        if self.rows:
+            self._finish()
+        return self.total
+
+
+def _start(array: Any, turn: int) -> int:
+    """Where the first row is that is taken."""
+    start = address_of(array)
+    return start if turn > 0 else start + array.nbytes - array.strides[0]
+
+
+@lru_cache(KEPT)
+def _kernels(dtype: Any, height: int, width: int, turn: int, product: bool) -> _Kernels:
+    return _Kernels(dtype, height, width, turn, product)
+
+
+class _Kernels:
+    """The compiled code for sums of one size.
+
+    Attributes:
+        block: how many rows are added up in registers: more, where all the sums are far away.
+    """
+
+    def __init__(self, dtype: Any, height: int, width: int, turn: int, product: bool) -> None:
+        item = int(dtype.itemsize)
+        self.dtype, self.height, self.width, self.product = dtype, height, width, product
+        self.block = FEW if height * width * item <= NEAR else MANY
+        self.strides = [turn * n * item for n in ([height, width] if product else [width])]
+        self.strips, size = height // (STRIP * TILE), self.block * item
+        self.space = size * STRIP * TILE, size * (STRIP * TILE + width)
+        self.written: dict[bool, Any] = {}
+
+    def kernel(self, onward: bool) -> Any:
+        """Called with (first strip, last one, whether also the columns behind it, rows, table).
+
+        The table has the addresses of the rows, the sum, and of memory to put a and b in order.
+        """
+        if onward not in self.written:
+            writer = (ProductWriter if self.product else RowsWriter)(self, onward)
+            self.written[onward] = compiled(writer.text(), Signature)
+        return self.written[onward]
+
+    def run(self, onward: bool, starts: Sequence[int], first: int, count: int, out: Any) -> None:
+        """`count` rows from the first on: blocks added to what is there, or a sum gone on with."""
+        kernel, strips = self.kernel(onward), self.strips
+        places = [p + first * s for p, s in zip(starts, self.strides, strict=True)]
+        places.append(address_of(out))
+
+        def call(low: int, high: int) -> None:
+            _memory, _, start = pool.block(self.space[1])
+            table = Table(*places, start, start + self.space[0])
+            kernel(low, high, high == strips, count, table)
+
+        if self.product:
+            _shared(strips, 2 * count * self.height * self.width, call)
+        else:
+            kernel(0, 0, 0, count, Table(*places))
