@@ -11,6 +11,8 @@ import sys
 import traceback
 from typing import Any
 
+import tinygrad_rnn  # noqa: F401 (before NumPy: it asks BLAS's idle threads to sleep)
+
 from .machine import Watch, machine, versions
 from .processes import hold_to
 

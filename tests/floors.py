@@ -21,7 +21,7 @@ FLOORS = {
         "testing",
     ],
     5: ["baselines", "data", "nn", "optim"],
-    6: ["decode", "draw", "parallel", "train"],
+    6: ["_idle_threads", "decode", "draw", "parallel", "train"],
     7: [PACKAGE],  # the façade: what `import tinygrad_rnn` offers
     8: ["cli"],
     9: ["__main__"],

@@ -11,7 +11,13 @@ import importlib
 import warnings
 from typing import Any
 
-from . import derived, errors, inplace, ops
+from . import (
+    _idle_threads,  # noqa: F401 (before anything that imports NumPy)
+    derived,
+    errors,
+    inplace,
+    ops,
+)
 from ._version import __version__
 from .arguments import explicit as _explicit
 from .autodiff import gradients

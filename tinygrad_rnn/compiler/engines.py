@@ -18,6 +18,7 @@ from .llvm_jit import available, machine
 from .native_engine import compile_loop as compile_whole
 from .native_engine import keeps_product
 from .native_ragged import compile_packed
+from .native_shares import threads
 from .numpy_engine import compile_loop
 from .program import Value
 from .ragged_engine import compile_packed as in_numpy
@@ -26,6 +27,7 @@ from .run import fallbacks, run_compiled
 __all__ = ["NUMPY", "choose", "engine_named", "show_config"]
 
 FEW = 4  # steps, below which tracing costs more than it saves
+IDLE = "OPENBLAS_THREAD_TIMEOUT"  # for how many ticks, 2 to this, a thread waits busily
 LARGE = 4096  # elements from which a cheap operation is better done in the loop, while in cache
 
 
@@ -93,6 +95,11 @@ def show_config() -> str:
         lines.append(
             "hint: this processor has AVX-512 and OpenBLAS does not use it; start Python with "
             "OPENBLAS_CORETYPE=SkylakeX for products up to twice as fast"
+        )
+    if _blas_kernels() != "unknown" and threads() > 1 and IDLE not in os.environ:
+        lines.append(
+            "hint: OpenBLAS's idle threads stay busy for a while and take cores from compiled "
+            f"loops; import tinygrad_rnn before numpy, or start Python with {IDLE}=18"
         )
     lines += [f"fell back to the loop: {reason}" for reason in fallbacks]
     return "\n".join(lines)

@@ -17,8 +17,9 @@ import numpy as np
 
 from .program import Value
 
-__all__ = ["Buffer", "Place", "VIEWS", "fresh", "is_view", "part_of", "viewed"]
+__all__ = ["Buffer", "FEW", "Place", "VIEWS", "fresh", "is_view", "part_of", "viewed"]
 
+FEW = 4  # steps that are done together
 VIEWS = frozenset(("slice", "permute", "expand", "reshape", "flip", "alias", "detach"))
 
 
@@ -27,7 +28,8 @@ class Buffer:
     """Memory of one value in one step; `rows` says how the steps are stored.
 
     rows: "constant" and "scratch" have one row, "stack" one for each step, "carry" one more (row t
-    is the carry at the beginning of step t), "cell" is a carry of one row that is overwritten.
+    is the carry at the beginning of step t), "cell" is a carry of one row that is overwritten, and
+    "few" has a row for each of the `FEW` steps that are done together.
     """
 
     number: int

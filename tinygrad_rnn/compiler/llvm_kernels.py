@@ -39,6 +39,7 @@ class Writer(Loops):
     def __init__(self, bases: int, numbers: int = 1) -> None:
         super().__init__(Function([INT] * numbers + [POINTER]))
         self.step, self.table = self.code.args[0], self.code.args[-1]
+        self.step_of_few = self.number(0)  # the number among those that are done together
         self.bases = [self.base(i) for i in range(bases)]
 
     def text(self) -> str:
@@ -59,7 +60,8 @@ class Writer(Loops):
         """Where an operand begins for these outer indices in this step."""
         pointer = self.bases[address.base]
         if address.row:
-            pointer = self.beyond(pointer, self.step, address.row)
+            step = self.step_of_few if address.few else self.step
+            pointer = self.beyond(pointer, step, address.row)
         pointer = self.code.moved(pointer, self.number(address.offset))
         for index, stride in zip(outer, address.strides, strict=False):
             if stride:

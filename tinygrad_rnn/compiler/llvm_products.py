@@ -26,6 +26,7 @@ __all__ = ["Product", "Tile", "fill_panels", "packed", "panel", "tiles_of_all", 
 UNROLL = 2
 Tile = Callable[[Any, int], None]
 Tiles = Callable[[Writer, int, int, Tile], None]
+Steps = Callable[[Callable[[], None]], None]  # runs something for each of some steps
 
 
 @dataclass(frozen=True)
@@ -73,34 +74,41 @@ def tiles_of_all(writer: Writer, rows: int, height: int, body: Tile) -> None:
         writer.loop(full, rows, rows - full, lambda top: body(top, rows - full))
 
 
-def write_product(writer: Writer, product: Product, tiles: Tiles = tiles_of_all) -> None:
-    """Write all tiles of a product, or of a batch of them."""
+def write_product(
+    writer: Writer, product: Product, tiles: Tiles = tiles_of_all, steps: Steps | None = None
+) -> None:
+    """Write all tiles of a product, or of a batch of them; panel by panel for all of some steps."""
     if not product.batch:
-        _one_product(writer, product, [], tiles)
+        _one_product(writer, product, [], tiles, steps)
         return
     sizes = [writer.extent(product.batch[0]), *product.batch[1:]]
     writer.nested(sizes, lambda outer: _one_product(writer, product, outer, tiles_of_all))
 
 
-def _one_product(writer: Writer, product: Product, outer: list[Any], tiles: Tiles) -> None:
+def _one_product(
+    writer: Writer, product: Product, outer: list[Any], tiles: Tiles, steps: Steps | None = None
+) -> None:
     item = product.out.dtype.itemsize
     native = machine()[2] // item
     height = 8 if machine()[2] == 64 else 4
-    starts = [writer.start(a, outer) for a in (product.left, product.right, product.out)]
+    right, sides = writer.start(product.right, outer), (product.left, product.out)
+    starts = [] if steps is not None else [writer.start(a, outer) for a in sides]
     width, done = 2 * native, 0
     while width >= 1:
         count = (product.columns - done) // width
         if count:
-            _panels(writer, product, starts, done, count, width, min(width, native), height, tiles)
+            shape = count, width, min(width, native), height
+            _panels(writer, product, right, starts, done, shape, tiles, steps)
             done += count * width
         width //= 2
 
 
 def _panels(
-    writer: Writer, product: Product, starts: list[Any], first: int, count: int,
-    width: int, lanes: int, height: int, tiles: Tiles,
+    writer: Writer, product: Product, right: Any, starts: list[Any], first: int,
+    shape: tuple[int, int, int, int], tiles: Tiles, steps: Steps | None,
 ) -> None:  # fmt: skip
-    """The tiles of `count` panels of one width, panel by panel, from the top down."""
+    """The tiles of (count, width, lanes, height) of some panels, panel by panel, top down."""
+    count, width, lanes, height = shape
     item = product.out.dtype.itemsize
     step = product.right.strides[-2]
     if product.panels:
@@ -109,15 +117,23 @@ def _panels(
 
     def one_panel(number: Any) -> None:
         columns = code.add(code.mul(number, writer.number(width)), writer.number(first))
-        right = writer.beyond(starts[1], columns, product.inner * item if product.panels else item)
-        out = writer.beyond(starts[2], columns, item)
+        beside = writer.beyond(right, columns, product.inner * item if product.panels else item)
 
-        def rows(top: Any, height: int = height) -> None:
-            left = writer.beyond(starts[0], top, product.left.strides[-2])
-            below = writer.beyond(out, top, product.out.strides[-2])
-            _tile(writer, product, left, right, below, step, height, width, lanes)
+        def one_step() -> None:
+            sides = starts or [writer.start(a, []) for a in (product.left, product.out)]
+            out = writer.beyond(sides[1], columns, item)
 
-        tiles(writer, product.rows, height, rows)
+            def rows(top: Any, height: int = height) -> None:
+                left = writer.beyond(sides[0], top, product.left.strides[-2])
+                below = writer.beyond(out, top, product.out.strides[-2])
+                _tile(writer, product, left, beside, below, step, height, width, lanes)
+
+            tiles(writer, product.rows, height, rows)
+
+        if steps is None:
+            one_step()
+        else:
+            steps(one_step)
 
     writer.loop(0, count, 1, one_panel)
 

@@ -156,6 +156,10 @@ class Function:
             return y if x.number == 1 else x
         return self.binary("mul", x, y)
 
+    def least(self, x: Word, y: Word) -> Word:
+        """The smaller of two integers."""
+        return self.select(self.compare("icmp slt", x, y), x, y)
+
     def and_(self, x: Word, y: Word) -> Word:
         """The bits that both have."""
         return self.binary("and", x, y)

@@ -22,13 +22,17 @@ __all__ = ["Address", "Bases", "Block", "Rows", "copying", "lowered", "places_of
 
 @dataclass(frozen=True)
 class Address:
-    """Where an operand is: which base, byte offset, byte strides along the axes of the block."""
+    """Where an operand is: which base, byte offset, byte strides along the axes of the block.
+
+    `row` are the bytes from one step to the next, `few` says that only some steps have a row.
+    """
 
     base: int
     offset: int
     strides: tuple[int, ...]
     dtype: Any
-    row: int  # bytes from one step to the next
+    row: int
+    few: bool = False
 
 
 @dataclass
@@ -120,8 +124,9 @@ class Bases:
             offset += stride * start
             if axis is not None:
                 strides[axis] += stride * step
-        row = place.buffer.bytes if place.buffer.rows in ("stack", "carry") else 0
-        return Address(self.number(place), offset, tuple(strides), place.dtype, row)
+        rows = place.buffer.rows
+        row = place.buffer.bytes if rows in ("stack", "carry", "few") else 0
+        return Address(self.number(place), offset, tuple(strides), place.dtype, row, rows == "few")
 
 
 def lowered(nests: list[Nest], plan: Plan, bases: Bases) -> list[Block | Rows]:

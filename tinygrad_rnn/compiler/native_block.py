@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .layout import Place
+from .layout import FEW, Place
 from .llvm_engine import address_of
 from .llvm_products import fill_panels, panel
 from .plan import Plan
@@ -91,7 +91,7 @@ def laid_out(
     """The block of a loop of so many steps, whose first `given` buffers are inputs; or None."""
     at: dict[int, tuple[int, int]] = {n: (n, 0) for n in range(given)}
     size = 0
-    rows = {"stack": length, "carry": length + 1}
+    rows = {"stack": length, "carry": length + 1, "few": FEW}
     for number, buffer in enumerate(plan.buffers):
         same = plan.shared.get(number, number)
         if number >= given and same == number:

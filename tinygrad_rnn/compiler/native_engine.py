@@ -6,7 +6,7 @@ call, or one for each thread. Any other loop is run like the llvm engine's.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from ctypes import CFUNCTYPE, c_int64, c_void_p
 from functools import partial
 from typing import Any
@@ -15,7 +15,7 @@ import numpy as np
 
 from .cut import Loop
 from .index_maps import identity
-from .layout import Place
+from .layout import FEW, Place
 from .llvm_engine import KernelRunner, address_of, plan_with_kernels, table_of
 from .llvm_jit import compiled
 from .llvm_kernels import Writer
@@ -31,6 +31,7 @@ from .program import Value
 __all__ = ["NativeRunner", "compile_loop", "is_native", "keeps_product"]
 
 SIGNATURE = CFUNCTYPE(None, c_int64, c_int64, c_int64, c_void_p)
+FAR = 1 << 17  # bytes of a matrix that is read for several steps at a time
 LEAST = 500_000_000  # operations from which a second thread pays for its start
 LENGTHS = 64  # numbers of steps whose layout is kept
 NEAR = 1 << 14  # bytes of a matrix that leave room in the first cache
@@ -43,6 +44,44 @@ def compile_loop(loop: Loop, stacked_carries: bool) -> NumpyRunner:
     if all(is_native(action) for action in plan.actions):
         return NativeRunner(plan)
     return KernelRunner(plan)
+
+
+def grouped(plan: Plan) -> tuple[list[Action], list[Action]]:
+    """Products that are done for some steps together, before these steps and behind them.
+
+    They do not wait for the carry, or nothing in the loop waits for them: then their matrix, if it
+    is large, is read for all of these steps, and does not drive out what each step needs.
+    """
+    inputs = set(range(len(plan.loop.constant) + len(plan.loop.stacked)))
+    ahead, behind = [], []
+    for action in plan.actions:
+        places = _places(action)
+        if action.kind != "op" or action.values[0].name != "matmul" or len(places) < 3:
+            continue
+        left, right, out = places
+        large = right.buffer.rows == "constant" and right.buffer.bytes >= FAR
+        if not large or len(out.shape) != 2 or left.buffer.rows != "stack":
+            continue
+        touching = [a for a in plan.actions if any(p.buffer is out.buffer for p in _places(a))]
+        if left.buffer.number in inputs and out.buffer.rows == "scratch":
+            ahead.append(action)
+            out.buffer.rows = "few"
+            _unshare(plan.shared, out.buffer.number)
+        elif out.buffer.rows == "stack" and touching == [action]:
+            behind.append(action)
+    return ahead, behind
+
+
+def _places(action: Action) -> list[Place]:
+    return [p for p in (*action.operands, action.target) if type(p) is Place]
+
+
+def _unshare(shared: dict[int, int], number: int) -> None:
+    """Give a buffer memory of its own, and those that it shared it with other memory."""
+    others = [n for n, m in shared.items() if m == shared.get(number, number) and n != number]
+    for other in others:
+        shared[other] = others[0]
+    shared[number] = number
 
 
 def is_native(action: Action) -> bool:
@@ -76,13 +115,21 @@ class NativeRunner(NumpyRunner):
     """A planned loop as one compiled function."""
 
     tiles = staticmethod(tiles_of_all)
+    groups = True  # whether some products are done for several steps together
 
     def __init__(self, plan: Plan) -> None:
+        self.ahead, self.behind = grouped(plan) if self.groups else ([], [])
         self.listings: list[str] = []
         self.packed: set[int] = set()  # constants that are handed over as panels
         self.bases = Bases()
         super().__init__(plan)
-        self.parts = [part for action in plan.actions for part in self.lowered(action)]
+        self.parts: list[Part] = []
+        self.places: list[str] = []  # of the parts: ahead of the steps, in each, or behind
+        for action in plan.actions:
+            parts = self.lowered(action)
+            self.parts += parts
+            place = "ahead" if action in self.ahead else "behind" if action in self.behind else ""
+            self.places += [place] * len(parts)
         self.work = work(self.parts)
         self.ways: dict[int, tuple[Any, Shares]] = {}
         self.calls: dict[tuple[int, bool], Any] = {}
@@ -110,13 +157,40 @@ class NativeRunner(NumpyRunner):
     def written(self, parts: Sequence[Part]) -> str:
         """The LLVM text: for i in range(count): the step first + i · direction."""
         writer = Writer(len(self.bases.entries), 3)
-        first, count, direction = writer.code.args[:3]
+        code, (first, count, direction) = writer.code, writer.code.args[:3]
+        each = [p for p, place in zip(parts, self.places, strict=True) if not place]
 
         def one(i: Any) -> None:
-            writer.step = writer.code.add(first, writer.code.mul(i, direction))
-            self.write_parts(writer, parts)
+            writer.step = code.add(first, code.mul(i, direction))
+            self.write_parts(writer, each)
 
-        writer.loop(0, count, 1, one)
+        def some(i: Any) -> None:
+            """A few steps, in which some products are done for all of them."""
+            left = code.binary("sub", count, i)
+            here = code.least(left, writer.number(FEW))
+
+            def steps(body: Callable[[], None]) -> None:
+                def step(k: Any) -> None:
+                    writer.step_of_few = k
+                    writer.step = code.add(first, code.mul(code.add(i, k), direction))
+                    body()
+
+                writer.loop(0, here, 1, step)
+
+            def products(wanted: str) -> None:
+                for part, place in zip(parts, self.places, strict=True):
+                    if place == wanted:
+                        assert isinstance(part, Product)
+                        write_product(writer, part, self.tiles, steps)
+
+            products("ahead")
+            steps(lambda: self.write_parts(writer, each))
+            products("behind")
+
+        if len(each) < len(parts):
+            writer.loop(0, count, FEW, some)
+        else:
+            writer.loop(0, count, 1, one)
         return writer.text()
 
     def write_parts(self, writer: Writer, parts: Sequence[Part]) -> None:

@@ -152,6 +152,7 @@ class NativePackedRunner(NativeRunner):
     """Runs a planned loop of `SYMBOLIC` rows on as many as there are in each step, by one call."""
 
     tiles = staticmethod(tiles_of_rows)
+    groups = False
 
     def __init__(self, plan: Plan) -> None:
         check_rows(plan)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .cut import Loop
-from .layout import Place, fresh, is_view
+from .layout import FEW, Place, fresh, is_view
 from .plan import Action, NoView, Plan, act_one_by_one, make_plan
 from .pool import pool
 from .program import Value
@@ -120,7 +120,12 @@ class NumpyRunner:
         self.tables: dict[str, Any] = {}  # further names that do not
         shared, extra = plan.shared, {"stack": 0, "carry": 1}
         self.wanted = [
-            (shared[n] if shared.get(n, n) != n else None, extra.get(b.rows, -1), b.shape, b.dtype)
+            (
+                shared[n] if shared.get(n, n) != n else None,
+                extra.get(b.rows, -1),
+                (FEW, *b.shape) if b.rows == "few" else b.shape,
+                b.dtype,
+            )
             for n, b in enumerate(plan.buffers)
         ]
         self.borrowed = [
