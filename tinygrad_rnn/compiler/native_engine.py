@@ -60,7 +60,7 @@ def grouped(plan: Plan) -> tuple[list[Action], list[Action]]:
             continue
         left, right, out = places
         large = right.buffer.rows == "constant" and right.buffer.bytes >= FAR
-        if not large or len(out.shape) != 2 or left.buffer.rows != "stack":
+        if not large or len(out.shape) != 2 or left.buffer.rows not in ("stack", "carry"):
             continue
         touching = [a for a in plan.actions if any(p.buffer is out.buffer for p in _places(a))]
         if left.buffer.number in inputs and out.buffer.rows == "scratch":
