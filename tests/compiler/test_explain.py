@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 import tinygrad_rnn as tg
-from tinygrad_rnn.compiler import llvm_jit
+from tinygrad_rnn.compiler import core, llvm_jit
+from tinygrad_rnn.compiler.program import Refused
 
 B, I, H = 2, 3, 4  # noqa: E741 (the names of the legend)
 
@@ -106,3 +107,14 @@ def test_what_auto_takes_is_explained_and_what_stays_in_its_loop() -> None:
     numpy = tg.explain(step, init, xs, engine="numpy")
     assert "stays, being" not in numpy
     assert numpy.count("  before: ") == 1
+
+
+def test_a_derivative_that_cannot_be_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> Any:
+        raise Refused("for a reason")
+
+    monkeypatch.setattr(core, "differentiate", refuse)
+    step = lambda h, x: ((h * 0.25 + x).tanh(),) * 2  # noqa: E731
+    text = tg.explain(step, tg.zeros(B, H), tg.zeros(5, B, H))
+    assert text.endswith("where gradients are wanted it is run by the loop: for a reason\n")
+    assert "--- after clean" in text

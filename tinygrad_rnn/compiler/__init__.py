@@ -1,6 +1,7 @@
 """The loop compiler: any step, written in tensor operations, at the speed of a fused kernel.
 
-- `trace` runs the step without numbers; what it does is the program (`program`, `step`, `passes`)
+- `trace` runs the step without numbers; what it does is the program (`program`, `step`, `passes`;
+  `lookups` are rows of tables)
 - `structures` finds again what a step was compiled to, from all that it reads (`reads`,
   `code_reads`)
 - `cut` decides what leaves the loop; `outside` and `script` write a function of it, in which

@@ -18,8 +18,9 @@ import numpy as np
 from ..ops.call import bind
 from ..ops.shape import expand, stack
 from ..tensor import Tensor
+from .lookups import ROWS
 from .pool import pool
-from .program import Value
+from .program import Refused, Value
 from .ufuncs import UFUNCS
 
 __all__ = ["batched", "spread"]
@@ -123,6 +124,20 @@ def _rows_times(x: Any, y: Any) -> Any:
     return (x.reshape(-1, x.shape[-1]) @ y).reshape(*x.shape[:-1], y.shape[-1])
 
 
+def _index(value: Value, flags: Flags) -> Callable[..., Any]:
+    once = _once(value)
+    if value.params["template"] != ROWS or flags[0]:
+        return _step_by_step(value, flags)
+
+    def run(table: Any, number: Any) -> Any:
+        try:
+            return once(table, number)
+        except IndexError:  # the loop says which
+            raise Refused("an index out of range") from None
+
+    return run
+
+
 def _reshape(value: Value, flags: Flags) -> Callable[..., Any]:
     return lambda x: x.reshape(len(x), *value.shape)
 
@@ -167,6 +182,7 @@ COMPARISONS = (
 )  # fmt: skip
 _RULES: dict[str, Callable[[Value, Flags], Callable[..., Any]]] = {
     "matmul": _matmul,
+    "index": _index,
     "expand": _expand,
     "reshape": _reshape,
     "permute": _with_params(lambda v: {"dims": (0, *(d + 1 for d in v.params["dims"]))}),

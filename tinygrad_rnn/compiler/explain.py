@@ -58,7 +58,10 @@ def explain(step: Callable[..., Any], init: Any, xs: Any, engine: str = "auto") 
         before = text
     parts += _hoisted(compiled.core.cut)
     parts.append(_options(compiled.history[0][1], chosen))
-    parts += _passes(compiled.core)
+    try:
+        parts += _passes(compiled.core)
+    except Refused as refusal:
+        parts.append(f"where gradients are wanted it is run by the loop: {refusal.reason}")
     return "\n\n".join(parts) + "\n"
 
 

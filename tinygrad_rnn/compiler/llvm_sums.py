@@ -14,9 +14,9 @@ from typing import Any, Protocol
 from .llvm_jit import machine
 from .llvm_kernels import Writer, element
 from .llvm_math import Lanes
-from .llvm_text import vector
+from .llvm_text import INT, vector
 
-__all__ = ["ProductWriter", "RowsWriter", "STRIP", "TILE"]
+__all__ = ["ProductWriter", "RowsWriter", "STRIP", "TILE", "write_scatter"]
 
 FIRST = 3 << 14  # bytes of a block of rows that is read as it is, from the first cache
 TILE = 8  # columns of a for which some of b are in registers
@@ -219,3 +219,30 @@ class ProductWriter(Writer):
             if not self.onward:
                 total = vectors.add(code.load(kind, place, self.item), total)
             code.store(total, place, self.item)
+
+
+def write_scatter(writer: Writer, dtype: Any, columns: int) -> None:
+    """Rows added to the rows of a table that their numbers name, one after the other."""
+    code, item = writer.code, int(dtype.itemsize)
+    first, count, direction = code.args[:3]
+    native = machine()[2] // item
+
+    def row(k: Any) -> None:
+        i = code.add(first, code.mul(k, direction))
+        number = code.load(INT, writer.beyond(writer.bases[1], i, 8), 8)
+        source = writer.beyond(writer.bases[0], i, columns * item)
+        target = writer.beyond(writer.bases[2], number, columns * item)
+        done, width = 0, native
+        while width >= 1:
+            stop = done + (columns - done) // width * width
+            lanes, kind = Lanes(code, width), vector(element(dtype), width)
+
+            def some(j: Any, lanes: Lanes = lanes, kind: str = kind) -> None:
+                place = writer.beyond(target, j, item)
+                value = code.load(kind, writer.beyond(source, j, item), item)
+                code.store(lanes.add(code.load(kind, place, item), value), place, item)
+
+            writer.loop(done, stop, width, some)
+            done, width = stop, width // 2
+
+    writer.loop(0, count, 1, row)

@@ -22,12 +22,12 @@ from .llvm_engine import address_of
 from .llvm_jit import compiled
 from .llvm_kernels import Writer
 from .llvm_products import Product, packed, panel, write_product
-from .llvm_sums import STRIP, TILE, ProductWriter, RowsWriter
+from .llvm_sums import STRIP, TILE, ProductWriter, RowsWriter, write_scatter
 from .lowering import Address
 from .native_shares import at_once, threads
 from .pool import pool
 
-__all__ = ["Sum", "rows_times", "suits"]
+__all__ = ["Sum", "add_rows", "rows_times", "suits"]
 
 BLOCK = 32  # rows of x that are done together, so that they stay near
 FEW, MANY = 64, 256  # rows that are added up in registers
@@ -205,3 +205,22 @@ class _Kernels:
             _shared(strips, 2 * count * self.height * self.width, call)
         else:
             kernel(0, 0, 0, count, Table(*places))
+
+
+# ------------------------------------------------------------------------------ rows of a table
+def add_rows(total: Any, numbers: Any, rows: Any, turn: int) -> None:
+    """total (V, N) += rows (R, N), one after the other, each at the row that its number says."""
+    numbers = np.ascontiguousarray(numbers % len(total) if numbers.size else numbers, np.int64)
+    rows, width = np.ascontiguousarray(rows), total.shape[1]
+    first = 0 if turn > 0 else len(rows) - 1
+    table = Table(address_of(rows), address_of(numbers), address_of(total))
+    _scatter(total.dtype, width)(first, len(rows), turn, 0, table)
+
+
+@lru_cache(KEPT)
+def _scatter(dtype: Any, width: int) -> Callable[..., None]:
+    """Called with (first row, how many, +1 or −1, 0, table of rows, numbers and the result)."""
+    writer = Writer(3, 4)
+    write_scatter(writer, dtype, width)
+    found: Callable[..., None] = compiled(writer.text(), Signature)
+    return found

@@ -3,6 +3,7 @@
 clean   drop what nothing needs, and operations that do nothing
 split   cat([a, b]) @ W  becomes  a @ W[:n] + b @ W[n:], so that a part without carry can leave
 join    x @ U, x @ V, …  become one product x @ cat([U, V, …]) and slices of it
+lookup  table[i] @ W  becomes  (table @ W)[i], for a table that is not large (`lookups`)
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from itertools import pairwise
 from typing import Any
 
 from ..graph import primitives
+from .lookups import lookup
 from .program import Graph, Value
 from .step import CARRY, Step, classes, rewrite
 
@@ -127,4 +129,4 @@ def _groups(step: Step) -> list[list[Value]]:
     return [group for group in by_left.values() if len(group) > 1]
 
 
-PASSES = {"clean": clean, "split": split, "join": join}
+PASSES = {"clean": clean, "split": split, "join": join, "lookup": lookup}

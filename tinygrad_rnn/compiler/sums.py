@@ -15,7 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from .long_products import Sum, suits
+from ..backend import backend_of
+from .long_products import Sum, add_rows, suits
+from .lookups import ROWS
 from .program import Value
 from .script import Script
 
@@ -39,6 +41,7 @@ class Sums:
         self.kinds: list[Make] = []
         self.names: list[str] = []
         self.known: dict[tuple[Value, bool], str] = {}
+        self.changes: dict[Value, bool] = {}
 
     def total(self, value: Value, columns: bool = False) -> str:
         """The variable in `after` of Σₜ of a value, as an array of its shape in one step.
@@ -75,10 +78,18 @@ class Sums:
         """A part in the shape of a value."""
         return self.after.made(lambda array: array.reshape(like.shape), name)
 
-    def timed(self, value: Any) -> bool:
-        """Whether a value, which is computed if it was not, changes from step to step."""
-        self.script.array(value)
-        return value in self.script.timed
+    def timed(self, value: Value) -> bool:
+        """Whether a value changes from step to step."""
+        if value in self.script.known:
+            return value in self.script.timed
+        if value not in self.changes:
+            self.changes[value] = any(self.timed(a) for a in value.inputs)
+        return self.changes[value]
+
+    def same(self, value: Value) -> str:
+        """The variable in `after` of what is the same in every step."""
+        array = self.script.array(value)
+        return self.part(_Same, array) if self.spans else array
 
     def applied(self, value: Value, *names: str) -> str:
         """The operation of a value, on sums."""
@@ -183,6 +194,45 @@ class _Rows(_Steps):
         self.sum.add(None, _rows(x), turn)
 
 
+class _Same:
+    """What is the same in every step."""
+
+    def __init__(self) -> None:
+        self.array: Any = None
+
+    def add(self, array: Any, turn: int) -> None:
+        self.array = array
+
+    def result(self) -> Any:
+        return self.array
+
+
+class _RowsAt:
+    """Rows added, one after the other, at rows of a table."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.shape = shape
+        self.total: Any = None
+
+    def add(self, g: Any, number: Any, turn: int) -> None:
+        if self.total is None:
+            self.total = np.zeros(self.shape, g.dtype)
+        count, whole = number.size, self.total.reshape(len(self.total), -1)
+        add_rows(whole, number.reshape(-1), g.reshape(count, -1), turn)
+
+    def result(self) -> Any:
+        return self.total
+
+
+class _RowsAdded(_RowsAt):
+    """The same by NumPy."""
+
+    def add(self, g: Any, number: Any, turn: int) -> None:
+        if self.total is None:
+            self.total = np.zeros(self.shape, g.dtype)
+        backend_of(g).add_at(self.total, number, g)
+
+
 def _sum_of_steps(array: Any) -> Any:
     return array.sum(0)
 
@@ -206,17 +256,38 @@ def _matmul(value: Value, sums: Sums, columns: bool) -> str | None:
     if len(left.shape) != 2 or len(right.shape) != 2:
         return None
     if not sums.timed(left) or not sums.timed(right):
-        return None
+        return _product_with_same(value, sums)
+    for side in (left, right):
+        sums.script.array(side)
     make: Make = partial(_Added, _by_columns if columns else _by_rows)
     if sums.exact and suits(left, right):
         make = partial(_Product, columns)
     return sums.part(make, sums.script.known[left], sums.script.known[right])
 
 
+def _product_with_same(value: Value, sums: Sums) -> str | None:
+    """Σ (aₜ·B) is (Σ aₜ)·B, and Σ (A·bₜ) is A·(Σ bₜ)."""
+    left, right = value.args
+    if sums.timed(left):
+        return sums.applied(value, sums.total(left), sums.same(right))
+    if sums.timed(right):
+        return sums.applied(value, sums.same(left), sums.total(right))
+    return None
+
+
+def _scatter(value: Value, sums: Sums, columns: bool) -> str | None:
+    if value.params["template"] != ROWS or not sums.timed(value):
+        return None
+    g, number = (sums.script.all_steps(a) for a in value.args)
+    make = _RowsAt if sums.exact and suits(value) else _RowsAdded
+    return sums.part(partial(make, value.shape), g, number)
+
+
 def _sum(value: Value, sums: Sums, columns: bool) -> str | None:
     source = value.args[0]
     if not sums.timed(source):
         return None
+    sums.script.array(source)
     dims = value.params["dims"]
     plainly = dims == (0,) and len(source.shape) == 2
     if sums.exact and suits(source):
@@ -254,5 +325,5 @@ def _assemble(value: Value, sums: Sums, columns: bool) -> str:
 
 _RULES = {
     "matmul": _matmul, "sum": _sum, "reshape": _linear, "permute": _linear, "neg": _linear,
-    "slice": _linear, "add": _add, "sub": _add, "assemble": _assemble,
+    "slice": _linear, "add": _add, "sub": _add, "assemble": _assemble, "scatter": _scatter,
 }  # fmt: skip

@@ -16,8 +16,10 @@ import numpy as np
 from .. import create
 from ..graph import INTERPRETERS, Primitive
 from ..ops.call import SCALARS, agree
+from ..ops.parts import assemble
 from ..tensor import Tensor, as_tensor
 from ..tree import flatten, unflatten
+from .lookups import scattered
 from .program import FOREIGN, Graph, Refused, Value
 
 __all__ = ["Trace", "trace_step"]
@@ -83,7 +85,8 @@ def _record(primitive: Primitive, args: tuple[Any, ...], params: dict[str, Any])
         args = tuple(agree(primitive, args))
     values = tuple([_value(graph, arg) if type(arg) is Tensor else arg for arg in args])
     result = new(Tensor)
-    result.array = graph.record(primitive, values, params)
+    made = scattered(graph, values, params) if primitive is assemble else None
+    result.array = graph.record(primitive, values, params) if made is None else made
     result.node = None
     return result
 

@@ -104,13 +104,13 @@ def _getitem_general(x: Tensor, index: Any, checked: bool = False) -> Tensor:
     if not arrays:
         return getitem(x, tuple(template))
     if not checked and x.backend.wraps_indices:
-        check_key(_fill(tuple(template), [a.detach().array for a in arrays]), x.shape, "getitem")
+        check_key(filled(tuple(template), [a.detach().array for a in arrays]), x.shape, "getitem")
     params = {"template": tuple(template), "in_shape": x.shape}
     found_at: Tensor = bind(_index, [x, *arrays], params)
     return found_at
 
 
-_HOLE = "array"  # where in a template the next index array goes
+HOLE = "array"  # where in a template the next index array goes
 
 
 def _index_item(x: Tensor, item: Any) -> tuple[list[Any], list[Any]]:
@@ -127,10 +127,10 @@ def _index_item(x: Tensor, item: Any) -> tuple[list[Any], list[Any]]:
     where = _beside(x, as_tensor(item), "getitem")
     if where.dtype.kind == "b":
         found = where.backend.xp.nonzero(where.detach().array)
-        return [_HOLE] * len(found), [Tensor(f) for f in found]
+        return [HOLE] * len(found), [Tensor(f) for f in found]
     if where.dtype.kind not in "iu":
         raise DTypeError("getitem", "integer or bool indices", where.dtype.name)
-    return [_HOLE], [where]
+    return [HOLE], [where]
 
 
 def _beside(x: Any, index: Tensor, called: str) -> Tensor:
@@ -144,9 +144,10 @@ def _beside(x: Any, index: Tensor, called: str) -> Tensor:
     return moved
 
 
-def _fill(template: tuple[Any, ...], arrays: Sequence[Any]) -> tuple[Any, ...]:
+def filled(template: tuple[Any, ...], arrays: Sequence[Any]) -> tuple[Any, ...]:
+    """The key that a template and its index arrays make."""
     given = iter(arrays)
-    return tuple(next(given) if item == _HOLE and type(item) is str else item for item in template)
+    return tuple(next(given) if item == HOLE and type(item) is str else item for item in template)
 
 
 def _raw(value: Any) -> Any:
@@ -154,11 +155,11 @@ def _raw(value: Any) -> Any:
 
 
 def _index_vjp(g: Any, saved: Any, node: Node) -> Part:
-    return Part(g, _fill((node.params or {})["template"], [_raw(s) for s in saved]))
+    return Part(g, filled((node.params or {})["template"], [_raw(s) for s in saved]))
 
 
 def _index_forward(xp: Any, x: Any, *arrays: Any, template: Any, in_shape: Any) -> Any:
-    return x[_fill(template, arrays)]
+    return x[filled(template, arrays)]
 
 
 def _index_jvp(tangents: Any, values: Any, out: Any, params: Any) -> Any:
