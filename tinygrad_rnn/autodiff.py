@@ -119,7 +119,7 @@ def pull(
             if create:
                 saved = _as_tensors(node, saved)
             if primitive.jointly:
-                for source, cotangent in _jointly(primitive, g, saved, node):
+                for source, cotangent in _jointly(primitive, g, saved, node, targets):
                     if needed is None or source in needed:
                         arrive(source, cotangent)
             else:
@@ -151,10 +151,12 @@ def pull(
     return found
 
 
-def _jointly(primitive: Primitive, g: Any, saved: Any, node: Node) -> list[tuple[Node, Any]]:
+def _jointly(
+    primitive: Primitive, g: Any, saved: Any, node: Node, targets: set[Node] | None
+) -> list[tuple[Node, Any]]:
     """The cotangents of the parents where one call gives them all, or one rule serves for all."""
     if primitive.pullback is not None:
-        given = primitive.pullback(g, saved, node)
+        given = primitive.pullback(g, saved, node, targets)
         pairs = zip(node.parents, given, strict=True)
         return [(p, c) for p, c in pairs if p is not None and c is not None]
     rule: Any = primitive.rules[0]

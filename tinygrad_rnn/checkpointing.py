@@ -90,7 +90,7 @@ def _reached_before(roots: Sequence[Node], begin: int) -> list[Node]:
     return [found[i] for i in sorted(found)]
 
 
-def _pull_again(g: Sequence[Any], saved: Any, node: Node) -> list[Any]:
+def _pull_again(g: Sequence[Any], saved: Any, node: Node, _: Any) -> list[Any]:
     assert node.params is not None
     if any(touched_since(array, node.index) for array in node.params["arguments"]):
         raise InPlaceError(

@@ -103,8 +103,8 @@ class Primitive:
         jvp: `jvp(tangents, inputs, out, params) -> tangent of the output`.
         saver: `saver(needed, out, inputs) -> saved`: what the rules of the needed inputs name.
         sources: for each saved value, -1 for the output or the number of the input it is.
-        pullback: where one computation serves all inputs, `pullback(g, saved, node)` in place of
-            the rules, giving a cotangent (or None) for each parent.
+        pullback: where one computation serves all inputs, `pullback(g, saved, node, targets)` in
+            place of the rules, giving a cotangent (or None) for each parent.
         extra: what tools read: `domain`, `kinks`, `kernel`, `linear_in`, `variadic`, `promote`.
     """
 

@@ -18,9 +18,10 @@
 - `packed` runs rows of unequal length: `packing` says what is where, `rowwise` rewrites a step for
   one row, `ragged_engine` and `native_ragged` are the engines
 - `long_products` (`llvm_sums`) are products outside of a loop, over all rows of a sequence
-- `core` is the loop as one node of the graph, with `checkpoints` one that remembers less; `run` is
-  the way there from `scan`, `spans` that with masks and in blocks, `engines` the choice of an
-  engine
+- `core` is the loop as one node of the graph, with `checkpoints` one that remembers less, and
+  `replays` for derivatives of derivatives
+- `run` is the way there from `scan`, `spans` that with masks and in blocks, `tables` that of inputs
+  which are rows of one; `engines` is the choice of an engine
 - `explain` and `notation` show all of it, with the equations of a textbook
 """
 

@@ -2,34 +2,30 @@
 
 Forward is what comes before the loop, the loop, and what comes after it, all on raw arrays, and
 backward likewise. The parents of the node are the initial carries, the inputs and the captured
-tensors. A derivative that is itself to be differentiated replays the whole step on the graph.
+tensors. A derivative that is itself to be differentiated replays the whole step (`replays`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from threading import RLock
 from typing import Any
 
-import numpy as np
-
-from ..autodiff import gradients
 from ..backend import quiet
 from ..checkpointing import outputs_of
-from ..errors import InPlaceError
-from ..graph import Node, Primitive, enable_grad, primitives, touched_since
-from ..ops.call import bind
-from ..ops.shape import cat, stack
+from ..graph import Node, Primitive
 from ..tensor import Tensor
 from .backward import Backward, active_inputs, differentiate
 from .checkpoints import Kept, Spans
 from .cut import Cut, Loop, Sinks
-from .draws import Draw, drawn_again
-from .outside import backward_pass, forward_pass, step_on_rows
-from .packing import Ragged, Rectangle, pack, sort_rows, unpack
+from .draws import Draw, restored
+from .outside import backward_pass, forward_pass
+from .packing import Ragged, Rectangle
 from .program import Value, ancestors
+from .replays import check_untouched, replayed
 from .step import Step
 from .sums import Parts
 
@@ -173,6 +169,9 @@ class Call:
             is padding behind the last of `length` steps. Inputs and outputs have it all the same.
         every: after how many steps the carry is kept, and all else forgotten; then numbers that
             are drawn (`draws`) are not among the inputs, but in their places is `NOT_DRAWN`.
+        source: the node of a stacked input that was replaced by a table and where to look in it
+            (`tables`), and `plain` makes the call with that input. The table stands for it, and
+            hands its gradient to what the node has it from, unless somebody asks for its own.
     """
 
     core: Core
@@ -184,6 +183,8 @@ class Call:
     rows: Ragged | Rectangle | None = None
     every: int | None = None
     draws: Sequence[Draw] = ()
+    source: Node | None = None
+    plain: Callable[[], Call] | None = None
 
     @property
     def extent(self) -> Any:
@@ -240,15 +241,49 @@ def run_core(call: Call) -> list[Tensor]:
     if not any(call.wanted):
         return [Tensor(array) for array in arrays]
     parents = tuple([t.node if w else None for t, w in zip(call.inputs, call.wanted, strict=True)])
+    if call.source is not None:
+        parents = (*parents, call.source)
     params = {"call": call, "count": len(arrays), "kept": None if spans is None else kept}
     return outputs_of(Node(core_primitive, parents, saved, params, ()), arrays, way.live)
 
 
-def _pullback(g: Sequence[Any], saved: Sequence[Any], node: Node) -> list[Any]:
+def _pullback(
+    g: Sequence[Any], saved: Sequence[Any], node: Node, targets: set[Node] | None
+) -> list[Any]:
+    assert node.params is not None
+    call: Call = node.params["call"]
+    source = call.source
+    if source is None:
+        return _cotangents(g, saved, node)
+    asked = source.watch is not None or (targets is not None and source in targets)
+    if asked or any(type(c) is Tensor for c in g):
+        return _by_plain_call(g, call, node)
+    return [*_cotangents(g, saved, node), None]
+
+
+def _by_plain_call(g: Sequence[Any], call: Call, node: Node) -> list[Any]:
+    """The cotangents of a call with a table, one of which is that of what the table stands for."""
+    assert call.plain is not None
+    plain = call.plain()
+    check_untouched(plain, node)
+    states = (node.params or {})["kept"]
+    with restored(states.states[0]) if plain.draws and states is not None else nullcontext():
+        outputs = run_core(plain)
+    other = next(t.node.parents[0] for t in outputs if t.node is not None)
+    assert other is not None
+    found: dict[Node, Any] = {}
+    for parent, cotangent in zip(other.parents, _cotangents(g, other.saved, other), strict=True):
+        if parent is not None and cotangent is not None:
+            found[parent] = found[parent] + cotangent if parent in found else cotangent
+    return [None if parent is None else found.pop(parent, None) for parent in node.parents]
+
+
+def _cotangents(g: Sequence[Any], saved: Any, node: Node) -> list[Any]:
     assert node.params is not None
     call: Call = node.params["call"]
     if any(type(c) is Tensor for c in g):
-        return _replayed(g, call, node)
+        check_untouched(call, node)
+        return replayed(g, call, node)
     cotangents = list(g)
     call.change(cotangents, call.outputs, "packed")
     arriving = tuple([c is not None for c in g[call.outputs]])
@@ -279,96 +314,6 @@ def _in_spans(
     forward = call.core.way(call.needed).forward.run
     found = spans.backward(forward, run, arrays, kept, cotangents, call.breaks)
     return found + back.sums.finish(sums)
-
-
-# ------------------------------------------------------------------------- higher derivatives
-def _replayed(g: Sequence[Any], call: Call, node: Node) -> list[Any]:
-    """The cotangents, from the core run step by step on the graph, so that they can be derived."""
-    for tensor in call.inputs:
-        if touched_since(tensor.array, node.index):
-            raise InPlaceError(
-                "backward of scan", "its inputs as they were", "one changed in place since"
-            )
-    inputs = [
-        _attached(t, p) if w else t.detach()
-        for t, p, w in zip(call.inputs, node.parents, call.wanted, strict=True)
-    ]
-    if call.spans is not None and call.draws:
-        stop, kept = call.stacked.stop, (node.params or {})["kept"]
-        numbers = drawn_again(call.draws, call.length, call.reverse, kept.states[0])
-        inputs[stop - len(numbers) : stop] = numbers
-    with enable_grad():
-        packed = type(call.rows) is Ragged
-        outputs = (_on_packed_rows if packed else _on_the_graph)(call, inputs)
-    pairs = [(y, c) for y, c in zip(outputs, g, strict=True) if c is not None and y.requires_grad]
-    targets = [t for t, w in zip(inputs, call.wanted, strict=True) if w]
-    found = (
-        iter(
-            gradients(
-                [y for y, _ in pairs],
-                targets,
-                [c for _, c in pairs],
-                create_graph=True,
-                allow_unused=True,
-            )
-        )
-        if pairs
-        else iter([None] * len(targets))
-    )
-    return [next(found) if w else None for w in call.wanted]
-
-
-def _attached(tensor: Tensor, parent: Node | None) -> Tensor:
-    """The values as a new point of the graph below `parent`."""
-    return Tensor(tensor.array, Node(primitives["alias"], (parent,), (), {}, tensor.shape))
-
-
-def _on_the_graph(call: Call, inputs: list[Tensor]) -> list[Tensor]:
-    loop = call.core.cut.whole
-    carries, rest = inputs[: len(loop.carries)], inputs[len(loop.carries) :]
-    stacked, constants = rest[: len(loop.stacked)], rest[len(loop.stacked) :]
-    rows: dict[int, list[Tensor]] = {}
-    order = list(range(call.length))[:: -1 if call.reverse else 1]
-    for i, t in enumerate(order):
-        if i in call.breaks:
-            carries = [c.detach() for c in carries]
-        known = dict(zip([b for b, _ in loop.carries], carries, strict=True))
-        known.update((v, s[t]) for v, s in zip(loop.stacked, stacked, strict=True))
-        known.update(zip(loop.constant, constants, strict=True))
-        for value in loop.body:
-            args = [known[a] if type(a) is Value else a for a in value.args]
-            known[value] = bind(value.op, args, value.params)  # type: ignore[arg-type]
-        carries = [known[a] for _, a in loop.carries]
-        rows[t] = [known[v] for v in loop.exports]
-    missing = 0 if call.rows is None else call.rows.steps - call.length
-    columns = [[rows[t][i] for t in range(call.length)] for i in range(len(loop.exports))]
-    for column in columns:
-        column += [Tensor(np.zeros_like(column[0].array))] * missing
-    return [*carries, *(stack(column) for column in columns)]
-
-
-def _on_packed_rows(call: Call, inputs: list[Tensor]) -> list[Tensor]:
-    """As `_on_the_graph`, with as many rows in each step as there are."""
-    assert type(call.rows) is Ragged
-    loop = call.core.cut.whole
-    how, split = call.rows, len(loop.carries)
-    carries = [sort_rows(t, how).unsqueeze(1) for t in inputs[:split]]
-    stacked, constants = [pack(t, how) for t in inputs[call.stacked]], inputs[call.stacked.stop :]
-    step = step_on_rows(loop, call.core.cut.fixed)
-    ended: list[list[Tensor]] = [[] for _ in carries]
-    columns: list[list[Tensor]] = [[] for _ in loop.exports]
-    for offset, steps, rows in how.segments:
-        for low in range(offset, offset + steps * rows, rows):
-            for carry, done in zip(carries, ended, strict=True):
-                if len(carry) > rows:
-                    done.append(carry[rows:])
-            here = [*(c[:rows] for c in carries), *(s[low : low + rows] for s in stacked)]
-            carries, outputs = step([*here, *constants], rows)
-            for column, output in zip(columns, outputs, strict=True):
-                column.append(output)
-    whole = [cat([c, *reversed(done)]).squeeze(1) for c, done in zip(carries, ended, strict=True)]
-    finals = [sort_rows(t, how, back=True) for t in whole]
-    return [*finals, *(unpack(cat(column), how) for column in columns)]
 
 
 def _unused(*_: Any, **__: Any) -> Any:

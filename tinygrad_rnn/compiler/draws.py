@@ -6,7 +6,8 @@ call, whose numbers are then dealt out to the steps.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from math import prod
 from typing import Any
 
@@ -16,7 +17,7 @@ from ..create import generator, get_rng_state, set_rng_state
 from ..tensor import Tensor
 from .pool import pool
 
-__all__ = ["Draw", "drawn", "drawn_again"]
+__all__ = ["Draw", "drawn", "drawn_again", "restored"]
 
 Draw = tuple[str, tuple[int, ...], Any]  # the generator's method, the shape in a step, the dtype
 
@@ -35,10 +36,17 @@ def drawn(draws: Sequence[Draw], length: int, reverse: bool) -> list[Tensor]:
 
 def drawn_again(draws: Sequence[Draw], length: int, reverse: bool, state: Any) -> list[Tensor]:
     """The numbers that were drawn when the generator was in that state; it is left as it is."""
+    with restored(state):
+        return drawn(draws, length, reverse)
+
+
+@contextmanager
+def restored(state: Any) -> Iterator[None]:
+    """The generator in a state that it was in, and then as it is now."""
     now = get_rng_state()
     set_rng_state(state)
     try:
-        return drawn(draws, length, reverse)
+        yield
     finally:
         set_rng_state(now)
 

@@ -5,11 +5,13 @@ Legend: T time steps, B batch.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from ..graph import INTERPRETERS, grad_mode
+from ..graph import INTERPRETERS, enable_grad, grad_mode
 from ..scan import Problem, run_loop
 from ..tensor import Tensor
 from ..tree import unflatten
@@ -21,6 +23,7 @@ from .packing import Ragged, Rectangle, ragged
 from .program import FOREIGN, Refused, Value
 from .spans import masked, run_spans, with_breaks
 from .structures import prepared
+from .tables import looked_up, makes_products_fewer
 
 __all__ = ["fallbacks", "run_compiled"]
 
@@ -81,25 +84,54 @@ def run_once(problem: Problem, engine: Engine, start: int) -> tuple[Any, Any]:
     problem, breaks = with_breaks(problem, start)
     if problem.lengths is not None and rows is None:
         problem = masked(problem)
-    carries, carry_structure = problem.carries
+    made = _made_of_table(problem, engine, breaks) if problem.lengths is None else None
+    call, outputs = made or _made(problem, engine, breaks, rows)
+    results, count = run_core(call), len(problem.carries[0])
+    final, ys = results[:count], results[count:]
+    if rows is not None:
+        _check_rows(problem, ys)
+    return unflatten(problem.carries[1], final), unflatten(outputs, ys)
+
+
+def _made(
+    problem: Problem, engine: Engine, breaks: list[int], rows: Rectangle | None,
+    numbers: Sequence[Tensor] | None = None,
+) -> tuple[Call, Any]:  # fmt: skip
+    """The call of a compiled core, and the structure of its outputs; perhaps with known numbers."""
     ready = prepared(problem, engine)
-    given, draws = [*carries, *problem.inputs[0]], ready.draws
+    given, draws = [*problem.carries[0], *problem.inputs[0]], ready.draws
     recording = grad_mode() != 0 and any(t.node is not None for t in (*given, *ready.tensors))
     every = problem.checkpoint_every if recording and problem.lengths is None else None
-    numbers = [NOT_DRAWN] * len(draws)
-    if draws and every is None:
-        numbers = drawn(draws, problem.length, problem.reverse)
+    if numbers is None:
+        numbers = [NOT_DRAWN] * len(draws)
+        if draws and every is None:
+            numbers = drawn(draws, problem.length, problem.reverse)
     inputs = [*given, *numbers, *ready.tensors]
     wanted = tuple([recording and t.node is not None for t in inputs])
     core = ready.compiled.core
     length = problem.length if rows is None else rows.count
     padded = None if rows is None or rows.full else rows
     call = Call(core, wanted, length, problem.reverse, breaks, inputs, padded, every, draws)
-    results = run_core(call)
-    final, ys = results[: len(carries)], results[len(carries) :]
-    if rows is not None:
-        _check_rows(problem, ys)
-    return unflatten(carry_structure, final), unflatten(ready.outputs, ys)
+    return call, ready.outputs
+
+
+def _made_of_table(
+    problem: Problem, engine: Engine, breaks: list[int]
+) -> tuple[Call, Any] | None:
+    """The same of inputs that were looked up in a table, where that makes products fewer."""
+    moved = looked_up(problem)
+    if moved is None:
+        return None
+    call, outputs = _made(moved[0], engine, breaks, None)
+    if not makes_products_fewer(call.core.cut.whole):
+        return None
+    numbers = call.inputs[call.stacked][len(problem.inputs[0]) :]
+
+    def plain() -> Call:
+        with enable_grad():
+            return _made(problem, engine, breaks, None, numbers)[0]
+
+    return replace(call, source=moved[1], plain=plain), outputs
 
 
 def _rectangle(problem: Problem, how: Ragged) -> Rectangle | None:
