@@ -66,7 +66,7 @@ def test_the_backward_loop_of_an_lstm_is_one_product_a_gate() -> None:
     text = tg.explain(cell.forward, state, tg.zeros(4, 2, 3), engine="numpy")
     loop = text.split("--- the loop backward\n")[1].split("\n\n")[0]
     lines = [line.split("(")[0].strip().rstrip("_0123456789") for line in loop.splitlines()[3:]]
-    assert sorted(lines) == ["add", "add", "matmul", *["mul"] * 6]
+    assert sorted(lines) == ["add", "add", "copyto", "matmul", *["mul"] * 6]
 
 
 @pytest.mark.parametrize("name", ["lstm_joined", "gru_torch", "lstm_layer_norm"])
