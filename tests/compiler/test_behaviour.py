@@ -99,7 +99,7 @@ def test_numpy_allocates_nothing_in_the_loop(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_pass_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = measured("lstm_four_weights", "loop")
-    for name in ("clean", "split", "join"):
+    for name in ("clean", "split", "join", "gather"):
         monkeypatch.setattr(found, "switched_off", {name})
         structures = compiled_now(monkeypatch)
         for engine in NAMES:

@@ -9,6 +9,7 @@ import pytest
 from scan_cells import difference, measured
 
 import tinygrad_rnn as tg
+from tinygrad_rnn.compiler import structures
 from tinygrad_rnn.compiler.factors import factored
 from tinygrad_rnn.compiler.program import Graph, Value
 from tinygrad_rnn.graph import primitives
@@ -65,10 +66,30 @@ def test_the_backward_loop_of_an_lstm_is_one_product_a_gate() -> None:
     text = tg.explain(cell.forward, state, tg.zeros(4, 2, 3), engine="numpy")
     loop = text.split("--- the loop backward\n")[1].split("\n\n")[0]
     lines = [line.split("(")[0].strip().rstrip("_0123456789") for line in loop.splitlines()[3:]]
-    assert sorted(lines) == ["add", "add", "matmul", *["mul"] * 6]
+    assert sorted(lines) == ["add", "add", "copyto", "matmul", *["mul"] * 6]
 
 
 @pytest.mark.parametrize("name", ["lstm_joined", "gru_torch", "lstm_layer_norm"])
 def test_gradients_are_the_same(name: str) -> None:
     found = measured(name, "numpy", second=True)
     assert difference(found, measured(name, "loop", second=True)) < 1e-12
+
+
+@pytest.mark.parametrize(("output", "kept"), [("h", True), ("c", False)])
+def test_a_next_carry_is_kept_if_all_steps_of_it_are_wanted(
+    output: str, kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: dict[Any, Any] = {}
+    monkeypatch.setattr(structures, "_structures", found)
+    monkeypatch.setattr(structures, "_known", {})
+    cell = tg.nn.LSTMCell(3, 5)
+
+    def step(carry: Any, x: Any) -> Any:
+        (h, c), _ = cell(carry, x)
+        return (h, c), h if output == "h" else c
+
+    tg.scan(step, (tg.zeros(2, 5), tg.zeros(2, 5)), tg.zeros(4, 2, 3), engine="numpy")
+    (compiled,) = found.values()
+    (way,) = compiled.core.ways.values()
+    (_, h), _ = compiled.core.cut.whole.carries
+    assert (h in way.full.saved) == kept

@@ -37,7 +37,7 @@ class Backward:
     Attributes:
         saved: values of the forward loop that are read.
         arriving: for each export of the forward loop its cotangent in a step, None if none comes.
-        before: values to compute before the loop, from constants and stacked inputs.
+        before: values that are computed before the loop, from constants and stacked inputs.
         carried: for each carry of the forward loop the number of its cotangent in `loop.carries`.
         of_stacked, of_constant: the cotangents in one step, None where there is none.
     """
@@ -123,7 +123,9 @@ def differentiate(
         [result(v) for v in loop.constant],
         {v: found[node].array for v, node in nodes.items() if node in found},
     )  # fmt: skip
-    return _cut(loop, rules.factored() if factors else rules, sinks, keeps, fixed, kept)
+    rules = rules.factored() if factors else rules
+    saved = _saved(loop, rules.ends, kept, factors)
+    return _cut(loop, rules, sinks, keeps, fixed, saved)
 
 
 @dataclass
@@ -160,11 +162,9 @@ class _Rules:
 
 
 def _cut(
-    loop: Loop, rules: _Rules, sinks: Sinks, keeps: Sinks, fixed: set[Value],
-    kept: Sequence[Value] | None,
-) -> Backward:  # fmt: skip
+    loop: Loop, rules: _Rules, sinks: Sinks, keeps: Sinks, fixed: set[Value], saved: list[Value]
+) -> Backward:
     back, ends = rules.back, rules.ends
-    saved = _saved(loop, ends, kept)
     constant, recurrent = _classes(loop, rules.cotangents, saved, ends, fixed)
     given = {*saved, *loop.stacked, *(v for v in rules.outside if v is not None)}
     body = _body(rules, given, constant, recurrent, sinks, keeps)
@@ -220,11 +220,14 @@ def _in_order(values: object) -> list[Value]:
     return sorted(values, key=lambda v: v.index)  # type: ignore[call-overload, no-any-return]
 
 
-def _saved(loop: Loop, ends: list[Value], kept: Sequence[Value] | None) -> list[Value]:
+def _saved(
+    loop: Loop, ends: list[Value], kept: Sequence[Value] | None, carried_too: bool
+) -> list[Value]:
     """What the forward pass keeps: the values backward names, less what others rebuild cheaply.
 
     Others may be kept instead: small ones, and one that is written to memory in any case, as
     products and carries are. Of the rows of a product less their means these are the means.
+    `carried_too` keeps next carries as well of which all steps are there, rather than rebuild them.
     """
     if kept is not None:
         there = set(kept)
@@ -233,6 +236,8 @@ def _saved(loop: Loop, ends: list[Value], kept: Sequence[Value] | None) -> list[
     wanted = _in_order(ancestors(ends, lambda v: v in forward) & forward)
     there, carried = {*loop.stacked, *loop.constant, *wanted}, {a for _, a in loop.carries}
     found: set[Value] = set()
+    if carried_too:
+        found = {a for b, a in loop.carries if {a, b} <= set(wanted) and a in loop.exports}
     for value in wanted:
         missing = [a for a in dict.fromkeys(value.inputs) if a not in there]
         large = [a for a in missing if a.size * SMALL > value.size]

@@ -23,7 +23,7 @@ from .pool import pool
 from .program import Refused, Value
 from .ufuncs import UFUNCS
 
-__all__ = ["batched", "spread"]
+__all__ = ["batched", "in_place", "makes_its_own", "spread"]
 
 SMALL = 1 << 18  # bytes
 Flags = Sequence[bool]  # for each argument whether it has a time axis
@@ -94,6 +94,28 @@ def _reusing_memory(value: Value, flags: Flags) -> Callable[..., Any]:
         return ufunc(*args, out=pool.array((length, *value.shape), value.dtype))
 
     return run
+
+
+def in_place(value: Value, flags: Flags) -> Callable[..., Any] | None:
+    """`f(*args, out=)` for a value of all steps, if there is a form that is told where it goes."""
+    assert value.op is not None
+    ufunc = UFUNCS.get(value.name)
+    if not isinstance(ufunc, np.ufunc) or value.op.form != "elementwise":
+        return None
+
+    def run(*args: Any, out: Any) -> Any:
+        if Tensor in map(type, args):
+            return call(*args)
+        return ufunc(*args, out=out)
+
+    call = batched(value, flags)
+    sizes = {len(a.shape) for a, flag in zip(value.args, flags, strict=True) if flag}
+    return run if sizes == {len(value.shape)} and value.dtype.kind == "f" else None
+
+
+def makes_its_own(value: Value, flags: Flags) -> bool:
+    """Whether all steps of a value are written into memory that nothing else has."""
+    return in_place(value, flags) is not None or (value.name == "matmul" and flags[0])
 
 
 def _aligned(call: Callable[..., Any], value: Value, flags: Flags) -> Callable[..., Any]:

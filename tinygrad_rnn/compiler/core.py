@@ -49,7 +49,7 @@ class Engine:
     keeps: Sinks = _never  # products that could leave the loop, and are as quick in it
     packed: Callable[[Loop, bool], Any] | None = None  # for rows of unequal length, without masks
     change: Callable[[Step], Step] | None = None  # done to a step before anything else
-    factors: bool = False  # whether each operation that leaves the loop is one call less
+    factors: bool = False  # whether each operation that leaves the loop is a call less in it
     exact: bool = False  # whether products outside of loops are our own: see `long_products`
 
     def stays(self, value: Value) -> bool:
@@ -110,15 +110,13 @@ class Core:
         forward = Pass(runner, forward_pass(self.cut, inner, runner, saved, self.engine.exact))
         return Way(forward, saved, live, full)
 
-    def derivative(
-        self, wanted: Flags, arriving: Flags, kept: list[Value] | None, as_written: bool = False
-    ) -> Backward:
-        """The backward pass; `as_written`: by the rules, even if another order is faster."""
+    def derivative(self, wanted: Flags, arriving: Flags, kept: list[Value] | None) -> Backward:
+        """The backward pass."""
         parts, engine = self.cut, self.engine
-        factors = engine.factors and not as_written
         return differentiate(
-            parts.whole, wanted, arriving, engine.sinks, engine.keeps, parts.fixed, kept, factors
-        )
+            parts.whole, wanted, arriving, engine.sinks, engine.keeps, parts.fixed, kept,
+            engine.factors,
+        )  # fmt: skip
 
     def backward(
         self, wanted: Flags, arriving: Flags, columns: Flags | None = None, spans: bool = False

@@ -19,7 +19,7 @@ from .native_engine import compile_loop as compile_whole
 from .native_engine import keeps_product
 from .native_ragged import compile_packed
 from .native_shares import threads
-from .numpy_engine import compile_loop
+from .numpy_block import compile_loop
 from .program import Value
 from .ragged_engine import compile_packed as in_numpy
 from .run import fallbacks, run_compiled

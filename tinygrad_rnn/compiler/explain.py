@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from types import FrameType
 from typing import Any
 
@@ -45,7 +46,9 @@ def explain(step: Callable[..., Any], init: Any, xs: Any, engine: str = "auto") 
     try:
         trace, carries, outputs, _ = _watched(step, init, xs)
         inputs = [v for v in trace.values if v.op is None]
-        compiled = compile_step(Step(inputs, carries, outputs), chosen)
+        traced = Step(inputs, carries, outputs)
+        compiled = compile_step(traced, chosen)
+        textbook = compile_step(traced, replace(chosen, factors=False)).core
     except Refused as refusal:
         return f"run by the loop: {refusal.reason}\n"
     except Exception as error:
@@ -59,6 +62,7 @@ def explain(step: Callable[..., Any], init: Any, xs: Any, engine: str = "auto") 
     parts += _hoisted(compiled.core.cut)
     parts.append(_options(compiled.history[0][1], chosen))
     try:
+        parts += _equations(textbook)
         parts += _passes(compiled.core)
     except Refused as refusal:
         parts.append(f"where gradients are wanted it is run by the loop: {refusal.reason}")
@@ -177,17 +181,19 @@ def _hoisted(cut: Cut) -> list[str]:
     return ["\n".join(lines)]
 
 
-def _passes(core: Core) -> list[str]:
+def _everything(core: Core) -> tuple[tuple[bool, ...], tuple[bool, ...]]:
+    """The flags of all gradients, and of all that may have a cotangent."""
     whole = core.cut.whole
     inputs = [*(b for b, _ in whole.carries), *whole.stacked, *whole.constant]
-    wanted = tuple(v.dtype.kind == "f" for v in inputs)
+    return tuple([v.dtype.kind == "f" for v in inputs]), (True,) * len(whole.exports)
+
+
+def _passes(core: Core) -> list[str]:
+    wanted, arriving = _everything(core)
     way = core.way(wanted)
-    names = _names(core.cut)
     assert way.full is not None
-    arriving = (True,) * len(whole.exports)
     back = core.backward(wanted, arriving).runner
-    parts = _equations(core, core.derivative(wanted, arriving, None, as_written=True), names)
-    parts.append(f"--- the loop forward\n{way.forward.runner.source}")
+    parts = [f"--- the loop forward\n{way.forward.runner.source}"]
     parts.append(f"--- the loop backward\n{back.source}")
     for title, runner in (("forward", way.forward.runner), ("backward", back)):
         kernels = getattr(runner, "listings", [])
@@ -195,8 +201,9 @@ def _passes(core: Core) -> list[str]:
     return [*parts, _costs(core, way.full)]
 
 
-def _equations(core: Core, back: Backward, names: dict[Value, str]) -> list[str]:
-    loop = core.cut.whole
+def _equations(core: Core) -> list[str]:
+    loop, names = core.cut.whole, _names(core.cut)
+    back = core.derivative(*_everything(core), None)
     ends = [*(after for _, after in loop.carries), *loop.exports]
     forward = dict(names)
     deltas = dict(names)

@@ -12,14 +12,15 @@ from typing import Any
 
 import numpy as np
 
+from .blocks import Blocks, is_logistic
 from .cut import Loop
 from .layout import FEW, Place, fresh, is_view
-from .plan import Action, NoView, Plan, act_one_by_one, make_plan
-from .pool import pool
+from .plan import Action, NoView, Plan, make_plan
+from .pool import ALIGNMENT, pool
 from .program import Value
 from .ufuncs import UFUNCS
 
-__all__ = ["NumpyRunner", "compile_loop"]
+__all__ = ["NumpyRunner", "each_row", "plan_calls"]
 
 
 # ------------------------------------------------------------------------- operations with out=
@@ -28,6 +29,7 @@ CHAINS: dict[str, tuple[tuple[str, float | None], ...]] = {
     "relu": (("maximum", 0.0),),
     "rsqrt": (("sqrt", None), ("reciprocal", None)),
 }
+SMALL_PRODUCT = 1_000_000  # multiplications: OpenBLAS reads aligned matrices a third faster
 BY_NAME = frozenset((np.maximum, np.minimum))  # which take their result as out= alone
 REDUCTIONS = {"sum": np.add, "amax": np.maximum, "amin": np.minimum}
 
@@ -61,30 +63,39 @@ def operation(value: Value) -> Callable[..., Any]:
 
 
 # ------------------------------------------------------------------------------- the loop
-def compile_loop(loop: Loop, stacked_carries: bool) -> NumpyRunner:
-    """A function that runs the loop; see `NumpyRunner`."""
+def plan_calls(loop: Loop, stacked_carries: bool, in_blocks: bool = True) -> Plan:
+    """A plan in which each operation is a call; `in_blocks` allows what `Blocks` does."""
     forced: set[Value] = set()
     while True:
-        made = [v for v in loop.body if v in forced or not is_view(v)]
+        made, blocks = [v for v in loop.body if v in forced or not is_view(v)], Blocks()
 
-        def act(plan: Plan, made: list[Value] = made) -> None:
+        def arrange(plan: Plan, made: list[Value] = made, blocks: Blocks = blocks) -> None:
+            if in_blocks:
+                blocks.arrange(plan, made)
+
+        def act(plan: Plan, made: list[Value] = made, blocks: Blocks = blocks) -> None:
             for value in made:
-                act_one_by_one(plan, value)
-                if _is_logistic(value):
-                    action, further = plan.actions[-1], fresh(plan.buffer("scratch", value))
-                    plan.actions[-1] = replace(action, operands=(*action.operands, further))
+                if blocks.act(plan, value) and is_logistic(value):
+                    action = plan.actions[-1]
+                    operands = (*action.operands, _scratch_like(plan, action.target))
+                    plan.actions[-1] = replace(action, operands=operands)
 
         def may_overwrite(after: Value, before: Value, made: list[Value] = made) -> bool:
             return _may_overwrite(after, before, loop.body, made)
 
         try:
-            return NumpyRunner(make_plan(loop, stacked_carries, made, act, may_overwrite))
+            return make_plan(loop, stacked_carries, made, act, may_overwrite, arrange)
         except NoView as found:  # of that layout, this view has to be made after all
             forced.add(found.value)
 
 
-def _is_logistic(value: Value) -> bool:
-    return value.name == "sigmoid" and value.dtype.kind == "f"
+def _scratch_like(plan: Plan, place: Place | None) -> Place:
+    """Memory for as much as is at a place, in the same order."""
+    assert place is not None
+    order = sorted(range(len(place.shape)), key=lambda d: -place.strides[d])
+    whole = fresh(plan.memory("scratch", tuple([place.shape[d] for d in order]), place.dtype))
+    strides = [whole.strides[order.index(d)] for d in range(len(order))]
+    return replace(whole, shape=place.shape, strides=tuple(strides))
 
 
 def _may_overwrite(
@@ -135,6 +146,9 @@ class NumpyRunner:
             p.buffer.number if p == fresh(p.buffer) and p.buffer.rows == "stack" else -1
             for p in plan.exports
         ]
+        self.aligned = {
+            p.buffer.number for a in plan.actions for p in a.operands if _is_read_in_place(p, a)
+        }
         self.space: dict[str, Any] = {"copyto": np.copyto}
         self.source = self.write()
         exec(self.source, self.space)
@@ -161,8 +175,12 @@ class NumpyRunner:
         if action.kind == "copy":
             return f"copyto({target}, {words[0]})"
         value = action.values[0]
+        if action.kind == "exponential":
+            return self.exponential(number, words, target, value.dtype)
+        if action.kind == "quotient":
+            return self.call(f"div_{number}", np.true_divide, words, target)
         name = f"{value.name}_{number}"
-        if _is_logistic(value):
+        if is_logistic(value):
             return self.logistic(number, words, target, value.dtype)
         if value.name in CHAINS and value.dtype.kind == "f":
             return self.chain(number, CHAINS[value.name], words[0], action.target)
@@ -176,7 +194,12 @@ class NumpyRunner:
         return f"{name}({', '.join(words)}, {'' if by_place else 'out='}{target})"
 
     def logistic(self, number: int, words: Sequence[str], target: str, dtype: Any) -> str:
-        """eˣ/(1 + eˣ), with the largest x of which there is an eˣ; `words` are x and scratch."""
+        """eˣ/(1 + eˣ); `words` are x and scratch."""
+        quotient = self.call(f"div_{number}", np.true_divide, [target, words[1]], target)
+        return f"{self.exponential(number, words, target, dtype)}; {quotient}"
+
+    def exponential(self, number: int, words: Sequence[str], target: str, dtype: Any) -> str:
+        """eˣ and 1 + eˣ, with the largest x of which there is an eˣ; `words` are x and the sum."""
         source, further = words
         largest = self.word(np.array(709.0 if dtype.itemsize == 8 else 88.0, dtype))
         one = self.word(np.array(1.0, dtype))
@@ -184,7 +207,6 @@ class NumpyRunner:
             self.call(f"minimum_{number}", np.minimum, [source, largest], target),
             self.call(f"exp_{number}", np.exp, [target], target),
             self.call(f"add_{number}", np.add, [target, one], further),
-            self.call(f"div_{number}", np.true_divide, [target, further], target),
         ])  # fmt: skip
 
     def chain(self, number: int, chain: Any, first: str, place: Place) -> str:
@@ -263,7 +285,11 @@ class NumpyRunner:
 
     def given(self, number: int, array: Any) -> Any:
         """An input as the loop needs it."""
-        return np.ascontiguousarray(array)
+        if number not in self.aligned or (array.flags.c_contiguous and _is_aligned(array)):
+            return np.ascontiguousarray(array)
+        found = pool.array(array.shape, array.dtype)
+        np.copyto(found, array)
+        return found
 
     def row(self, place: Place, arrays: Sequence[Any]) -> Any:
         """The view at a place that is the same in every step."""
@@ -312,10 +338,27 @@ def _is_plain_product(action: Action) -> bool:
     )
 
 
+def _is_read_in_place(operand: Any, action: Action) -> bool:
+    """Whether it is the same matrix in every step, which BLAS reads without a copy of its own."""
+    if type(operand) is not Place or operand.buffer.rows != "constant":
+        return False
+    product = action.kind == "op" and _is_plain_product(action)
+    return product and action.values[0].size * operand.shape[0] <= SMALL_PRODUCT
+
+
+def _is_aligned(array: Any) -> bool:
+    return bool(array.ctypes.data % ALIGNMENT == 0)
+
+
 def _rows(view: Any, reverse: bool) -> Any:
     """What gives a view of each step when iterated; rows of one number would not be arrays."""
     ordered = view[::-1] if reverse else view
-    return ordered if ordered.ndim > 1 else [ordered[t, ...] for t in range(len(ordered))]
+    return ordered if ordered.ndim > 1 else each_row(ordered)
+
+
+def each_row(view: Any) -> list[Any]:
+    """The elements of a row, each as an array."""
+    return [view[t, ...] for t in range(len(view))]
 
 
 def seen(place: Place, arrays: Sequence[Any], length: int, reverse: bool) -> Any:

@@ -78,8 +78,6 @@ def backward_pass(
         if value is not None:
             name = script.known[value]
             script.lines.append(f"{name} = contiguous({name})")
-    for value in way.before:
-        script.array(value)
     starts = [
         f"0.0 if {c} is None else {c}"
         for c, n in zip(carried, way.carried, strict=True)

@@ -4,19 +4,23 @@ clean   drop what nothing needs, and operations that do nothing
 split   cat([a, b]) @ W  becomes  a @ W[:n] + b @ W[n:], so that a part without carry can leave
 join    x @ U, x @ V, …  become one product x @ cat([U, V, …]) and slices of it
 lookup  table[i] @ W  becomes  (table @ W)[i], for a table that is not large (`lookups`)
+gather  x @ U + (h @ V + b)  becomes  (b + x @ U) + h @ V, so that all but one sum can leave
+
+The last is not in `PASSES`: a kernel adds for nothing, and there more would have to be stored.
 """
 
 from __future__ import annotations
 
+from functools import reduce
 from itertools import pairwise
 from typing import Any
 
 from ..graph import primitives
 from .lookups import lookup
-from .program import Graph, Value
-from .step import CARRY, Step, classes, rewrite
+from .program import Graph, Value, recorded
+from .step import CARRY, TIME, Step, classes, rewrite
 
-__all__ = ["PASSES", "clean", "join", "split"]
+__all__ = ["PASSES", "clean", "gather", "join", "split"]
 
 
 def clean(step: Step) -> Step:
@@ -127,6 +131,57 @@ def _groups(step: Step) -> list[list[Value]]:
         if plain and not found[value.args[1]] and found[value.args[0]]:
             by_left.setdefault(value.args[0], []).append(value)
     return [group for group in by_left.values() if len(group) > 1]
+
+
+# --------------------------------------------------------------------- x @ U + (h @ V + b)
+def gather(step: Step) -> Step:
+    """In a sum, what does not wait for the carry first; of that, what is the same in every step."""
+    found, inner = classes(step.values), _inner_sums(step)
+
+    def terms(value: Value, args: tuple[Any, ...]) -> list[tuple[int, Value]]:
+        """What a sum of sums adds up, with what it depends on."""
+        parts: list[tuple[int, Value]] = []
+        for old, new in zip(value.args, args, strict=True):
+            parts += terms(old, new.args) if old in inner else [(found[old], new)]
+        return parts
+
+    def rule(graph: Graph, value: Value, args: tuple[Any, ...]) -> Value:
+        if not _is_sum(value) or value in inner:
+            return graph.again(value, args)
+        parts = terms(value, args)
+        known = [[v for kind, v in parts if kind == wanted] for wanted in (0, TIME)]
+        waiting = [v for kind, v in parts if kind & CARRY]
+        if not waiting or len(known[0] + known[1]) < 2:
+            return graph.again(value, args)
+        before = reduce(_added, known[0] + known[1])
+        return _added(before, reduce(_added, waiting))
+
+    return rewrite(step, rule)
+
+
+def _is_sum(value: Value) -> bool:
+    same = all(type(a) is Value and a.dtype == value.dtype for a in value.args)
+    return value.name == "add" and same and value.dtype.kind == "f"
+
+
+def _inner_sums(step: Step) -> set[Value]:
+    """Sums that nothing needs but one other sum, of the same shape."""
+    users: dict[Value, list[Value | None]] = {}
+    for end in (*step.carries, *step.outputs):
+        users.setdefault(end, []).append(None)
+    for value in step.values:
+        for arg in value.inputs:
+            users.setdefault(arg, []).append(value)
+    found = set()
+    for value in filter(_is_sum, step.values):
+        user = users[value][0] if len(users[value]) == 1 else None
+        if user is not None and _is_sum(user) and user.shape == value.shape:
+            found.add(value)
+    return found
+
+
+def _added(a: Value, b: Value) -> Value:
+    return recorded("add", a, b)
 
 
 PASSES = {"clean": clean, "split": split, "join": join, "lookup": lookup}

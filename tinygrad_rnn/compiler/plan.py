@@ -16,7 +16,7 @@ from .cut import Loop
 from .layout import Buffer, Place, fresh, is_view, part_of, viewed
 from .program import Value
 
-__all__ = ["Action", "NoView", "Plan", "act_one_by_one", "joined_keys", "make_plan"]
+__all__ = ["Action", "NoView", "Plan", "act_one_by_one", "covers", "joined_keys", "make_plan"]
 
 
 class NoView(Exception):
@@ -56,7 +56,11 @@ class Plan:
 
     def buffer(self, rows: str, like: Value) -> Buffer:
         """A new buffer for a value."""
-        made = Buffer(len(self.buffers), rows, like.shape, like.dtype)
+        return self.memory(rows, like.shape, like.dtype)
+
+    def memory(self, rows: str, shape: tuple[int, ...], dtype: Any) -> Buffer:
+        """A new buffer, whatever it is for."""
+        made = Buffer(len(self.buffers), rows, shape, dtype)
         self.buffers.append(made)
         return made
 
@@ -90,17 +94,21 @@ def make_plan(
     made: Sequence[Value],
     act: Callable[[Plan], None],
     may_overwrite: Callable[[Value, Value], bool],
+    arrange: Callable[[Plan], None] | None = None,
 ) -> Plan:
     """Places for the values in `made`, in order, and the actions that `act` adds.
 
     `stacked_carries` keeps the carry of each step; else `may_overwrite(after, before)` says whether
-    the next carry can be written where the one before it is.
+    the next carry can be written where the one before it is. `arrange` may give places before
+    others are looked for.
     """
     plan = Plan(loop)
     for values, rows in ((loop.constant, "constant"), (loop.stacked, "stack")):
         for value in values:
             plan.places[value] = fresh(plan.buffer(rows, value))
     later = _carry_places(plan, stacked_carries, set(made))
+    if arrange is not None:
+        arrange(plan)
     _export_places(plan, set(made), later)
     _homes(plan, made, may_overwrite)
     act(plan)
@@ -138,7 +146,7 @@ def _export_places(plan: Plan, made: set[Value], later: list[tuple[Value, Place]
             continue
         home = fresh(plan.buffer("stack", value))
         plan.exports.append(home)
-        if place is not None:  # a carry in a cell, about to be overwritten
+        if place is not None and place.buffer.rows == "cell":  # about to be overwritten
             plan.actions.append(Action("copy", (value,), (place,), home))
         elif value in made:
             plan.places[value] = home
@@ -160,7 +168,7 @@ def _homes(
             else:
                 plan.places[value] = fresh(plan.buffer("scratch", value))
         keys = joined_keys(value)
-        if keys is None or not _covers(value, keys):  # sums and zeros are made apart
+        if keys is None or not covers(value, keys):  # sums and zeros are made apart
             continue
         for part, key in zip(value.inputs, keys, strict=True):
             place = part_of(plan.places[value], key)
@@ -173,7 +181,7 @@ def act_one_by_one(plan: Plan, value: Value) -> None:
     """The action (or, for a concatenation, the copies of its parts) that makes one value."""
     target = plan.places[value]
     keys = joined_keys(value)
-    if keys is None or not _covers(value, keys):
+    if keys is None or not covers(value, keys):
         operands = tuple(plan.place(a) if type(a) is Value else a for a in value.args)
         plan.actions.append(Action("op", (value,), operands, target))
         return
@@ -184,7 +192,7 @@ def act_one_by_one(plan: Plan, value: Value) -> None:
             plan.actions.append(Action("copy", (part,), (source,), place))
 
 
-def _covers(value: Value, keys: list[Any]) -> bool:
+def covers(value: Value, keys: list[Any]) -> bool:
     """Whether the parts are all there is: then no zeros and no sums are needed."""
     return value.name == "cat" or tiles(keys, value.shape)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Pool", "pool"]
+__all__ = ["ALIGNMENT", "Pool", "pool"]
 
 LARGEST = 1 << 28  # bytes kept for use again
 LONGEST = 256  # arrays of one size

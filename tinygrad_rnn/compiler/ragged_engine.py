@@ -21,7 +21,7 @@ from ..backend import quiet
 from .core import Engine
 from .cut import Loop
 from .layout import Place
-from .numpy_engine import NumpyRunner, compile_loop
+from .numpy_engine import NumpyRunner, plan_calls
 from .packing import Ragged
 from .plan import Plan
 from .pool import pool
@@ -52,7 +52,7 @@ def for_rows(engine: Engine) -> Engine:
 
 def compile_packed(loop: Loop, stacked_carries: bool) -> PackedRunner:
     """A function that runs a loop of `SYMBOLIC` rows on packed rows; see `PackedRunner`."""
-    return PackedRunner(compile_loop(loop, stacked_carries).plan)
+    return PackedRunner(plan_calls(loop, stacked_carries, in_blocks=False))
 
 
 class PackedRunner(NumpyRunner):

@@ -9,16 +9,20 @@ Legend: T time steps.
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-from .batch import batched, spread
+from .batch import batched, in_place, makes_its_own, spread
 from .long_products import rows_times, suits
 from .program import Value, ancestors
 
-__all__ = ["Script", "names"]
+__all__ = ["Script", "forgetting", "names"]
+
+_VARIABLE = re.compile(r"\bv\d+\b")
 
 
 class Script:
@@ -37,6 +41,7 @@ class Script:
         self.timed: set[Value] = set()
         self.space: dict[str, Any] = {"spread": spread, "contiguous": np.ascontiguousarray}
         self.lines: list[str] = []
+        self.own: dict[str, Value] = {}  # variables whose memory nothing else has, at first
 
     def given(self, values: Iterable[Value | None], fixed: Any) -> str:
         """Variables for values that are handed over, as the left side of an assignment.
@@ -80,12 +85,19 @@ class Script:
 
     def compute(self, value: Value) -> None:
         """One value, from those that are known."""
-        flags = [type(a) is Value and a in self.timed for a in value.args]
+        flags = self.flags(value)
         args = [self.known[a] if type(a) is Value else self.constant(a) for a in value.args]
-        call = _rows_times if self.exact and _is_rows_times(value, flags) else batched(value, flags)
-        self.known[value] = self.made(call, *args)
+        own = self.exact and _is_rows_times(value, flags)
+        call = _rows_times if own else batched(value, flags)
+        name = self.known[value] = self.made(call, *args)
         if any(flags):
             self.timed.add(value)
+            if makes_its_own(value, flags):
+                self.own[name] = value
+
+    def flags(self, value: Value) -> list[bool]:
+        """For each argument whether it has a time axis."""
+        return [type(a) is Value and a in self.timed for a in value.args]
 
     def all_steps(self, value: Value) -> str:
         """A value with a time axis, whether it changes or not."""
@@ -94,10 +106,44 @@ class Script:
 
     def function(self, head: str, result: str) -> Callable[..., Any]:
         """All lines as a function of the arguments in `head`."""
-        body = "".join(f"    {line}\n" for line in self.lines)
+        lines = forgetting(self.in_place(result), result)
+        body = "".join(f"    {line}\n" for line in lines)
         exec(f"def run({head}):\n{body}    return {result}\n", self.space)
         run: Callable[..., Any] = self.space["run"]
         return run
+
+    def in_place(self, result: str) -> list[str]:
+        """The lines, each result where an operand has been that was made for it alone."""
+        lines = [*self.lines, result]
+        uses = Counter(name for line in lines for name in set(_VARIABLE.findall(line)))
+        return [self._over_operand(line, uses) for line in self.lines]
+
+    def _over_operand(self, line: str, uses: Counter[str]) -> str:
+        name, _, call = line.partition(" = ")
+        value = self.own.get(name)
+        function = None if value is None else in_place(value, self.flags(value))
+        if value is None or function is None:
+            return line
+        for operand in value.inputs:
+            old = self.known[operand]
+            alike = (operand.shape, operand.dtype) == (value.shape, value.dtype)
+            if alike and old in self.own and uses[old] == 2:  # where it is made, and here
+                arguments = call[call.index("(") : -1]
+                return f"{name} = {self.constant(function)}{arguments}, out={old})"
+        return line
+
+
+def forgetting(lines: Sequence[str], result: str) -> list[str]:
+    """The lines, each variable deleted after its last use: its memory, in cache, is used again."""
+    made = {name for line in lines for name in _VARIABLE.findall(line.partition(" = ")[0])}
+    kept = {*_VARIABLE.findall(result)}
+    found: list[str] = []
+    for line in reversed(lines):
+        last = [name for name in dict.fromkeys(_VARIABLE.findall(line)) if name in made - kept]
+        kept.update(last)
+        found += [f"del {', '.join(last)}"] if last else []
+        found.append(line)
+    return found[::-1]
 
 
 def _is_rows_times(value: Value, flags: Sequence[bool]) -> bool:

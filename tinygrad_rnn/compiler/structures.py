@@ -23,7 +23,7 @@ from ..tensor import Tensor
 from .code_reads import Counting, NotEnumerable, code_of, names_in
 from .core import Core, Engine
 from .cut import cut
-from .passes import PASSES, clean
+from .passes import PASSES, clean, gather
 from .program import Refused, Value, ancestors
 from .reads import Reader, enumerated
 from .step import Step
@@ -270,7 +270,8 @@ def compile_step(step: Step, engine: Engine) -> Compiled:
 
 def _through_passes(step: Step, engine: Engine) -> Compiled:
     history = [("trace", step)]
-    for name, change in (*PASSES.items(), ("clean again", clean)):
+    passes = {**PASSES, **({"gather": gather} if engine.factors else {}), "clean again": clean}
+    for name, change in passes.items():
         if name not in switched_off:
             step = change(step)
             history.append((name, step))
