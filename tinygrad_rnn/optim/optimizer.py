@@ -151,16 +151,16 @@ class Optimizer:
         return loss
 
     def _step(self, flats: list[tuple[Group, FlatBuffer]], called: str) -> None:
-        present = [flat.gather(group["maximize"]) for group, flat in flats]
+        gradients = [flat.found() for _, flat in flats]
         if self.error_if_nonfinite:
-            found = [f.not_finite(on) for (_, f), on in zip(flats, present, strict=True)]
-            if bad := [label for labels in found for label in labels]:
+            bad = [x for (_, f), g in zip(flats, gradients, strict=True) for x in f.not_finite(g)]
+            if bad:
                 raise TrainingError(
                     called, "finite gradients", f"NaN or infinity in {', '.join(bad)}"
                 )
-        for (group, flat), on in zip(flats, present, strict=True):
+        for (group, flat), found in zip(flats, gradients, strict=True):
             flat.tie()
-            for run in flat.runs(on, count=bool(self.needed(group))):
+            for run in flat.runs(found, bool(self.needed(group)), group["maximize"]):
                 self.update(run, group)
 
     # --------------------------------------------------------------------------- state
