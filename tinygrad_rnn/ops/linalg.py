@@ -124,7 +124,11 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
         ShapeError, DTypeError: what does not fit.
     """
     if bias is not None and _plain(x, weight, bias):
-        return _linear_2d(x, weight, bias)
+        if len(x.array.shape) == 2:
+            return _linear_2d(x, weight, bias)
+        *lead, size = x.array.shape
+        rows = _linear_2d(reshape(x, math.prod(lead), size), weight, bias)
+        return reshape(rows, *lead, rows.array.shape[-1])
     for operand in (x, weight) if bias is None else (x, weight, bias):
         if not hasattr(operand, "dtype"):
             raise DTypeError("linear", "tensors or arrays", type(operand).__name__, HINT)
@@ -141,7 +145,7 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
 
 
 def _plain(x: Any, weight: Any, bias: Any) -> bool:
-    """Whether all three are tensors of numbers, alike, x a matrix, and of shapes that fit."""
+    """Whether all three are tensors of numbers, alike, x of rows, and of shapes that fit."""
     if not type(x) is type(weight) is type(bias) is Tensor:
         return False
     a, w, b = x.array, weight.array, bias.array
@@ -151,7 +155,7 @@ def _plain(x: Any, weight: Any, bias: Any) -> bool:
         and dtype is w.dtype is b.dtype
         and type(a) not in INTERPRETERS
         and dtype.kind == "f"
-        and len(a.shape) == 2
+        and len(a.shape) >= 2
         and shape == (*b.shape, a.shape[-1])
     )
 
