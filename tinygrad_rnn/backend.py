@@ -205,6 +205,8 @@ def _add_at(whole: Array, key: Any, value: Array) -> None:
         np.add.at(whole, key, value)
         return
     index = single.ravel() % whole.shape[0]
+    if whole.shape[0] <= 1 << 16:
+        index = index.astype(np.uint16)  # which NumPy sorts by its digits
     order = np.argsort(index, kind="stable")
     ordered = index[order]
     starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
