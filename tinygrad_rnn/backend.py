@@ -204,9 +204,8 @@ def _add_at(whole: Array, key: Any, value: Array) -> None:
     if not by_rows or whole.ndim == 1:  # of single elements, NumPy's own loop is the faster
         np.add.at(whole, key, value)
         return
-    index = single.ravel() % whole.shape[0]
-    if whole.shape[0] <= 1 << 16:
-        index = index.astype(np.uint16)  # which NumPy sorts by its digits
+    number = np.uint16 if whole.shape[0] <= 1 << 16 else np.int64  # the short ones sort faster
+    index = (single.ravel() % whole.shape[0]).astype(number)
     order = np.argsort(index, kind="stable")
     ordered = index[order]
     starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
@@ -227,25 +226,16 @@ def _add_at(whole: Array, key: Any, value: Array) -> None:
 _FEW, _LARGE = 8, 1 << 18  # rows of a group, elements
 
 
-def keep_memory() -> None:
-    """Let the C library keep the memory of freed arrays up to 32 MiB for the next ones.
-
-    Otherwise every large array is made of new pages of the system, each of which it has to find and
-    to fill with zeros: for elementwise operations, up to half of their time. The GNU C library
-    learns what to keep from the largest block that has been freed, so one is, never touched.
-    """
-    np.empty(_KEPT, np.uint8)
-
-
-_KEPT = (1 << 25) - (1 << 16)  # just below what it would learn from at most
-
-
 def quiet() -> Any:
     """Context manager: floating-point exceptions make inf and NaN without a warning."""
     return np.errstate(all="ignore")
 
 
-keep_memory()
+# The memory of freed arrays is to be used for the next ones: new pages, which the system has to find
+# and to fill with zeros, are up to half of the time of an operation on large arrays. How much to
+# keep the GNU C library learns from the largest block, up to 32 MiB, that was freed; so one is.
+np.empty((1 << 25) - (1 << 16), np.uint8)
+
 numpy_backend = register_backend(
     Backend(
         "cpu",

@@ -137,10 +137,11 @@ class _Counted:
     ) -> None:
         self.called = called
         ignored = target == ignore_index
-        known = type(target.array) not in INTERPRETERS
-        if known:
-            _check_classes(called, target, ignored, classes, ignore_index)
-        self.kept = None if known and not bool(ignored.any()) else ~ignored
+        self.kept: Tensor | None = ~ignored
+        if type(target.array) not in INTERPRETERS:
+            within = _check_classes(called, target, ignored, classes, ignore_index)
+            if within and not bool(ignored.any()):
+                self.kept = None
         self.target = target if self.kept is None else where(self.kept, target, 0)
         self.weight = None if weights is None else weights[self.target]
 
@@ -178,13 +179,14 @@ class _Counted:
 
 def _check_classes(
     called: str, target: Tensor, ignored: Tensor, classes: int, ignore_index: int
-) -> None:
+) -> bool:
+    """Whether all targets are classes; those that are not must be ignored."""
     array = target.array
     if not target.numel() or bool((array.min() >= 0) & (array.max() < classes)):
-        return
+        return True
     bad = ((target < 0) | (target >= classes)) & ~ignored
     if not bool(bad.any()):
-        return
+        return False
     at = int(bad.to("int8").argmax())
     raise IndexRangeError(
         called, f"classes in 0 … {classes - 1}, or ignore_index {ignore_index}",

@@ -126,9 +126,8 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     if bias is not None and _plain(x, weight, bias):
         if len(x.array.shape) == 2:
             return _linear_2d(x, weight, bias)
-        *lead, size = x.array.shape
-        rows = _linear_2d(reshape(x, math.prod(lead), size), weight, bias)
-        return reshape(rows, *lead, rows.array.shape[-1])
+        rows = reshape(x, math.prod(x.shape[:-1]), x.shape[-1])
+        return reshape(_linear_2d(rows, weight, bias), *x.shape[:-1], weight.shape[0])
     for operand in (x, weight) if bias is None else (x, weight, bias):
         if not hasattr(operand, "dtype"):
             raise DTypeError("linear", "tensors or arrays", type(operand).__name__, HINT)
