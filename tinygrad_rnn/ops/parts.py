@@ -119,10 +119,10 @@ PARTIALS: frozenset[type] = frozenset((Part, Product, RowSum, Item))
 
 def settle(parts: Sequence[Any], total: Any, node: Node) -> Any:
     """What has arrived at a node, parts and total, put together."""
-    for kind in PARTIALS:
-        same = [part for part in parts if type(part) is kind]
-        if same:
-            total = kind.settle(same, total, node)  # type: ignore[attr-defined]
+    kinds: dict[Any, None] = dict.fromkeys(map(type, parts))
+    for kind in kinds:
+        same = parts if len(kinds) == 1 else [part for part in parts if type(part) is kind]
+        total = kind.settle(same, total, node)
     return total
 
 
