@@ -231,11 +231,6 @@ def quiet() -> Any:
     return np.errstate(all="ignore")
 
 
-# The memory of freed arrays is to be used for the next ones: new pages, which the system must find
-# and to fill with zeros, are up to half of the time of an operation on large arrays. How much to
-# keep the GNU C library learns from the largest block, up to 32 MiB, that was freed; so one is.
-np.empty((1 << 25) - (1 << 16), np.uint8)
-
 numpy_backend = register_backend(
     Backend(
         "cpu",
