@@ -59,31 +59,29 @@ def pull(
     """
     needed = None if targets is None else between(roots, targets)
     heap: list[int] = []
-    nodes: dict[int, Node] = {}  # reached and not yet passed on, by number
-    totals: dict[int, Any] = {}  # what has arrived there
-    parts: dict[int, list[Any]] = {}  # and what has arrived as parts of a whole
-    own: set[int] = set()  # totals that were made here and may be added into
+    # what has arrived at a node and is not yet passed on, by its number: the node, their sum, those
+    # that are parts of a whole, and whether the sum was made here and may be added into
+    arrived: dict[int, list[Any]] = {}
 
     def arrive(node: Node, cotangent: Any) -> None:
         index = node.index
-        kind = type(cotangent)
-        if index not in nodes:
-            nodes[index] = node
+        entry = arrived.get(index)
+        if entry is None:
+            entry = arrived[index] = [node, None, [], False]
             heappush(heap, -index)
+        _, total, parts, own = entry
+        kind = type(cotangent)
         if kind in PARTIALS:
-            waiting = parts.setdefault(index, [])
-            waiting.append(cotangent)
-            if len(waiting) >= kind.enough:
-                totals[index] = settle(parts.pop(index), totals.get(index), node)
-                own.add(index)
-        elif index not in totals:
-            totals[index] = cotangent
-        elif index in own:
-            totals[index] += cotangent
+            parts.append(cotangent)
+            if len(parts) >= kind.enough:
+                entry[1:] = settle(parts, total, node), [], True
+        elif total is None:
+            entry[1] = cotangent
+        elif own:
+            entry[1] += cotangent
         else:
-            totals[index] = totals[index] + cotangent
-            if kind is not Tensor and cotangent.shape:
-                own.add(index)
+            entry[1] = total + cotangent
+            entry[3] = kind is not Tensor and bool(cotangent.shape)
 
     found: dict[Node, Any] = {}
     anomaly = grad_mode() == ANOMALY
@@ -93,10 +91,9 @@ def pull(
             arrive(node, cotangent)
         while heap:
             index = -heappop(heap)
-            node = nodes.pop(index)
-            g = totals.pop(index, None)
-            if index in parts:
-                g = settle(parts.pop(index), g, node)
+            node, g, parts, _ = arrived.pop(index)
+            if parts:
+                g = settle(parts, g, node)
             if inner and targets is not None and node in targets:
                 found[node] = g
                 continue
@@ -129,7 +126,7 @@ def pull(
                     if parent is None or (needed is not None and parent not in needed):
                         continue
                     try:
-                        cotangent = primitive.rules[i](g, saved, node)  # type: ignore[misc]
+                        cotangent = primitive.rules[i](g, saved, node)
                     except IndexError:
                         if node.saved is None:  # another thread has freed it meanwhile
                             raise freed(node) from None
@@ -137,11 +134,13 @@ def pull(
                     if anomaly:
                         check_for_nan(node, g, saved, cotangent)
                     index = parent.index
-                    if index in nodes or type(cotangent) in PARTIALS:
+                    entry = arrived.get(index)
+                    if type(cotangent) in PARTIALS or (entry is not None and not entry[3]):
                         arrive(parent, cotangent)
-                    else:  # what `arrive` does with the first cotangent, without the call
-                        nodes[index] = parent
-                        totals[index] = cotangent
+                    elif entry is not None:  # what `arrive` mostly does, without the call
+                        entry[1] += cotangent
+                    else:
+                        arrived[index] = [parent, cotangent, [], False]
                         heappush(heap, -index)
             if node.saved is None:  # by another thread, while this one was using it
                 raise freed(node)

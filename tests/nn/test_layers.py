@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -74,6 +75,14 @@ def test_linear_is_an_affine_map() -> None:
     np.testing.assert_allclose(layer(x).detach().numpy(), expected, rtol=1e-5, atol=1e-6)
     with pytest.raises(ShapeError, match="linear"):
         layer(tg.zeros(4, 2))
+
+
+@pytest.mark.parametrize("shape", [(5, 3), (4, 5, 3), (2, 0, 5, 3)])
+def test_linear_is_one_node_whatever_the_axes_of_its_rows(shape: tuple[int, ...]) -> None:
+    node = nn.Linear(3, 2)(tg.zeros(*shape)).node
+    while node.primitive.name == "reshape":
+        (node,) = node.parents
+    assert node.primitive.name == "linear" and node.shape == (math.prod(shape[:-1]), 2)
 
 
 @pytest.mark.parametrize("layer", [nn.Linear(25, 400), nn.Conv1d(5, 80, 5)])

@@ -237,6 +237,14 @@ def test_6_repeated_rows_add_up_however_many(rows: int, columns: int) -> None:
     np.testing.assert_array_equal(x.grad.numpy(), expected)
 
 
+@pytest.mark.parametrize("rows", [(1 << 16) - 1, 1 << 16, (1 << 16) + 1])
+def test_6_rows_beyond_what_sixteen_bits_number(rows: int) -> None:
+    x = tg.zeros(rows, 2, requires_grad=True)
+    x[tg.tensor([rows - 1, 0, -1, -1])].sum().backward()
+    found = x.grad.numpy()
+    assert found[0].tolist() == [1, 1] and found[-1].tolist() == [3, 3] and found.sum() == 8
+
+
 def test_7_every_operand_is_unbroadcast() -> None:
     """autograd's where gives x of shape (10, 1, 10) a gradient of shape (10, 10, 10)."""
     c = tg.tensor(np.arange(1000).reshape(10, 10, 10) % 3 == 0)

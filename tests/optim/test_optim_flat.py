@@ -12,6 +12,7 @@ from optim_reference import SHAPES, give, gradients, host, start, tensors
 import tinygrad_rnn as tg
 from tinygrad_rnn import optim
 from tinygrad_rnn.errors import DeviceError, DTypeError, InPlaceError, ShapeError, TrainingError
+from tinygrad_rnn.optim import flat as flat_module
 from tinygrad_rnn.optim.flat import FlatBuffer
 
 
@@ -57,7 +58,7 @@ def test_one_buffer_for_each_group_and_dtype(device: str) -> None:
 def test_a_step_is_one_run_however_many_parameters(device: str) -> None:
     params = [tg.zeros(3, device=device, requires_grad=True) for _ in range(10)]
     (flat,) = flats(optim.Adam(params))
-    spans = [(run.step, run.span) for run in flat.runs([True] * 10, count=True)]
+    spans = [(run.step, run.span) for run in flat.runs([p.array for p in params], count=True)]
     assert spans == [(1, slice(0, 30))]
 
 
@@ -65,8 +66,8 @@ def test_runs_are_cut_where_a_gradient_is_missing_or_a_count_differs() -> None:
     params = [tg.zeros(2, requires_grad=True) for _ in range(6)]
     (flat,) = flats(optim.Adam(params))
     flat.steps = [4, 4, 4, 2, 2, 2]
-    present = [True, False, True, True, True, False]
-    found = [(run.step, run.span.start, run.span.stop) for run in flat.runs(present, count=True)]
+    given = [params[i].array if i not in (1, 5) else None for i in range(6)]
+    found = [(run.step, run.span.start, run.span.stop) for run in flat.runs(given, count=True)]
     assert found == [(5, 0, 2), (5, 4, 6), (3, 6, 10)]
     assert flat.steps == [5, 4, 5, 3, 3, 2]
 
@@ -87,6 +88,55 @@ def test_parameters_together_equal_each_alone_bit_for_bit(
             optimizer.step()
     for param, expected in zip(together, alone, strict=True):
         np.testing.assert_array_equal(host(param), host(expected))
+
+
+@pytest.mark.parametrize("size", [1, 5, 16])
+@pytest.mark.parametrize("name", ["SGD", "Adagrad", "RMSprop", "Adadelta", "Adam", "AdamW"])
+def test_blocks_that_stay_in_the_cache_change_no_bit(
+    name: str, size: int, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = start(rng, "float32")
+    whole, cut = tensors(first, "cpu"), tensors(first, "cpu")
+    options: dict[str, Any] = {"momentum": 0.9} if name == "SGD" else {}
+    make = getattr(optim, name)
+    at_once = make(whole, lr=0.1, maximize=True, **options)
+    monkeypatch.setattr(flat_module, "BLOCK", size * 4)
+    in_blocks = make(cut, lr=0.1, maximize=True, **options)
+    assert max(flat.gradients.size for flat in flats(in_blocks)) == size
+    for found in gradients(rng, "float32", 12, missing=True):
+        give(whole, found)
+        give(cut, found)
+        for param in cut:
+            if param.grad is not None:  # in another order in memory
+                param.grad.array = np.copy(param.grad.array, order="F")
+        at_once.step()
+        in_blocks.step()
+    for param, expected in zip(cut, whole, strict=True):
+        np.testing.assert_array_equal(host(param), host(expected))
+
+
+def test_blocks_are_full_whatever_the_sizes_of_the_parameters(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(flat_module, "BLOCK", 4 * 4)
+    params = [tg.zeros(n, requires_grad=True) for n in (3, 0, 6, 3, 2)]
+    (flat,) = flats(optim.Adam(params))
+    given = [None if i == 3 else np.full(p.shape, i, np.float32) for i, p in enumerate(params)]
+    found = [
+        (run.span.start, run.span.stop, run.grad.tolist()) for run in flat.runs(given, count=True)
+    ]
+    assert found == [(0, 4, [0, 0, 0, 2]), (4, 8, [2] * 4), (8, 9, [2]), (12, 14, [4, 4])]
+
+
+def test_a_gradient_in_the_memory_of_another_parameter_is_read_before_it_changes(
+    device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flat_module, "BLOCK", 4)
+    x, y = tensors([np.array([1.0, 2.0]), np.array([3.0, 4.0])], device)
+    optimizer = optim.SGD([x, y], lr=0.5)
+    x.grad, y.grad = y.detach(), x.detach()
+    optimizer.step()
+    assert x.tolist() == [-0.5, 0.0] and y.tolist() == [2.5, 3.0]
 
 
 def test_a_parameter_without_a_gradient_keeps_value_and_state(device: str) -> None:

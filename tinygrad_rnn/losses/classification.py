@@ -139,9 +139,9 @@ class _Counted:
         ignored = target == ignore_index
         self.kept: Tensor | None = ~ignored
         if type(target.array) not in INTERPRETERS:
-            if not bool(ignored.any()):
+            within = _check_classes(called, target, ignored, classes, ignore_index)
+            if within and not bool(ignored.any()):
                 self.kept = None
-            _check_classes(called, target, ignored, classes, ignore_index)
         self.target = target if self.kept is None else where(self.kept, target, 0)
         self.weight = None if weights is None else weights[self.target]
 
@@ -179,10 +179,14 @@ class _Counted:
 
 def _check_classes(
     called: str, target: Tensor, ignored: Tensor, classes: int, ignore_index: int
-) -> None:
+) -> bool:
+    """Whether all targets are classes; those that are not must be ignored."""
+    array = target.array
+    if not target.numel() or bool((array.min() >= 0) & (array.max() < classes)):
+        return True
     bad = ((target < 0) | (target >= classes)) & ~ignored
     if not bool(bad.any()):
-        return
+        return False
     at = int(bad.to("int8").argmax())
     raise IndexRangeError(
         called, f"classes in 0 … {classes - 1}, or ignore_index {ignore_index}",
@@ -190,27 +194,26 @@ def _check_classes(
     )  # fmt: skip
 
 
-def _below_top(x: Tensor) -> Any:
-    """x − max x along the last axis; +inf is all of its row, a row of −inf has no probability."""
+def _shifted(x: Tensor) -> tuple[Any, Any]:
+    """z = x − max x along the last axis, and log Σ eᶻ, which is 0 for a row of −inf.
+
+    +inf is all of its row; a row of −inf has no probability, and its loss is +inf.
+    """
     fixed = x.detach()
     top = amax(fixed, -1, keepdim=True)
-    if type(top.array) in INTERPRETERS or bool(isfinite(top).all()):
-        return x - top
+    if type(top.array) not in INTERPRETERS and bool(isfinite(top).all()):
+        z = x - top
+        return z, log(sum(exp(z), -1))
     limit = where(fixed == INF, 0.0, where(isfinite(fixed), -INF, fixed))  # a NaN stays
-    return where(isfinite(top), x - where(isfinite(top), top, 0.0), limit)
-
-
-def _log_total(z: Tensor) -> Any:
-    """log Σ eᶻ along the last axis, 0 for a row of −inf, whose loss then is +inf."""
+    z = where(isfinite(top), x - where(isfinite(top), top, 0.0), limit)
     total = sum(exp(z), -1)
-    return log(where(total == 0, 1.0, total))
+    return z, log(where(total == 0, 1.0, total))
 
 
 def _against_classes(
     logits: Tensor, counted: _Counted, weights: Tensor | None, smoothing: float
 ) -> Any:
-    z = _below_top(logits)
-    total = _log_total(z)
+    z, total = _shifted(logits)
     losses = counted.weighted(total - counted.pick(z))
     if not smoothing:
         return losses
@@ -233,8 +236,7 @@ def _times(p: Any, surprise: Tensor) -> Any:
 def _against_probabilities(
     logits: Tensor, target: Tensor, weights: Tensor | None, smoothing: float
 ) -> Any:
-    z = _below_top(logits)
-    total = _log_total(z)
+    z, total = _shifted(logits)
     goal = target * (1 - smoothing) + smoothing / logits.shape[-1] if smoothing else target
     goal = goal if weights is None else goal * weights
     return sum(_times(goal, total.unsqueeze(-1) - z), -1)

@@ -157,10 +157,10 @@ def call(primitive: Primitive, x: Any, params: dict[str, Any]) -> Any:
         raise explain(primitive, (array,), error) from None
     if type(out) is not backend.array_type:
         out = backend.xp.asarray(out)
-    parent = x.node
-    if parent is None or not grad_mode():
+    parent, mode = x.node, grad_mode()
+    if parent is None or not mode:
         return Tensor(out)
     node = Node(primitive, (parent,), (), params, out.shape)
-    if grad_mode() == ANOMALY:
+    if mode == ANOMALY:
         watch_for_nan(node, out, (array,))
     return Tensor(out, node)

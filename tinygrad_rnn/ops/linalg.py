@@ -124,7 +124,10 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
         ShapeError, DTypeError: what does not fit.
     """
     if bias is not None and _plain(x, weight, bias):
-        return _linear_2d(x, weight, bias)
+        if len(x.array.shape) == 2:
+            return _linear_2d(x, weight, bias)
+        rows = reshape(x, math.prod(x.shape[:-1]), x.shape[-1])
+        return reshape(_linear_2d(rows, weight, bias), *x.shape[:-1], weight.shape[0])
     for operand in (x, weight) if bias is None else (x, weight, bias):
         if not hasattr(operand, "dtype"):
             raise DTypeError("linear", "tensors or arrays", type(operand).__name__, HINT)
@@ -141,7 +144,7 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
 
 
 def _plain(x: Any, weight: Any, bias: Any) -> bool:
-    """Whether all three are tensors of numbers, alike, x a matrix, and of shapes that fit."""
+    """Whether all three are tensors of numbers, alike, x of rows, and of shapes that fit."""
     if not type(x) is type(weight) is type(bias) is Tensor:
         return False
     a, w, b = x.array, weight.array, bias.array
@@ -151,7 +154,7 @@ def _plain(x: Any, weight: Any, bias: Any) -> bool:
         and dtype is w.dtype is b.dtype
         and type(a) not in INTERPRETERS
         and dtype.kind == "f"
-        and len(a.shape) == 2
+        and len(a.shape) >= 2
         and shape == (*b.shape, a.shape[-1])
     )
 

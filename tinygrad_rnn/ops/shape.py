@@ -49,12 +49,12 @@ def reshape(x: Any, *shape: Any) -> Any:
     """
     sizes = sizes_of(shape)
     try:
-        odd = sizes.count(-1) > 1 or any(size < -1 for size in sizes)
+        negative = sizes and min(sizes) < 0
     except TypeError:
         raise DTypeError("reshape", "integer sizes", repr(sizes)) from None
-    if odd:
+    if negative and (sizes.count(-1) > 1 or min(sizes) < -1):
         raise ShapeError("reshape", "sizes >= 0 and at most one -1", str(sizes))
-    if -1 in sizes and 0 in sizes:
+    if negative and 0 in sizes:
         raise ShapeError("reshape", "no -1 beside a size of 0", str(sizes))
     return call(_reshape, x, {"shape": sizes})
 

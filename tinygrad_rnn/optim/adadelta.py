@@ -30,6 +30,7 @@ class Adadelta(Optimizer):
     [2.8, -3.8]
     """
 
+    fuses: ClassVar[bool] = True
     state_names: ClassVar[Mapping[str, str | None]] = {"square_avg": None, "acc_delta": None}
 
     def __init__(

@@ -28,6 +28,7 @@ class Adagrad(Optimizer):
     [2.5, -3.5]
     """
 
+    fuses: ClassVar[bool] = True
     state_names: ClassVar[Mapping[str, str | None]] = {"sum": None}
 
     def __init__(

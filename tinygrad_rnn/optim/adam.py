@@ -30,6 +30,7 @@ class Adam(Optimizer):
     [2.5, -3.5]
     """
 
+    fuses: ClassVar[bool] = True
     state_names: ClassVar[Mapping[str, str | None]] = {
         "exp_avg": None,
         "exp_avg_sq": None,

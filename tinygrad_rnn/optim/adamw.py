@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from .adam import Adam
 from .flat import Run
@@ -24,6 +24,8 @@ class AdamW(Adam):
     >>> x.tolist()
     [3.0]
     """
+
+    fuses: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -2,17 +2,21 @@
 
 A network has dozens of parameters, most of them small, and a vector operation on a small array
 costs more in calling than in arithmetic. So the parameters of a group are moved into one array,
-`flat.values`, and each becomes a view of its part: `p.array = values[a:b].reshape(p.shape)`. The
-gradients are gathered into a second array at each step, and every state of the optimiser (momenta,
-averages) is a further one. An update then runs over a *run*: neighbouring parameters that have a
-gradient and the same number of steps behind them, which is nearly always all of them at once.
+`flat.values`, and each becomes a view of its part: `p.array = values[a:b].reshape(p.shape)`. Every
+state of the optimiser (momenta, averages) is a further array. An update then goes over *runs*:
+neighbouring parameters that have a gradient and the same number of steps behind them, which is
+nearly always all of them at once.
+
+An update is a dozen vector operations, and of large arrays each would fetch all from memory anew.
+So on the host a run is cut into blocks, whose arrays stay in the cache from the first operation to
+the last; the gradients of a block are gathered just before. The blocks do not change a bit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, groupby, pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..backend import backend_of
 from ..errors import DeviceError, DTypeError, ShapeError, TinygradRNNError
@@ -22,6 +26,15 @@ from ..tensor import Tensor
 __all__ = ["FlatBuffer", "Run"]
 
 Array = Any
+BLOCK = 1 << 17  # bytes of one array: five or six of them are at work, and a cache holds a megabyte
+
+
+class Piece(NamedTuple):
+    """A parameter, or what one block has of it."""
+
+    number: int
+    span: slice
+    block: int
 
 
 class FlatBuffer:
@@ -30,8 +43,9 @@ class FlatBuffer:
     Attributes:
         params, labels: the tensors, and how messages call them.
         numbers: their numbers among all parameters of the optimiser.
-        values, gradients, scratch: arrays of N elements, N the sum of the parameters' sizes.
+        values: array of N elements, N the sum of the parameters' sizes.
         states: name → array of N elements, made when it is first asked for.
+        gradients, scratch: room for the gradients of one block, and for an intermediate result.
         steps: how many updates each parameter has had.
     """
 
@@ -48,21 +62,21 @@ class FlatBuffer:
         self.spans = [slice(start, stop) for start, stop in pairwise(ends)]
         self.initial = initial
         self.values = xp.empty(self.spans[-1].stop, dtype=params[0].dtype)
-        self.gradients, self.scratch = xp.empty_like(self.values), xp.empty_like(self.values)
+        here = params[0].device == "cpu"
+        size = self.values.size
+        block = max(1, min(size, BLOCK // self.values.itemsize) if here else size)
+        self.gradients, self.scratch = (xp.empty_like(self.values[:block]) for _ in range(2))
         self.states: dict[str, Array] = {}
         self.steps = [0] * len(params)
         self._shapes = [p.shape for p in params]
-        self._look()
-        self.tie()
-
-    def _look(self) -> None:
+        self._pieces = [p for i, span in enumerate(self.spans) for p in _pieces(i, span, block)]
         self._views = self.shaped(self.values)
-        self._gradient_views = self.shaped(self.gradients)
+        self.tie()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Copied or unpickled views are arrays of their own, so they are made anew."""
         self.__dict__.update(state)
-        self._look()
+        self._views = self.shaped(self.values)
 
     @property
     def xp(self) -> Any:
@@ -118,40 +132,61 @@ class FlatBuffer:
         return array.copy() if self.xp.may_share_memory(array, self.values) else array
 
     # ------------------------------------------------------------------------- gradients
-    def gather(self, negate: bool) -> list[bool]:
-        """Copy the gradients into the flat array; which parameters have one."""
-        xp, found = self.xp, [param.grad for param in self.params]
-        for gradient, view in zip(found, self._gradient_views, strict=True):
-            if gradient is not None and negate:
-                xp.negative(gradient.array, out=view)
-            elif gradient is not None:
-                xp.copyto(view, gradient.array)
-        return [gradient is not None for gradient in found]
+    def found(self) -> list[Array]:
+        """The gradient of each parameter that has one, copied if it is memory of this buffer."""
+        given = [param.grad for param in self.params]
+        return [None if g is None else self._apart(g.array) for g in given]
 
-    def not_finite(self, present: Sequence[bool]) -> list[str]:
-        """The parameters whose gathered gradient holds a NaN or an infinity."""
-        ask = self.xp.isfinite
-        if bool(ask(self.gradients).all()):
+    def gradient(self) -> Array:
+        """All gradients in a new array, 0 where there is none."""
+        whole = self.xp.zeros_like(self.values)
+        for view, gradient in zip(self.shaped(whole), self.found(), strict=True):
+            if gradient is not None:
+                self.xp.copyto(view, gradient)
+        return whole
+
+    def not_finite(self, found: Sequence[Array]) -> list[str]:
+        """The parameters whose gradient holds a NaN or an infinity."""
+        xp, pairs = self.xp, zip(self.labels, found, strict=True)
+        given = [(label, xp.isfinite(g).all()) for label, g in pairs if g is not None]
+        if not given or bool(xp.stack([finite for _, finite in given]).all()):
             return []
-        candidates = zip(self.labels, self.spans, present, strict=True)
-        return [x for x, span, on in candidates if on and not bool(ask(self.gradients[span]).all())]
+        return [label for label, finite in given if not bool(finite)]
 
     # ------------------------------------------------------------------------------ runs
-    def runs(self, present: Sequence[bool], count: bool) -> Iterator[Run]:
-        """The longest stretches of parameters with a gradient and with equally many steps."""
+    def runs(self, found: Sequence[Array], count: bool, negate: bool = False) -> Iterator[Run]:
+        """Neighbours with a gradient and with equally many steps, up to a block of them."""
         touch(self.values)
         if count:
-            self.steps = [n + on for n, on in zip(self.steps, present, strict=True)]
-        keys = [n if on else None for n, on in zip(self.steps, present, strict=True)]
-        for step, group in groupby(range(len(keys)), keys.__getitem__):
-            members = list(group)
+            self.steps = [n + (g is not None) for n, g in zip(self.steps, found, strict=True)]
+        steps = [None if g is None else n for n, g in zip(self.steps, found, strict=True)]
+        rows = list(found)  # and each as a vector, once it had to be cut
+        for (step, _), group in groupby(self._pieces, lambda p: (steps[p.number], p.block)):
             if step is not None:
-                first, last = self.spans[members[0]], self.spans[members[-1]]
-                yield Run(self, slice(first.start, last.stop), step)
+                pieces = list(group)
+                span = slice(pieces[0].span.start, pieces[-1].span.stop)
+                self._gather(pieces, rows, negate)
+                yield Run(self, span, step)
+
+    def _gather(self, pieces: Sequence[Piece], rows: list[Array], negate: bool) -> None:
+        """Put pieces of the gradients side by side."""
+        xp, first = self.xp, pieces[0].span.start
+        for number, span, _ in pieces:
+            room, source = self.gradients[span.start - first : span.stop - first], rows[number]
+            if span == self.spans[number]:
+                room = room.reshape(self._shapes[number])
+            else:
+                before = self.spans[number].start
+                rows[number] = source = source.reshape(-1)  # a copy, if it is in another order
+                source = source[span.start - before : span.stop - before]
+            if negate:
+                xp.negative(source, out=room)
+            else:
+                xp.copyto(room, source)
 
 
 class Run:
-    """A stretch of a flat buffer that one update is applied to.
+    """A stretch of a flat buffer that one update is applied to, at most a block.
 
     Attributes:
         step: the number of this update, from 1 (0 where the optimiser keeps no state).
@@ -163,8 +198,9 @@ class Run:
 
     def __init__(self, flat: FlatBuffer, span: slice, step: int) -> None:
         self.flat, self.span, self.step, self.xp = flat, span, step, flat.xp
-        self.param, self.grad = flat.values[span], flat.gradients[span]
-        self.scratch = flat.scratch[span]
+        size = span.stop - span.start
+        self.param, self.grad = flat.values[span], flat.gradients[:size]
+        self.scratch = flat.scratch[:size]
 
     def state(self, name: str) -> Array:
         """The view of one state."""
@@ -184,6 +220,14 @@ class Run:
         """param ← param − rate·direction."""
         param = self.param
         param -= self.xp.multiply(direction, rate, out=self.scratch)
+
+
+def _pieces(number: int, span: slice, size: int) -> list[Piece]:
+    """A parameter, cut where a block of so many elements ends."""
+    first = span.start // size
+    cuts = range((first + 1) * size, span.stop, size)
+    bounds = pairwise([span.start, *cuts, span.stop])
+    return [Piece(number, slice(a, b), first + i) for i, (a, b) in enumerate(bounds)]
 
 
 def _check_same(called: str, label: str, array: Array, view: Array) -> None:

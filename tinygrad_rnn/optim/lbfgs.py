@@ -152,11 +152,7 @@ class LBFGS(WholeOptimizer):
 
     def _gradient(self) -> Array:
         """The gradient as one vector; a parameter without one counts as unused."""
-        flat = self._flats[0][0]
-        for on, span in zip(flat.gather(False), flat.spans, strict=True):
-            if not on:
-                flat.gradients[span] = 0
-        return flat.gradients.copy()
+        return self._flats[0][0].gradient()
 
     # ------------------------------------------------------------------------------- state
     def remember(self) -> dict[str, Array]:

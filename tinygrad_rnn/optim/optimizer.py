@@ -6,6 +6,7 @@ Legend: θ parameters, g = ∂loss/∂θ, γ the learning rate `lr`, λ `weight_
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 from ..backend import quiet
@@ -14,6 +15,7 @@ from ..graph import enable_grad
 from ..tensor import Tensor
 from ._checks import checked_options
 from .flat import FlatBuffer, Run
+from .fused import Fused
 from .groups import Group, check_distinct, groups_of, label_of, read_params
 from .state import read_groups, read_states, state_of
 
@@ -41,6 +43,8 @@ class Optimizer:
 
     # The names of the state arrays, and the option that each is needed for, if not always.
     state_names: ClassVar[Mapping[str, str | None]] = {}
+    # Whether `update` is nothing but operations that `optim.fused` knows: not inherited.
+    fuses: ClassVar[bool] = False
 
     def __init__(
         self, params: Any, defaults: dict[str, Any], error_if_nonfinite: bool = False
@@ -151,17 +155,20 @@ class Optimizer:
         return loss
 
     def _step(self, flats: list[tuple[Group, FlatBuffer]], called: str) -> None:
-        present = [flat.gather(group["maximize"]) for group, flat in flats]
+        gradients = [flat.found() for _, flat in flats]
         if self.error_if_nonfinite:
-            found = [f.not_finite(on) for (_, f), on in zip(flats, present, strict=True)]
-            if bad := [label for labels in found for label in labels]:
+            bad = [x for (_, f), g in zip(flats, gradients, strict=True) for x in f.not_finite(g)]
+            if bad:
                 raise TrainingError(
                     called, "finite gradients", f"NaN or infinity in {', '.join(bad)}"
                 )
-        for (group, flat), on in zip(flats, present, strict=True):
+        for (group, flat), found in zip(flats, gradients, strict=True):
             flat.tie()
-            for run in flat.runs(on, count=bool(self.needed(group))):
-                self.update(run, group)
+            update: Callable[[Run], object] = partial(self.update, group=group)
+            if vars(type(self)).get("fuses"):
+                update = Fused(update, flat)
+            for run in flat.runs(found, bool(self.needed(group)), group["maximize"]):
+                update(run)
 
     # --------------------------------------------------------------------------- state
     @property

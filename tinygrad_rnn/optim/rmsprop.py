@@ -30,6 +30,7 @@ class RMSprop(Optimizer):
     [2.0, -3.0]
     """
 
+    fuses: ClassVar[bool] = True
     state_names: ClassVar[Mapping[str, str | None]] = {
         "square_avg": None,
         "momentum_buffer": "momentum",

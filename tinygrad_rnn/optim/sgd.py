@@ -30,6 +30,7 @@ class SGD(Optimizer):
     [0.5, 1.0]
     """
 
+    fuses: ClassVar[bool] = True
     state_names: ClassVar[Mapping[str, str | None]] = {"momentum_buffer": "momentum"}
 
     def __init__(

@@ -1,0 +1,116 @@
+"""An update as one kernel: the bits that NumPy gives, and NumPy where there can be no kernel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from optim_reference import CASE_NAMES, CASES, give, gradients, host, start, tensors
+
+import tinygrad_rnn as tg
+from tinygrad_rnn import optim
+from tinygrad_rnn.optim import flat, fused
+
+SIZE = 7  # elements of a block: vectors of four, two and one
+
+
+@pytest.fixture
+def blocks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Small blocks, of which kernels take what is whole; the numbers of those that they took."""
+    pytest.importorskip("llvmlite")
+    monkeypatch.delenv("TINYGRAD_RNN_ENGINE", raising=False)
+    monkeypatch.setattr(flat, "BLOCK", SIZE * 4)
+    monkeypatch.setattr(fused, "LARGE", 1)
+    taken: list[int] = []
+    made = fused.Fused.kernel
+
+    def kernel(self: Any, step: int) -> Any:
+        run = made(self, step)
+
+        def noted(number: int) -> None:
+            taken.append(number)
+            run(number)
+
+        return noted
+
+    monkeypatch.setattr(fused.Fused, "kernel", kernel)
+    return taken
+
+
+def both(name: str, options: dict[str, Any], first: Any, found: Any) -> tuple[Any, Any]:
+    """Optimisers after the same steps, one with kernels, one without."""
+    pair = [getattr(optim, name)(tensors(first, "cpu"), **options) for _ in range(2)]
+    for each in found:
+        for optimizer, able in zip(pair, (True, False), strict=True):
+            give(optimizer.param_groups[0]["params"], each)
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setenv("TINYGRAD_RNN_ENGINE", "native" if able else "numpy")
+                optimizer.step()
+    return pair[0], pair[1]
+
+
+@pytest.mark.parametrize("missing", [False, True], ids=["all", "missing"])
+@pytest.mark.parametrize("kind", ["float32", "float64"])
+@pytest.mark.parametrize(("name", "options"), CASES, ids=CASE_NAMES)
+def test_kernels_give_the_bits_of_numpy(
+    name: str, options: dict[str, Any], kind: str, missing: bool, blocks: list[int],
+    rng: np.random.Generator,
+) -> None:  # fmt: skip
+    mine, plain = both(name, options, start(rng, kind), gradients(rng, kind, 6, missing))
+    assert len(set(blocks)) > 1
+    for a, b in zip(mine.param_groups[0]["params"], plain.param_groups[0]["params"], strict=True):
+        np.testing.assert_array_equal(host(a), host(b))
+        for key, value in mine.state.get(a, {}).items():
+            expected = plain.state[b][key]
+            np.testing.assert_array_equal(
+                value if key == "step" else host(value),
+                expected if key == "step" else host(expected),
+            )
+
+
+def test_extremes_are_those_of_numpy(blocks: list[int]) -> None:
+    extremes = np.array([0, -0.0, np.inf, -np.inf, np.nan, 1e-45, 3e38, -1e-20] * 4, np.float32)
+    first, options = [np.ones(32, np.float32)], {"amsgrad": True, "weight_decay": 0.1}
+    mine, plain = both("Adam", options, first, [[extremes], [extremes[::-1].copy()]])
+    assert blocks
+    (a,), (b,) = (o.param_groups[0]["params"] for o in (mine, plain))
+    np.testing.assert_array_equal(host(a), host(b))
+    for key in ("exp_avg", "exp_avg_sq", "max_exp_avg_sq"):
+        np.testing.assert_array_equal(host(mine.state[a][key]), host(plain.state[b][key]))
+
+
+def test_rates_may_change_without_a_new_kernel(blocks: list[int]) -> None:
+    x = tg.zeros(2 * SIZE, requires_grad=True)
+    optimizer = optim.Adam([x], lr=0.5)
+    fused._compiled.cache_clear()
+    for lr in (0.5, 0.25, 0.125):
+        optimizer.param_groups[0]["lr"] = lr
+        x.grad = tg.ones(2 * SIZE)
+        optimizer.step()
+    assert fused._compiled.cache_info().misses == 1 and blocks == [0, 1] * 3
+    np.testing.assert_allclose(host(x), -0.875, rtol=1e-6)
+
+
+def test_an_update_of_the_users_own_is_run_as_it_is(blocks: list[int]) -> None:
+    class Signs(optim.SGD):
+        def update(self, run: Any, group: Any) -> None:
+            run.param -= group["lr"] * np.sign(run.grad)
+
+    x = tg.zeros(2 * SIZE, requires_grad=True)
+    x.grad = tg.ones(2 * SIZE) * 3
+    Signs([x], lr=0.5).step()
+    assert (host(x) == -0.5).all() and not blocks
+
+
+def test_small_models_and_short_numbers_have_no_kernels(
+    blocks: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    half = tg.zeros(3 * SIZE, dtype=tg.float16, requires_grad=True)
+    small = tg.zeros(3 * SIZE, requires_grad=True)
+    monkeypatch.setattr(fused, "LARGE", 4)
+    for param in (half, small):
+        param.grad = tg.ones(3 * SIZE, dtype=param.dtype)
+        optim.SGD([param], lr=0.5).step()
+        assert (host(param) == -0.5).all()
+    assert not blocks
