@@ -16,7 +16,7 @@ from .llvm_engine import compile_loop as compile_with_kernels
 from .llvm_engine import sinks
 from .llvm_jit import available, machine
 from .native_engine import compile_loop as compile_whole
-from .native_engine import keeps_product
+from .native_engine import keeps
 from .native_ragged import compile_packed
 from .native_shares import threads
 from .numpy_block import compile_loop
@@ -39,7 +39,7 @@ def _numpy_sinks(value: Value) -> bool:
 
 NUMPY = Engine("numpy", compile_loop, _numpy_sinks, False, packed=in_numpy, factors=True)
 LLVM = Engine("llvm", compile_with_kernels, sinks, True, exact=True)
-NATIVE = Engine("native", compile_whole, sinks, True, keeps_product, compile_packed, exact=True)
+NATIVE = Engine("native", compile_whole, sinks, True, keeps, compile_packed, exact=True)
 
 
 def _run_numpy(problem: Problem) -> tuple[Any, Any]:

@@ -17,10 +17,12 @@ from .cut import Loop
 from .index_maps import identity
 from .layout import FEW, Place
 from .llvm_engine import KernelRunner, address_of, plan_with_kernels, table_of
+from .llvm_gather import Gather, write_gather
 from .llvm_jit import compiled
 from .llvm_kernels import Writer
 from .llvm_products import Product, packed, panel, tiles_of_all, write_product
 from .llvm_running import Running, write_running
+from .lookups import is_lookup
 from .lowering import Address, Bases, copying, lowered
 from .native_block import laid_out, written_call
 from .native_shares import Part, Shares, at_once, shares, threads, work
@@ -28,7 +30,7 @@ from .numpy_engine import NumpyRunner
 from .plan import Action, Plan
 from .program import Value
 
-__all__ = ["NativeRunner", "compile_loop", "is_native", "keeps_product"]
+__all__ = ["NativeRunner", "compile_loop", "is_native", "keeps", "keeps_product"]
 
 SIGNATURE = CFUNCTYPE(None, c_int64, c_int64, c_int64, c_void_p)
 FAR = 1 << 17  # bytes of a matrix that is read for several steps at a time
@@ -89,6 +91,8 @@ def is_native(action: Action) -> bool:
     if action.kind in ("kernel", "copy"):
         return all(p.dtype.kind in "fb" for p in action.operands)
     places = [p for p in (*action.operands, action.target) if type(p) is Place]
+    if action.values[0].name == "index":
+        return keeps_lookup(action.values[0]) and all(p.contiguous for p in places[:2])
     if not all(p.dtype.char in "fd" for p in places):
         return False
     target, name = places[-1], action.values[0].name
@@ -109,6 +113,16 @@ def keeps_product(value: Value) -> bool:
     rows, columns = value.shape
     size = value.args[1].size * int(value.dtype.itemsize)
     return bool(columns % panel(value.dtype) == 0 and (rows >= MANY or size <= NEAR))
+
+
+def keeps_lookup(value: Value) -> bool:
+    """Whether rows of a table of floats are looked up by integers as the loop can read them."""
+    return is_lookup(value) and value.dtype.char in "fd" and value.args[1].dtype == np.int64
+
+
+def keeps(value: Value) -> bool:
+    """Whether what could leave the loop is as quick in it."""
+    return keeps_product(value) or keeps_lookup(value)
 
 
 class NativeRunner(NumpyRunner):
@@ -200,6 +214,8 @@ class NativeRunner(NumpyRunner):
                 write_product(writer, part, self.tiles)
             elif isinstance(part, Running):
                 write_running(writer, part)
+            elif isinstance(part, Gather):
+                write_gather(writer, part)
             else:
                 writer.part(part)
 
@@ -216,7 +232,9 @@ class NativeRunner(NumpyRunner):
         if name == "reshape":  # of what is not in order, put in order
             source = action.operands[0]
             return [copying(source, action.target.shaped(source.shape), self.bases)]
-        return [self.running(action) if name == "cumsum" else self.product(action)]
+        if name == "cumsum":
+            return [self.running(action)]
+        return [self.gather(action) if name == "index" else self.product(action)]
 
     def running(self, action: Action) -> Running:
         """A running sum."""
@@ -225,6 +243,16 @@ class NativeRunner(NumpyRunner):
         same = identity(places[0].shape)
         source, target = (self.bases.address(p, same, len(same)) for p in places)
         return Running(source, target, places[0].shape, action.values[0].params["dim"])
+
+    def gather(self, action: Action) -> Gather:
+        """Rows of a table."""
+        assert action.target is not None
+        places = (*action.operands, action.target)
+        table, numbers, out = (
+            self.bases.address(p, identity(p.shape), len(p.shape)) for p in places
+        )
+        (rows, columns), (size, _) = action.target.shape, action.operands[0].shape
+        return Gather(table, numbers, out, rows, columns, size)
 
     def product(self, action: Action) -> Product:
         """A matrix product, with a constant right side as panels."""

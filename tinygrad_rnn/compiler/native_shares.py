@@ -13,13 +13,14 @@ from dataclasses import dataclass, replace
 from math import prod
 from threading import Thread
 
+from .llvm_gather import Gather
 from .llvm_products import Product
 from .llvm_running import Running
 from .lowering import Address, Block, Rows
 
 __all__ = ["Part", "Shares", "at_once", "shares", "threads", "work"]
 
-Part = Product | Block | Rows | Running
+Part = Product | Block | Rows | Running | Gather
 FEW = 4  # rows of a product for which a weight would be loaded too often
 
 
@@ -76,6 +77,8 @@ def work(parts: Sequence[Part]) -> int:
             total += 2 * prod(part.batch) * part.rows * part.inner * part.columns
         elif isinstance(part, Running):
             total += prod(part.sizes)
+        elif isinstance(part, Gather):
+            total += part.rows * part.columns
         else:
             blocks = part.blocks if isinstance(part, Rows) else [part]
             total += sum(prod(b.sizes) * len(b.terms) for b in blocks)
@@ -151,6 +154,12 @@ class _Shared:
             self.access(part.source, sizes, False)
             self.access(part.target, sizes, True)
             return replace(part, sizes=sizes)
+        if isinstance(part, Gather):
+            rows = self.fraction(part.rows)
+            self.access(part.numbers, (rows,), False)
+            self.access(part.out, (rows, part.columns), True)
+            self.agree(part.table, 0, False)
+            return replace(part, rows=rows)
         if isinstance(part, Product):
             rows = self.fraction(part.rows)
             if rows < FEW:

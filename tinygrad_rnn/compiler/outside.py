@@ -13,7 +13,8 @@ from typing import Any
 from .backward import Backward
 from .cut import Cut, Loop
 from .layout import is_view
-from .program import Value
+from .lookups import is_lookup
+from .program import Refused, Value
 from .script import Script, names
 from .sums import Parts, Sums
 
@@ -103,12 +104,23 @@ def _loop(
     script: Script, loop: Loop, starts: Sequence[str], where: str, further: str = ""
 ) -> list[str]:
     """The line that runs the loop; the variables of its last carries."""
+    script.space["inside"] = _check_inside
     stacked = names([script.all_steps(v) for v in loop.stacked])
     constants = names([script.array(v) for v in loop.constant])
     given = f"{where}, {names(starts)}, {stacked}, {constants}{further}"
+    for value in filter(is_lookup, loop.body):
+        number, rows = value.args[1], value.args[0].shape[0]
+        if number in loop.stacked or number in loop.constant:
+            script.lines.append(f"inside({script.known[number]}, {rows})")
     finals = [script.variable() for _ in loop.carries]
     script.lines.append(f"{names(finals)}, {script.given(loop.exports, ())} = loop({given})")
     return finals
+
+
+def _check_inside(number: Any, rows: int) -> None:
+    """Compiled code takes for granted that a number is one of a row."""
+    if number.size and not (-rows <= number.min() and number.max() < rows):
+        raise Refused("an index out of range")  # the loop says which
 
 
 def step_on_rows(loop: Loop, fixed: set[Value]) -> Callable[..., Any]:

@@ -86,7 +86,10 @@ def run_once(problem: Problem, engine: Engine, start: int) -> tuple[Any, Any]:
         problem = masked(problem)
     made = _made_of_table(problem, engine, breaks) if problem.lengths is None else None
     call, outputs = made or _made(problem, engine, breaks, rows)
-    results, count = run_core(call), len(problem.carries[0])
+    try:
+        results, count = run_core(call), len(problem.carries[0])
+    except IndexError:  # of a lookup in the loop, by what a step has computed
+        raise Refused("an index out of range") from None
     final, ys = results[:count], results[count:]
     if rows is not None:
         _check_rows(problem, ys)
