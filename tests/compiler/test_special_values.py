@@ -77,3 +77,16 @@ def test_the_numpy_engine_has_the_bits_of_the_loop(dtype: Any) -> None:
         for engine in ("numpy", "loop")
     )
     assert np.array_equal(found, expected)
+
+
+def test_a_gate_far_from_zero_in_float16() -> None:
+    """e¹² is no number of sixteen bits."""
+    xs = tg.tensor([[30.0, -30.0], [60000.0, 12.0]], dtype=tg.float16)
+
+    def step(c: Any, x: Any) -> Any:
+        c = (c + x).sigmoid()
+        return c, c
+
+    _, found = tg.scan(step, tg.zeros(2, dtype=tg.float16), xs, engine="numpy")
+    assert found.dtype == tg.float16
+    np.testing.assert_allclose(found.numpy(), [[1, 0], [1, 1]], atol=1e-3)

@@ -92,3 +92,22 @@ def test_a_matrix_is_read_where_vectors_begin(monkeypatch: Any) -> None:
         assert given[-1][1].ctypes.data % ALIGNMENT == 0
     np.testing.assert_array_equal(found[0].numpy(), found[1].numpy())
     np.testing.assert_array_equal(found[0].numpy(), found[2].numpy())
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_numbers_without_an_axis_stay_so(reverse: bool) -> None:
+    def run(engine: str) -> list[Any]:
+        a, c = (tg.tensor(v, dtype=tg.float64, requires_grad=True) for v in (0.3, 0.1))
+        xs = tg.tensor([0.1, 0.5, -0.3, 0.2, 0.4], dtype=tg.float64, requires_grad=True)
+
+        def step(h: Any, x: Any) -> Any:
+            h = (h * a + x).tanh()
+            return h, h * a
+
+        last, ys = tg.scan(step, c, xs, engine=engine, reverse=reverse)
+        found = tg.gradients(last + ys.sum(), [a, c, xs])
+        return [t.detach().numpy() for t in (last, ys, *found)]
+
+    for found, expected in zip(run("numpy"), run("loop"), strict=True):
+        assert found.shape == expected.shape
+        np.testing.assert_allclose(found, expected, rtol=1e-13)

@@ -136,7 +136,7 @@ class _Writer:
     def row(self, place: Place) -> str:
         """A view that is the same in every step."""
         whole = place == fresh(place.buffer)
-        if whole and place.buffer.rows == "constant":
+        if whole and place.shape and place.buffer.rows == "constant":  # a number came as (1,)
             return self.where[place.buffer.number][0]
         return self.view(place, repr(place.shape), "" if whole else f", {place.strides}")
 

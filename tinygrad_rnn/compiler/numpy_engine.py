@@ -201,7 +201,7 @@ class NumpyRunner:
     def exponential(self, number: int, words: Sequence[str], target: str, dtype: Any) -> str:
         """eˣ and 1 + eˣ, with the largest x of which there is an eˣ; `words` are x and the sum."""
         source, further = words
-        largest = self.word(np.array(709.0 if dtype.itemsize == 8 else 88.0, dtype))
+        largest = self.word(np.array(int(np.log(np.finfo(dtype).max)), dtype))
         one = self.word(np.array(1.0, dtype))
         return "; ".join([
             self.call(f"minimum_{number}", np.minimum, [source, largest], target),
