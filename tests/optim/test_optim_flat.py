@@ -296,3 +296,12 @@ def test_nan_goes_through_where_it_is_not_refused() -> None:
 
 def test_shapes_of_the_reference_hold_a_number_and_an_empty_array() -> None:
     assert () in SHAPES and any(0 in shape for shape in SHAPES)
+
+
+def test_a_gradient_may_be_a_parameter_of_another_group(device: str) -> None:
+    p, q = (tg.ones(4, device=device, requires_grad=True) for _ in range(2))
+    optimizer = optim.SGD([{"params": [p]}, {"params": [q]}], lr=0.5)
+    p.grad, q.grad = tg.ones(4, device=device), p.detach()
+    optimizer.step()
+    assert (host(p) == 0.5).all()
+    assert (host(q) == 0.5).all()  # by p as it was before the step

@@ -21,7 +21,7 @@ def blocks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     pytest.importorskip("llvmlite")
     monkeypatch.delenv("TINYGRAD_RNN_ENGINE", raising=False)
     monkeypatch.setattr(flat, "BLOCK", SIZE * 4)
-    monkeypatch.setattr(fused, "LARGE", 1)
+    monkeypatch.setattr(flat, "LARGE", 1)
     taken: list[int] = []
     made = fused.Fused.kernel
 
@@ -103,12 +103,30 @@ def test_an_update_of_the_users_own_is_run_as_it_is(blocks: list[int]) -> None:
     assert (host(x) == -0.5).all() and not blocks
 
 
+def test_an_update_put_in_the_place_of_ours_is_run_as_it_is(
+    blocks: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, seen = optim.SGD.update, []
+
+    def clipped(self: Any, run: Any, group: Any) -> None:
+        np.clip(run.grad, -1, 1, out=run.grad)
+        seen.append(run.param.size)
+        ours(self, run, group)
+
+    monkeypatch.setattr(optim.SGD, "update", clipped)
+    x = tg.zeros(2 * SIZE, requires_grad=True)
+    x.grad = tg.ones(2 * SIZE) * 3
+    optim.SGD([x], lr=0.5).step()
+    assert (host(x) == -0.5).all() and not blocks
+    assert seen == [SIZE, SIZE]
+
+
 def test_small_models_and_short_numbers_have_no_kernels(
     blocks: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     half = tg.zeros(3 * SIZE, dtype=tg.float16, requires_grad=True)
     small = tg.zeros(3 * SIZE, requires_grad=True)
-    monkeypatch.setattr(fused, "LARGE", 4)
+    monkeypatch.setattr(flat, "LARGE", 4)
     for param in (half, small):
         param.grad = tg.ones(3 * SIZE, dtype=param.dtype)
         optim.SGD([param], lr=0.5).step()

@@ -27,6 +27,7 @@ __all__ = ["FlatBuffer", "Run"]
 
 Array = Any
 BLOCK = 1 << 17  # bytes of one array: five or six of them are at work, and a cache holds a megabyte
+LARGE = 8  # blocks, from which a kernel is worth the time to compile it (`fused`)
 
 
 class Piece(NamedTuple):
@@ -79,6 +80,11 @@ class FlatBuffer:
         self._views = self.shaped(self.values)
 
     @property
+    def large(self) -> bool:
+        """Whether a kernel may be worth while."""
+        return bool(self.values.size >= LARGE * self.gradients.size > 0)
+
+    @property
     def xp(self) -> Any:
         """The array library of the buffers."""
         return backend_of(self.values).xp
@@ -120,27 +126,25 @@ class FlatBuffer:
         optimiser, or lets two optimisers take turns on the same parameters.
         """
         pairs = zip(self.params, self._views, strict=True)
-        loose = [(p, view, self._apart(p.array)) for p, view in pairs if p.array is not view]
+        own, share = [self.values], self.xp.may_share_memory
+        loose = [(p, view, _apart(p.array, own, share)) for p, view in pairs if p.array is not view]
         if loose:
             touch(self.values)
         for param, view, array in loose:
             self.xp.copyto(view, array)
             param.array = view
 
-    def _apart(self, array: Array) -> Array:
-        """The array, copied if it is memory of this buffer: two parameters may have swapped."""
-        return array.copy() if self.xp.may_share_memory(array, self.values) else array
-
     # ------------------------------------------------------------------------- gradients
-    def found(self) -> list[Array]:
-        """The gradient of each parameter that has one, copied if it is memory of this buffer."""
-        given = [param.grad for param in self.params]
-        return [None if g is None else self._apart(g.array) for g in given]
+    def found(self, changing: Sequence[Array]) -> list[Array]:
+        """The gradient of each parameter that has one, copied if it is memory that will change."""
+        given, share = [param.grad for param in self.params], self.xp.may_share_memory
+        here = [memory for memory in changing if type(memory) is type(self.values)]
+        return [None if g is None else _apart(g.array, here, share) for g in given]
 
     def gradient(self) -> Array:
         """All gradients in a new array, 0 where there is none."""
         whole = self.xp.zeros_like(self.values)
-        for view, gradient in zip(self.shaped(whole), self.found(), strict=True):
+        for view, gradient in zip(self.shaped(whole), self.found([self.values]), strict=True):
             if gradient is not None:
                 self.xp.copyto(view, gradient)
         return whole
@@ -220,6 +224,14 @@ class Run:
         """param ← param − rate·direction."""
         param = self.param
         param -= self.xp.multiply(direction, rate, out=self.scratch)
+
+
+def _apart(array: Array, memories: Sequence[Array], share: Any) -> Array:
+    """The array, copied if it is part of one of these: two parameters may have swapped."""
+    for memory in memories:
+        if share(array, memory):
+            return array.copy()
+    return array
 
 
 def _pieces(number: int, span: slice, size: int) -> list[Piece]:

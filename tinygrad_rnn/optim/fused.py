@@ -30,7 +30,6 @@ __all__ = ["Fused"]
 Array = Any
 Term = tuple[Any, ...]  # ("load", name), ("number", which one) or (operation, arguments)
 Update = Callable[[Run], object]
-LARGE = 8  # blocks, from which a kernel is worth the time to compile it
 PARAM, GRAD, NUMBERS = "param", "grad", "numbers"
 INSTRUCTIONS = {"add": "fadd", "subtract": "fsub", "multiply": "fmul", "divide": "fdiv"}
 CALLS: dict[str, Callable[..., Any]] = {
@@ -44,9 +43,8 @@ class Fused:
 
     def __init__(self, update: Update, flat: FlatBuffer) -> None:
         self.update, self.flat = update, flat
-        large = flat.values.size >= LARGE * flat.gradients.size > 0
         here = type(flat.values) is np.ndarray and flat.values.dtype in (np.float32, np.float64)
-        self.able = large and here and engine_named("auto").name in ("llvm", "native")
+        self.able = here and engine_named("auto").name in ("llvm", "native")
         self.kernels: dict[int, Callable[[int], None]] = {}  # by the step that an update is for
 
     def __call__(self, run: Run) -> None:
@@ -56,13 +54,26 @@ class Fused:
             self.update(run)
             return
         if run.step not in self.kernels:
-            self.kernels[run.step] = self.kernel(run.step)
+            trace = self.traced(run.step)
+            if trace is None:
+                self.able = False
+                self.update(run)
+                return
+            self.kernels[run.step] = self.kernel(trace)
         self.kernels[run.step](run.span.start // size)
 
-    def kernel(self, step: int) -> Callable[[int], None]:
+    def traced(self, step: int) -> Trace | None:
+        """What an update does; None if it is another's, put in the place of ours, and does more."""
+        trace = Trace()
+        try:
+            self.update(TracedRun(trace, step))
+        except (AttributeError, TypeError):
+            return None
+        return trace
+
+    def kernel(self, trace: Trace) -> Callable[[int], None]:
         """A function that updates the block of a number."""
-        flat, trace = self.flat, Trace()
-        self.update(TracedRun(trace, step))
+        flat = self.flat
         dtype, names = flat.values.dtype, tuple(trace.cells)
         function = _compiled(tuple(trace.terms), trace.stores(), flat.gradients.size, dtype)
         numbers = np.array([*trace.numbers, 0.0], dtype)

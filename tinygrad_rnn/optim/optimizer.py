@@ -155,7 +155,8 @@ class Optimizer:
         return loss
 
     def _step(self, flats: list[tuple[Group, FlatBuffer]], called: str) -> None:
-        gradients = [flat.found() for _, flat in flats]
+        changing = [flat.values for _, flat in flats]
+        gradients = [flat.found(changing) for _, flat in flats]
         if self.error_if_nonfinite:
             bad = [x for (_, f), g in zip(flats, gradients, strict=True) for x in f.not_finite(g)]
             if bad:
@@ -165,7 +166,7 @@ class Optimizer:
         for (group, flat), found in zip(flats, gradients, strict=True):
             flat.tie()
             update: Callable[[Run], object] = partial(self.update, group=group)
-            if vars(type(self)).get("fuses"):
+            if flat.large and vars(type(self)).get("fuses"):
                 update = Fused(update, flat)
             for run in flat.runs(found, bool(self.needed(group)), group["maximize"]):
                 update(run)
