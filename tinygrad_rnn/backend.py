@@ -204,9 +204,9 @@ def _add_at(whole: Array, key: Any, value: Array) -> None:
     if not by_rows or whole.ndim == 1:  # of single elements, NumPy's own loop is the faster
         np.add.at(whole, key, value)
         return
+    index = single.ravel().astype("i8", copy=False) % len(whole)
     # in sixteen bits, where they are enough, NumPy sorts six times as fast
-    index = (single.ravel() % len(whole)).astype("u2" if len(whole) <= 1 << 16 else "i8")
-    order = np.argsort(index, kind="stable")
+    order = np.argsort(index.astype("u2") if len(whole) <= 1 << 16 else index, kind="stable")
     ordered = index[order]
     starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
     rows = value.reshape(index.size, *whole.shape[1:])

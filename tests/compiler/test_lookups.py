@@ -124,6 +124,22 @@ def test_other_integers(index: Any, engine: str) -> None:
     assert difference(run(twice, engine, index=index), run(twice, "loop")) < 1e-12
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("index", [np.int8, np.uint8])
+def test_more_rows_than_the_integers_count(index: Any, engine: str) -> None:
+    table = tg.randn(300, H, requires_grad=True)
+    numbers = tg.tensor(np.array([[1, 2], [120, 2], [7, 1]], index))
+
+    def step(h: Any, i: Any) -> Any:
+        return ((h + table[i]).tanh(),) * 2
+
+    found = []
+    for name in (engine, "loop"):
+        _, ys = tg.scan(step, tg.zeros(2, H), numbers, engine=name)
+        found.append([ys.detach().numpy(), tg.gradients(ys.sum(), [table])[0].numpy()])
+    assert difference(*found) < 1e-6
+
+
 @pytest.mark.parametrize("engine", EXACT)
 @pytest.mark.parametrize("cell", CELLS[:3])
 def test_checkpoints_change_no_bit(cell: Any, engine: str) -> None:

@@ -245,6 +245,14 @@ def test_6_rows_beyond_what_sixteen_bits_number(rows: int) -> None:
     assert found[0].tolist() == [1, 1] and found[-1].tolist() == [3, 3] and found.sum() == 8
 
 
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16"])
+def test_6_rows_more_than_the_dtype_of_the_indices_counts(dtype: str) -> None:
+    x = tg.zeros(40000, 2, requires_grad=True)
+    x[tg.tensor(np.array([1, 100, 1], dtype))].sum().backward()
+    found = x.grad.numpy()
+    assert found[1].tolist() == [2, 2] and found[100].tolist() == [1, 1] and found.sum() == 6
+
+
 def test_7_every_operand_is_unbroadcast() -> None:
     """autograd's where gives x of shape (10, 1, 10) a gradient of shape (10, 10, 10)."""
     c = tg.tensor(np.arange(1000).reshape(10, 10, 10) % 3 == 0)

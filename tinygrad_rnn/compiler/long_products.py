@@ -218,7 +218,7 @@ class _Kernels:
 # ------------------------------------------------------------------------------ rows of a table
 def add_rows(total: Any, numbers: Any, rows: Any, turn: int) -> None:
     """total (V, N) += rows (R, N), one after the other, each at the row that its number says."""
-    numbers = np.ascontiguousarray(numbers % len(total) if numbers.size else numbers, np.int64)
+    numbers = np.ascontiguousarray(numbers, np.int64) % max(len(total), 1)
     rows, width = np.ascontiguousarray(rows), total.shape[1]
     first = 0 if turn > 0 else len(rows) - 1
     table = Table(address_of(rows), address_of(numbers), address_of(total))
