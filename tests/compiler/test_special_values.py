@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
+from tinygrad_rnn.compiler import fallbacks
 from tinygrad_rnn.scan import ENGINES
 
 NAMES = sorted(name for name in ENGINES if name != "loop")
@@ -90,3 +91,22 @@ def test_a_gate_far_from_zero_in_float16() -> None:
     _, found = tg.scan(step, tg.zeros(2, dtype=tg.float16), xs, engine="numpy")
     assert found.dtype == tg.float16
     np.testing.assert_allclose(found.numpy(), [[1, 0], [1, 1]], atol=1e-3)
+
+
+@pytest.mark.parametrize("engine", NAMES)
+@pytest.mark.parametrize("function", [tg.sigmoid, tg.softplus])
+def test_logistic_functions_in_float16_are_compiled(function: Any, engine: str) -> None:
+    def run(engine: str) -> list[Any]:
+        xs = tg.full((6, 2, 20), 0.5, dtype=tg.float16, requires_grad=True)
+
+        def step(c: Any, x: Any) -> Any:
+            c = function(x + c) * 0.5
+            return c, c
+
+        _, found = tg.scan(step, tg.zeros(2, 20, dtype=tg.float16), xs, engine=engine)
+        return [found.detach().numpy(), tg.gradients(found.sum(), [xs])[0].numpy()]
+
+    before = len(fallbacks)
+    for found, expected in zip(run(engine), run("loop"), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=4e-3)
+    assert fallbacks[before:] == []

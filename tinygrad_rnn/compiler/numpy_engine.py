@@ -180,7 +180,7 @@ class NumpyRunner:
         if action.kind == "quotient":
             return self.call(f"div_{number}", np.true_divide, words, target)
         name = f"{value.name}_{number}"
-        if is_logistic(value):
+        if is_logistic(value) and len(words) == 2:  # only this engine's plans give it scratch
             return self.logistic(number, words, target, value.dtype)
         if value.name in CHAINS and value.dtype.kind == "f":
             return self.chain(number, CHAINS[value.name], words[0], action.target)
