@@ -47,6 +47,12 @@ def test_the_equations_of_the_lecture() -> None:
         assert line in text, line
 
 
+def test_the_gradient_of_a_parameter_that_is_an_output() -> None:
+    w = tg.ones(H, requires_grad=True)
+    text = tg.explain(lambda h, x: (h * 0.5, w), tg.zeros(B, H), tg.zeros(5, B, I), engine="numpy")
+    assert "∂L/∂w = Σ_t ∂L/∂w_t" in text
+
+
 def test_programs_passes_and_what_left() -> None:
     text = tg.explain(*lstm(), engine="numpy")
     for part in ("after trace", "after clean", "after split", "after join", "before: ", "costs"):

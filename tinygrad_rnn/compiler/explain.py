@@ -18,7 +18,7 @@ from .backward import Backward
 from .core import Core, Engine
 from .cut import Cut
 from .engines import engine_named
-from .notation import equations, named_values
+from .notation import Notation, equations, named_values
 from .program import Refused, Value
 from .rowwise import one_row
 from .step import CARRY, Step, classes
@@ -247,7 +247,11 @@ def _sums(
     lines = []
     for name, value in sums:
         inner = {**names, value: name}
-        text = equations([value], inner, latex, given)[-1]
+        if value.op is None:  # of what is an output as it is
+            whole, part = (Notation({value: n}, latex).name(value) for n in (name, f"{name}_t"))
+            text = f"{whole} {'&' if latex else ''}= {part}"
+        else:
+            text = equations([value], inner, latex, given)[-1]
         sign = r"= \sum_t " if latex else "= Σ_t "
         lines.append(text.replace("= ", sign, 1))
     return lines
