@@ -92,7 +92,8 @@ def is_native(action: Action) -> bool:
         return all(p.dtype.kind in "fb" for p in action.operands)
     places = [p for p in (*action.operands, action.target) if type(p) is Place]
     if action.values[0].name == "index":
-        return keeps_lookup(action.values[0]) and all(p.contiguous for p in places[:2])
+        known = places[1].buffer.rows in ("stack", "constant")  # so that it can be looked at before
+        return known and keeps_lookup(action.values[0]) and all(p.contiguous for p in places[:2])
     if not all(p.dtype.char in "fd" for p in places):
         return False
     target, name = places[-1], action.values[0].name

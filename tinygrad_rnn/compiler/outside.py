@@ -110,8 +110,11 @@ def _loop(
     given = f"{where}, {names(starts)}, {stacked}, {constants}{further}"
     for value in filter(is_lookup, loop.body):
         number, rows = value.args[1], value.args[0].shape[0]
-        if number in loop.stacked or number in loop.constant:
-            script.lines.append(f"inside({script.known[number]}, {rows})")
+        source = number
+        while is_view(source):
+            source = source.inputs[0]
+        if source in loop.stacked or source in loop.constant:
+            script.lines.append(f"inside({script.array(number)}, {rows})")
     finals = [script.variable() for _ in loop.carries]
     script.lines.append(f"{names(finals)}, {script.given(loop.exports, ())} = loop({given})")
     return finals
