@@ -306,8 +306,8 @@ def _in_spans(
     assert back.sums is not None
     sums = back.sums.begin()
 
-    def run(cotangents: Any, saved: Any, length: int, breaks: list[int]) -> Any:
-        return back.run(cotangents, saved, length, length, call.reverse, breaks, sums)
+    def run(cotangents: Any, saved: Any, length: int, extent: int, breaks: list[int]) -> Any:
+        return back.run(cotangents, saved, length, extent, call.reverse, breaks, sums)
 
     forward = call.core.way(call.needed).forward.run
     found = spans.backward(forward, run, arrays, kept, cotangents, call.breaks)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from .checkpoints import Some
 from .cut import Loop
 from .index_maps import identity
 from .layout import FEW, Place
@@ -167,7 +168,8 @@ class NativeRunner(NumpyRunner):
 
     def count(self, length: int) -> int:
         """The number of shares that pays, if rows do not wait for each other."""
-        return threads() if self.work * length >= LEAST else 1
+        whole = length.whole if isinstance(length, Some) else length
+        return threads() if self.work * whole >= LEAST else 1
 
     def written(self, parts: Sequence[Part]) -> str:
         """The LLVM text: for i in range(count): the step first + i · direction."""
