@@ -116,8 +116,8 @@ def _product(value: Value, given: AbstractSet[Value]) -> Value:
     if columns == 1:
         return _shaped(_times_column(left, right, given), value.shape)
     if rows == 1:
-        sides = [_turned(x, given) for x in (right, left)]
-        return _shaped(_times_column(*sides, given), value.shape)
+        turned = _times_column(_turned(right, given), _turned(left, given), given)
+        return _shaped(turned, value.shape)
     sides = [x.graph.copied(x) if x.name == "permute" else x for x in (left, right)]
     return recorded("matmul", *sides)
 
