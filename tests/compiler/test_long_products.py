@@ -49,12 +49,12 @@ def test_sums_in_parts(
     parts = [slice(*ends) for ends in itertools.pairwise(cuts)][::turn]
     for left in (a, None):
         whole, cut = Sum(), Sum()
-        whole.add(left, b, turn)
+        whole.add(left, [b], turn)
         for part in parts:
-            cut.add(None if left is None else left[part], b[part], turn)
+            cut.add(None if left is None else left[part], [b[part]], turn)
         expected = b.sum(0)[None] if left is None else a.T @ b
-        np.testing.assert_allclose(whole.result(), expected, atol=10 * tolerance(dtype))
-        assert np.array_equal(whole.result(), cut.result())
+        np.testing.assert_allclose(whole.results()[0], expected, atol=10 * tolerance(dtype))
+        assert np.array_equal(whole.results()[0], cut.results()[0])
 
 
 @pytest.mark.parametrize("turn", [1, -1])
@@ -64,10 +64,10 @@ def test_one_row_of_any_stride(turn: int) -> None:
     for row in (rows[::2], np.broadcast_to(rows[1], (1, 10))):
         assert row.flags.c_contiguous
         plain, product = Sum(), Sum()
-        plain.add(None, row, turn)
-        product.add(row, row, turn)
-        assert np.array_equal(plain.result(), row)
-        assert np.array_equal(product.result(), np.outer(row, row))
+        plain.add(None, [row], turn)
+        product.add(row, [row], turn)
+        assert np.array_equal(plain.results()[0], row)
+        assert np.array_equal(product.results()[0], np.outer(row, row))
         assert np.array_equal(rows_times(row, np.eye(10)), row)
 
 
@@ -81,8 +81,8 @@ def test_threads_change_no_bit(height: int, monkeypatch: pytest.MonkeyPatch) -> 
     for count in (1, 2, 3):
         monkeypatch.setattr(long_products, "threads", lambda count=count: count)
         total = Sum()
-        total.add(a, b, -1)
-        results.append((total.result(), rows_times(b, w)))
+        total.add(a, [b], -1)
+        results.append((total.results()[0], rows_times(b, w)))
     for found in results[1:]:
         assert all(np.array_equal(x, y) for x, y in zip(found, results[0], strict=True))
 
@@ -92,11 +92,11 @@ def test_sums_that_are_far_away_take_more_rows() -> None:
     a, b = numbers(rng, "float32", 600, 1030), numbers(rng, "float32", 600, 520)
     assert a.shape[1] * b.shape[1] * 4 > long_products.NEAR
     whole, cut = Sum(), Sum()
-    whole.add(a, b, 1)
+    whole.add(a, [b], 1)
     for start in range(0, 600, 90):
-        cut.add(a[start : start + 90], b[start : start + 90], 1)
-    np.testing.assert_allclose(whole.result(), a.T @ b, atol=1e-3)
-    assert np.array_equal(whole.result(), cut.result())
+        cut.add(a[start : start + 90], [b[start : start + 90]], 1)
+    np.testing.assert_allclose(whole.results()[0], a.T @ b, atol=1e-3)
+    assert np.array_equal(whole.results()[0], cut.results()[0])
 
 
 def test_what_is_not_finite_stays() -> None:
@@ -104,7 +104,21 @@ def test_what_is_not_finite_stays() -> None:
     b = np.ones((70, 33), np.float32)
     b[3, 1], b[69, 2], b[5, 32] = np.nan, np.inf, -np.inf
     total = Sum()
-    total.add(a, b, -1)
+    total.add(a, [b], -1)
     expected = np.full(33, 70, np.float32)
     expected[1], expected[2], expected[32] = np.nan, np.inf, -np.inf
-    assert np.array_equal(total.result(), np.tile(expected, (9, 1)), equal_nan=True)
+    assert np.array_equal(total.results()[0], np.tile(expected, (9, 1)), equal_nan=True)
+
+
+@given(st.integers(1, 300), SIZES, st.lists(SIZES, min_size=2, max_size=3), DTYPES)
+def test_several_sums_with_one_factor(
+    rows: int, height: int, widths: list[int], dtype: str
+) -> None:
+    rng = np.random.default_rng(rows)
+    a, bs = numbers(rng, dtype, rows, height), [numbers(rng, dtype, rows, w) for w in widths]
+    together = Sum()
+    together.add(a, bs, -1)
+    for b, found in zip(bs, together.results(), strict=True):
+        alone = Sum()
+        alone.add(a, [b], -1)
+        assert np.array_equal(found, alone.results()[0])

@@ -27,7 +27,7 @@ from .packing import Ragged, Rectangle
 from .program import Value, ancestors
 from .replays import check_untouched, replayed
 from .step import Step
-from .sums import Parts
+from .sums import Finish
 
 __all__ = ["Call", "Core", "Engine", "run_core"]
 
@@ -63,7 +63,7 @@ class Pass:
 
     runner: Any
     run: Callable[..., Any]  # see `outside`
-    sums: Parts | None = None  # if spans of steps come one after the other
+    sums: Finish | None = None  # if spans of steps come one after the other
 
 
 @dataclass
@@ -311,7 +311,7 @@ def _in_spans(
 
     forward = call.core.way(call.needed).forward.run
     found = spans.backward(forward, run, arrays, kept, cotangents, call.breaks)
-    return found + back.sums.finish(sums)
+    return found + back.sums.run(sums)
 
 
 def _unused(*_: Any, **__: Any) -> Any:

@@ -30,7 +30,7 @@ class Sizes(Protocol):
     dtype: Any
     strides: list[int]
     height: int
-    width: int
+    widths: tuple[int, ...]
     block: int
 
 
@@ -40,7 +40,7 @@ class RowsWriter(Writer):
     def __init__(self, sizes: Sizes, onward: bool) -> None:
         super().__init__(2, 4)
         self.onward, self.dtype, self.item = onward, sizes.dtype, int(sizes.dtype.itemsize)
-        (self.stride,), columns, block = sizes.strides, sizes.width, sizes.block
+        (self.stride,), (columns,), block = sizes.strides, sizes.widths, sizes.block
         rows, width, done = self.code.args[3], 8 * machine()[2] // self.item, 0
         while width >= 1:
             count = (columns - done) // width
@@ -82,55 +82,65 @@ class RowsWriter(Writer):
 
 
 class ProductWriter(Writer):
-    """Writes a sum over rows (Goto and van de Geijn 2008).
+    """Writes sums Σ aᵀ·b over rows, for each b (Goto and van de Geijn 2008).
 
-    For some rows, b is copied panel after panel, as wide as one or two vectors, and a strip of a
-    tile after tile: then all that the innermost loop reads follows in memory.
+    For some rows, each b is copied panel after panel, as wide as one or two vectors, and a strip of
+    a tile after tile: then all that the innermost loop reads follows in memory. If the rows are
+    near enough they are read where they are.
     """
 
     def __init__(self, sizes: Sizes, onward: bool) -> None:
-        super().__init__(5, 4)
+        super().__init__(1 + 2 * len(sizes.widths) + 2, 4)
         self.onward, self.dtype, self.item = onward, sizes.dtype, int(sizes.dtype.itemsize)
-        (self.left, self.right), self.most = sizes.strides, sizes.block
-        self.height, self.width, rows = sizes.height, sizes.width, self.code.args[3]
-        self.near = self.most * (self.height + self.width) * self.item <= FIRST
+        self.left, *self.right = sizes.strides
+        self.height, self.columns, self.most = sizes.height, sizes.widths, sizes.block
+        self.near = self.most * (self.height + sum(self.columns)) * self.item <= FIRST
+        count = len(self.columns)
+        self.source, *sides = self.bases[: 1 + 2 * count]
+        self.sides, self.sums = sides[:count], sides[count:]
+        self.strips, self.copies = self.bases[-2:]
+        rows = self.code.args[3]
         if onward:
-            self.rows(self.number(0), rows)
+            self.some_rows_of_all(self.number(0), rows)
         else:
-            self.loop(0, rows, self.most, lambda top: self.rows(top, self.most))
+            self.loop(0, rows, self.most, lambda top: self.some_rows_of_all(top, self.most))
 
-    def panels(self) -> list[tuple[int, int, int]]:
-        """(first column, how many panels, width) of b, from the widest on."""
+    def panels(self, side: int) -> list[tuple[int, int, int]]:
+        """(first column, how many panels, width) of a b, from the widest on."""
         found, done, width = [], 0, 2 * machine()[2] // self.item
         while width >= 1:
-            count = (self.width - done) // width
+            count = (self.columns[side] - done) // width
             if count:
                 found.append((done, count, width))
             done += count * width
             width //= 2
         return found
 
-    def rows(self, top: Any, rows: Any) -> None:
+    def copy_of(self, side: int, first: int) -> Any:
+        """Where the copy of a panel of a b begins, its first column being known."""
+        return self.moved(self.copies, (sum(self.columns[:side]) + first) * self.most)
+
+    def some_rows_of_all(self, top: Any, rows: Any) -> None:
         """`rows` rows from `top` on."""
         first, last, beyond = self.code.args[:3]
-        left = self.beyond(self.bases[0], top, self.left)
-        right = self.beyond(self.bases[1], top, self.right)
-        for start, count, width in [] if self.near else self.panels():
+        left = self.beyond(self.source, top, self.left)
+        sides = [self.beyond(b, top, s) for b, s in zip(self.sides, self.right, strict=True)]
+        for side in [] if self.near else range(len(sides)):
+            for start, count, width in self.panels(side):
 
-            def panel(n: Any, start: int = start, width: int = width) -> None:
-                source = self.beyond(self.moved(right, start), n, width * self.item)
-                target = self.moved(self.bases[4], start * self.most)
-                target = self.beyond(target, n, width * self.most * self.item)
-                self.copied(source, self.right, target, rows, [width])
+                def panel(n: Any, side: int = side, start: int = start, width: int = width) -> None:
+                    source = self.beyond(self.moved(sides[side], start), n, width * self.item)
+                    size = width * self.most * self.item
+                    target = self.beyond(self.copy_of(side, start), n, size)
+                    self.copied(source, self.right[side], target, rows, [width])
 
-            self.loop(0, count, 1, panel)
-        self.loop(first, last, 1, lambda n: self.strip(left, right, n, [TILE] * STRIP, rows))
+                self.loop(0, count, 1, panel)
+        self.loop(first, last, 1, lambda n: self.strip(left, sides, n, [TILE] * STRIP, rows))
         end, over = divmod(self.height, STRIP * TILE)
         if over:
             tiles = [TILE] * (over // TILE) + [over % TILE] * (over % TILE > 0)
-            self.loop(
-                0, beyond, 1, lambda _: self.strip(left, right, self.number(end), tiles, rows)
-            )
+            number = self.number(end)
+            self.loop(0, beyond, 1, lambda _: self.strip(left, sides, number, tiles, rows))
 
     def moved(self, pointer: Any, count: int) -> Any:
         """Behind so many elements."""
@@ -159,52 +169,65 @@ class ProductWriter(Writer):
 
         self.loop(0, rows, unroll, some)
 
-    def strip(self, left: Any, right: Any, number: Any, tiles: Sequence[int], rows: Any) -> None:
-        """Some tiles of columns of a, with all of b."""
+    def strip(
+        self, left: Any, sides: Sequence[Any], number: Any, tiles: Sequence[int], rows: Any
+    ) -> None:
+        """Some tiles of columns of a, with all of each b."""
         size = STRIP * TILE
         source = self.beyond(left, number, size * self.item)
-        out = self.beyond(self.bases[2], number, size * self.width * self.item)
         if not self.near:
-            self.copied(source, self.left, self.bases[3], rows, tiles)
-        for first, count, width in self.panels():
+            self.copied(source, self.left, self.strips, rows, tiles)
+        for side, width in enumerate(self.columns):
+            out = self.beyond(self.sums[side], number, size * width * self.item)
+            for first, count, columns in self.panels(side):
 
-            def panel(n: Any, first: int = first, width: int = width) -> None:
-                ahead, size, steps = right, width * self.item, (self.left, self.right)
-                if not self.near:
-                    ahead, size = self.bases[4], width * self.most * self.item
-                beside = self.beyond(
-                    self.moved(ahead, first * (size // width // self.item)), n, size
-                )
-                target, start = self.beyond(self.moved(out, first), n, width * self.item), 0
-                for height in tiles:
-                    numbers = self.moved(source, start)
-                    if not self.near:
-                        numbers = self.moved(self.bases[3], start * self.most)
-                        steps = height * self.item, width * self.item
-                    below = self.moved(target, start * self.width)
-                    self.tile(numbers, beside, below, rows, height, width, steps)
-                    start += height
+                def panel(n: Any, side: int = side, out: Any = out, first: int = first,
+                          columns: int = columns) -> None:  # fmt: skip
+                    target = self.beyond(self.moved(out, first), n, columns * self.item)
+                    if self.near:
+                        ahead = self.moved(sides[side], first)
+                        beside = self.beyond(ahead, n, columns * self.item)
+                    else:
+                        size = columns * self.most * self.item
+                        beside = self.beyond(self.copy_of(side, first), n, size)
+                    self.tiles(source, beside, target, rows, tiles, side, columns)
 
-            self.loop(0, count, 1, panel)
+                self.loop(0, count, 1, panel)
+
+    def tiles(
+        self, source: Any, beside: Any, out: Any, rows: Any, tiles: Sequence[int], side: int,
+        columns: int,
+    ) -> None:  # fmt: skip
+        """Tiles one below the other, with one panel."""
+        start, width = 0, self.columns[side]
+        for height in tiles:
+            numbers, steps = self.moved(source, start), (self.left, self.right[side])
+            if not self.near:
+                numbers = self.moved(self.strips, start * self.most)
+                steps = height * self.item, columns * self.item
+            below = self.moved(out, start * width)
+            self.tile(numbers, beside, below, rows, (height, columns, width), steps)
+            start += height
 
     def tile(
-        self, left: Any, right: Any, out: Any, rows: Any, height: int, width: int,
+        self, left: Any, right: Any, out: Any, rows: Any, size: tuple[int, int, int],
         steps: tuple[int, int],
     ) -> None:  # fmt: skip
-        """One tile, whose sums are in registers."""
+        """One tile of (height, width, columns of all sums), whose sums are in registers."""
+        height, width, columns = size
         code, lanes = self.code, min(width, machine()[2] // self.item)
         vectors, one, parts = Lanes(code, lanes), element(self.dtype), range(0, width, lanes)
         kind, unroll = vector(one, lanes), UNROLL if isinstance(rows, int) else 1
-        places = [self.moved(out, r * self.width + p) for r in range(height) for p in parts]
+        places = [self.moved(out, r * columns + p) for r in range(height) for p in parts]
 
         def row(k: Any, totals: list[Any]) -> list[Any]:
             numbers, beside = self.beyond(left, k, steps[0]), self.beyond(right, k, steps[1])
-            columns = [code.load(kind, self.moved(beside, p), self.item) for p in parts]
+            loaded = [code.load(kind, self.moved(beside, p), self.item) for p in parts]
             found = []
             for r in range(height):
                 number = vectors.splat(code.load(one, self.moved(numbers, r), self.item))
                 sums = totals[r * len(parts) : (r + 1) * len(parts)]
-                found += [vectors.fma(number, c, t) for c, t in zip(columns, sums, strict=True)]
+                found += [vectors.fma(number, c, t) for c, t in zip(loaded, sums, strict=True)]
             return found
 
         def some(k: Any, totals: list[Any]) -> list[Any]:

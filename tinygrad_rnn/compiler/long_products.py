@@ -35,7 +35,7 @@ NEAR = 1 << 21  # bytes of sums that stay near
 KEPT = 256  # sizes for which compiled code is kept
 LEAST = 50_000_000  # operations from which a second thread pays for its start
 Signature = CFUNCTYPE(None, c_int64, c_int64, c_int64, c_int64, c_void_p)
-Table = c_int64 * 5
+Table = c_int64 * 3
 
 
 def suits(*arrays: Any) -> bool:
@@ -100,28 +100,27 @@ def _times(dtype: Any, inner: int, columns: int, panels: bool) -> Callable[..., 
 
 # ---------------------------------------------------------------------------------- Σ aᵀ·b
 class Sum:
-    """Σ aᵀ·b (M, N) over rows of a (R, M) and b (R, N), or Σ b (1, N), in one part or several.
+    """Σ aᵀ·b (M, N) for each b, over rows of a (R, M) and b (R, N); or Σ b (1, N), of one b.
 
-    Some rows are added up in registers, and these sums in memory. A part may be taken from its last
-    row up (`turn` −1).
+    They may come in several parts. Some rows are added up in registers, and these sums in memory.
+    A part may be taken from its last row up (`turn` −1).
     """
 
     def __init__(self) -> None:
-        self.total: Any = None
-        self.begun: Any = None  # the sum over a block that is not full
+        self.totals: list[Any] = []
+        self.begun: list[Any] = []  # the sums over a block that is not full
         self.rows = 0  # of that
 
-    def add(self, a: Any, b: Any, turn: int) -> None:
+    def add(self, a: Any, bs: Sequence[Any], turn: int) -> None:
         """Some more rows."""
-        b = b if b.flags.c_contiguous else np.ascontiguousarray(b)
-        rows, width = b.shape
-        height, starts = 1, [_start(b, turn)]
-        if a is not None:
-            a = a if a.flags.c_contiguous else np.ascontiguousarray(a)
-            height, starts = a.shape[1], [_start(a, turn), *starts]
-        kernels = _kernels(b.dtype, height, width, turn, a is not None)
-        if self.total is None:
-            self.total = np.zeros((height, width), b.dtype)
+        sides = [*bs] if a is None else [a, *bs]
+        sides = [x if x.flags.c_contiguous else np.ascontiguousarray(x) for x in sides]
+        rows, widths = len(sides[0]), tuple([b.shape[1] for b in bs])
+        height, dtype = 1 if a is None else a.shape[1], bs[0].dtype
+        kernels = _kernels(dtype, height, widths, turn, a is not None)
+        starts = [_start(x, turn) for x in sides]
+        if not self.totals:
+            self.totals = [np.zeros((height, width), dtype) for width in widths]
         done = 0
         if self.rows:
             done = min(kernels.block - self.rows, rows)
@@ -131,26 +130,28 @@ class Sum:
             self._finish()
         full = (rows - done) // kernels.block * kernels.block
         if full:
-            kernels.run(False, starts, done, full, self.total)
+            kernels.run(False, starts, done, full, self.totals)
         if done + full < rows:
             self._go_on(kernels, starts, done + full, rows - done - full)
 
     def _go_on(self, kernels: _Kernels, starts: list[int], first: int, count: int) -> None:
         if not self.rows:
-            self.begun = pool.array(self.total.shape, self.total.dtype)
-            self.begun.fill(0)
+            self.begun = [pool.array(total.shape, total.dtype) for total in self.totals]
+            for sums in self.begun:
+                sums.fill(0)
         kernels.run(True, starts, first, count, self.begun)
         self.rows += count
 
     def _finish(self) -> None:
-        self.total += self.begun
+        for total, sums in zip(self.totals, self.begun, strict=True):
+            total += sums
         self.rows = 0
 
-    def result(self) -> Any:
-        """The sum over all rows that came."""
+    def results(self) -> list[Any]:
+        """The sums over all rows that came."""
         if self.rows:
             self._finish()
-        return self.total
+        return self.totals
 
 
 def _start(array: Any, turn: int) -> int:
@@ -160,8 +161,10 @@ def _start(array: Any, turn: int) -> int:
 
 
 @lru_cache(KEPT)
-def _kernels(dtype: Any, height: int, width: int, turn: int, product: bool) -> _Kernels:
-    return _Kernels(dtype, height, width, turn, product)
+def _kernels(
+    dtype: Any, height: int, widths: tuple[int, ...], turn: int, product: bool
+) -> _Kernels:
+    return _Kernels(dtype, height, widths, turn, product)
 
 
 class _Kernels:
@@ -171,40 +174,45 @@ class _Kernels:
         block: how many rows are added up in registers: more, where all the sums are far away.
     """
 
-    def __init__(self, dtype: Any, height: int, width: int, turn: int, product: bool) -> None:
-        item = int(dtype.itemsize)
-        self.dtype, self.height, self.width, self.product = dtype, height, width, product
-        self.block = FEW if height * width * item <= NEAR else MANY
-        self.strides = [turn * n * item for n in ([height, width] if product else [width])]
+    def __init__(
+        self, dtype: Any, height: int, widths: tuple[int, ...], turn: int, product: bool
+    ) -> None:
+        item, width = int(dtype.itemsize), sum(widths)
+        self.dtype, self.height, self.widths, self.product = dtype, height, widths, product
+        self.block = FEW if height * max(widths) * item <= NEAR else MANY
+        self.strides = [turn * n * item for n in ([height, *widths] if product else widths)]
         self.strips, size = height // (STRIP * TILE), self.block * item
-        self.space = size * STRIP * TILE, size * (STRIP * TILE + width)
+        self.space, self.work = (size * STRIP * TILE, size * (STRIP * TILE + width)), height * width
+        self.table = c_int64 * (len(self.strides) + len(widths) + 2)
         self.written: dict[bool, Any] = {}
 
     def kernel(self, onward: bool) -> Any:
         """Called with (first strip, last one, whether also the columns behind it, rows, table).
 
-        The table has the addresses of the rows, the sum, and of memory to put a and b in order.
+        The table has the addresses of the rows, the sums, and of memory to put a and b in order.
         """
         if onward not in self.written:
             writer = (ProductWriter if self.product else RowsWriter)(self, onward)
             self.written[onward] = compiled(writer.text(), Signature)
         return self.written[onward]
 
-    def run(self, onward: bool, starts: Sequence[int], first: int, count: int, out: Any) -> None:
-        """`count` rows from the first on: blocks added to what is there, or a sum gone on with."""
+    def run(
+        self, onward: bool, starts: Sequence[int], first: int, count: int, out: Sequence[Any]
+    ) -> None:
+        """`count` rows from the first on: blocks added to what is there, or sums gone on with."""
         kernel, strips = self.kernel(onward), self.strips
         places = [p + first * s for p, s in zip(starts, self.strides, strict=True)]
-        places.append(address_of(out))
+        places += [address_of(sums) for sums in out]
 
         def call(low: int, high: int) -> None:
             _memory, _, start = pool.block(self.space[1])
-            table = Table(*places, start, start + self.space[0])
+            table = self.table(*places, start, start + self.space[0])
             kernel(low, high, high == strips, count, table)
 
         if self.product:
-            _shared(strips, 2 * count * self.height * self.width, call)
+            _shared(strips, 2 * count * self.work, call)
         else:
-            kernel(0, 0, 0, count, Table(*places))
+            kernel(0, 0, 0, count, self.table(*places))
 
 
 # ------------------------------------------------------------------------------ rows of a table

@@ -16,7 +16,7 @@ from .layout import is_view
 from .lookups import is_lookup
 from .program import Refused, Value
 from .script import Script, names
-from .sums import Parts, Sums
+from .sums import Finish, Sums
 
 __all__ = ["backward_pass", "forward_pass", "step_on_rows"]
 
@@ -60,7 +60,7 @@ def _outputs(script: Script, whole: Loop) -> list[str]:
 def backward_pass(
     parts: Cut, way: Backward, runner: Any, saved: Sequence[Value], wanted: Sequence[bool],
     columns: Sequence[bool] | None, exact: bool, spans: bool,
-) -> tuple[Callable[..., Any], Parts | None]:  # fmt: skip
+) -> tuple[Callable[..., Any], Finish | None]:  # fmt: skip
     """The same backward.
 
     Called with (cotangents of final carries and outputs, saved, length, extent, reverse, breaks)
@@ -95,8 +95,9 @@ def backward_pass(
         for v, turn, w in zip(way.of_constant, turned, wanted[len(found) :], strict=True)
     ]
     head = "cotangents, saved, length, extent, reverse, breaks"
+    finish = sums.written(totals)
     if spans:
-        return script.function(f"{head}, sums", names(found)), sums.parts(totals)
+        return script.function(f"{head}, sums", names(found)), finish
     return script.function(head, names([*found, *totals])), None
 
 

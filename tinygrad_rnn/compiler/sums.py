@@ -10,6 +10,7 @@ Legend: T time steps.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -21,9 +22,18 @@ from .lookups import ROWS
 from .program import Value
 from .script import Script
 
-__all__ = ["Parts", "Sums"]
+__all__ = ["Finish", "Sums"]
 
 Make = Callable[[], Any]  # a sum to which nothing has been added
+
+
+@dataclass
+class Part:
+    """What is added up: what makes it, the variables it is added from, those of the results."""
+
+    make: Make
+    names: list[str]
+    results: list[str]
 
 
 class Sums:
@@ -31,15 +41,19 @@ class Sums:
 
     Attributes:
         exact: whether they are the same, bit for bit, in however many spans the steps come.
-        after: what is made of the sums: the script itself, or another one if spans are to come.
-        kinds: for each part what makes it, if spans are to come.
+        after: what is made of the sums: lines behind the script, or, if `spans` are to come, for
+            themselves.
+        parts: what is added up.
+        products: parts that are products, by the side that they share.
     """
 
     def __init__(self, script: Script, exact: bool, spans: bool) -> None:
         self.script, self.exact, self.spans = script, exact, spans
-        self.after = Script() if spans else script
-        self.kinds: list[Make] = []
-        self.names: list[str] = []
+        self.after = Script()
+        if not spans:
+            self.after.space = script.space
+        self.parts: list[Part] = []
+        self.products: dict[tuple[str, bool], Part] = {}
         self.known: dict[tuple[Value, bool], str] = {}
         self.changes: dict[Value, bool] = {}
 
@@ -67,12 +81,24 @@ class Sums:
 
     def part(self, make: Make, *names: str) -> str:
         """The variable in `after` of a part, to which each span adds what is in these variables."""
-        if not self.spans:
-            return self.script.made(_at_once(make), *names, "turn")
-        self.script.lines.append(f"sums[{len(self.kinds)}].add({', '.join(names)}, turn)")
-        self.kinds.append(make)
-        self.names.append(self.after.variable())
-        return self.names[-1]
+        name = self.after.variable()
+        self.parts.append(Part(make, list(names), [name]))
+        return name
+
+    def product(self, left: str, right: str, turned: bool) -> str:
+        """The variable in `after` of Σ leftᵀ·right, or of its transpose (`turned`).
+
+        Products with the same first factor are one part: that is read once.
+        """
+        shared, other = (right, left) if turned else (left, right)
+        found = self.products.get((shared, turned))
+        if found is None:
+            found = Part(partial(_Products, turned), [shared], [])
+            self.products[shared, turned] = found
+            self.parts.append(found)
+        found.names.append(other)
+        found.results.append(self.after.variable())
+        return found.results[-1]
 
     def shaped(self, name: str, like: Value) -> str:
         """A part in the shape of a value."""
@@ -96,18 +122,30 @@ class Sums:
         forward, params = value.op.forward, value.params  # type: ignore[union-attr]
         return self.after.made(lambda *arrays: forward(np, *arrays, **params), *names)
 
-    def parts(self, results: Sequence[str]) -> Parts:
-        """All parts, and a function that makes `results` of them, if spans are to come."""
-        head = f"[{', '.join(self.names)}] = [s.result() for s in sums]"
+    def written(self, results: Sequence[str]) -> Finish | None:
+        """Write all parts; a function that makes `results` of them, if spans are to come."""
+        lines = self.script.lines
+        if not self.spans:
+            for part in self.parts:
+                call = self.script.constant(_at_once(part.make))
+                targets = "".join(f"{name}, " for name in part.results)
+                lines.append(f"{targets}= {call}({', '.join(part.names)}, turn)")
+            lines += self.after.lines
+            return None
+        for number, part in enumerate(self.parts):
+            lines.append(f"sums[{number}].add({', '.join(part.names)}, turn)")
+        found = ", ".join(name for part in self.parts for name in part.results)
+        head = f"[{found}] = [r for s in sums for r in s.results()]"
         self.after.lines.insert(0, head)
-        return Parts(self.kinds, self.after.function("sums", f"[{', '.join(results)}]"))
+        run = self.after.function("sums", f"[{', '.join(results)}]")
+        return Finish([part.make for part in self.parts], run)
 
 
-class Parts:
+class Finish:
     """What is to be added up, and what is then made of it."""
 
-    def __init__(self, kinds: Sequence[Make], finish: Callable[[Any], list[Any]]) -> None:
-        self.kinds, self.finish = kinds, finish
+    def __init__(self, kinds: Sequence[Make], run: Callable[[Any], list[Any]]) -> None:
+        self.kinds, self.run = kinds, run
 
     def begin(self) -> list[Any]:
         """Sums to which nothing has been added."""
@@ -115,19 +153,19 @@ class Parts:
 
 
 def _at_once(make: Make) -> Callable[..., Any]:
-    """The sum where all steps come at once."""
+    """The sums where all steps come at once."""
 
     def run(*arrays_and_turn: Any) -> Any:
         made = make()
         made.add(*arrays_and_turn)
-        return made.result()
+        return made.results()
 
     return run
 
 
 # ------------------------------------------------------------------------------------ parts
 # Each has `add(arrays of all steps of a span…, turn)`, where turn is −1 if the span's last step
-# comes first, and `result()`.
+# comes first, and `results()`.
 class _Added:
     """A function of the arrays of each span, added."""
 
@@ -138,8 +176,8 @@ class _Added:
         found = self.function(*arrays_and_turn[:-1])
         self.total = found if self.total is None else self.total + found
 
-    def result(self) -> Any:
-        return self.total
+    def results(self) -> list[Any]:
+        return [self.total]
 
 
 class _Repeated:
@@ -153,25 +191,27 @@ class _Repeated:
         self.array = array
         self.steps += length
 
-    def result(self) -> Any:
-        return np.multiply(self.array, self.steps)
+    def results(self) -> list[Any]:
+        return [np.multiply(self.array, self.steps)]
 
 
-class _Product:
-    """Σ aᵀ·b over all rows of all steps, or (Σ bᵀ·a)ᵀ if it is to be `turned`."""
+class _Products:
+    """Σ aᵀ·b over all rows, for one a and every b; or (Σ bᵀ·a)ᵀ for one b (`turned`)."""
 
     def __init__(self, turned: bool) -> None:
         self.turned, self.sum = turned, Sum()
 
-    def add(self, a: Any, b: Any, turn: int) -> None:
-        left, right = _rows(a.transpose(0, 2, 1)), _rows(b)
+    def add(self, shared: Any, *others_and_turn: Any) -> None:
+        *others, turn = others_and_turn
         if self.turned:
-            left, right = right, left
-        self.sum.add(left, right, turn)
+            others = [_rows(a.transpose(0, 2, 1)) for a in others]
+            self.sum.add(_rows(shared), others, turn)
+        else:
+            self.sum.add(_rows(shared.transpose(0, 2, 1)), [_rows(b) for b in others], turn)
 
-    def result(self) -> Any:
-        found = self.sum.result()
-        return found.T if self.turned else found
+    def results(self) -> list[Any]:
+        found = self.sum.results()
+        return [total.T for total in found] if self.turned else found
 
 
 class _Steps:
@@ -181,17 +221,17 @@ class _Steps:
         self.sum = Sum()
 
     def add(self, x: Any, turn: int) -> None:
-        self.sum.add(None, x.reshape(len(x), -1), turn)
+        self.sum.add(None, [x.reshape(len(x), -1)], turn)
 
-    def result(self) -> Any:
-        return self.sum.result()
+    def results(self) -> list[Any]:
+        return self.sum.results()
 
 
 class _Rows(_Steps):
     """Σ over all rows of all steps."""
 
     def add(self, x: Any, turn: int) -> None:
-        self.sum.add(None, _rows(x), turn)
+        self.sum.add(None, [_rows(x)], turn)
 
 
 class _Same:
@@ -203,8 +243,8 @@ class _Same:
     def add(self, array: Any, turn: int) -> None:
         self.array = array
 
-    def result(self) -> Any:
-        return self.array
+    def results(self) -> list[Any]:
+        return [self.array]
 
 
 class _RowsAt:
@@ -220,8 +260,8 @@ class _RowsAt:
         count, whole = number.size, self.total.reshape(len(self.total), -1)
         add_rows(whole, number.reshape(-1), g.reshape(count, -1), turn)
 
-    def result(self) -> Any:
-        return self.total
+    def results(self) -> list[Any]:
+        return [self.total]
 
 
 class _RowsAdded(_RowsAt):
@@ -259,10 +299,10 @@ def _matmul(value: Value, sums: Sums, columns: bool) -> str | None:
         return _product_with_same(value, sums)
     for side in (left, right):
         sums.script.array(side)
-    make: Make = partial(_Added, _by_columns if columns else _by_rows)
+    names = sums.script.known[left], sums.script.known[right]
     if sums.exact and suits(left, right):
-        make = partial(_Product, columns)
-    return sums.part(make, sums.script.known[left], sums.script.known[right])
+        return sums.product(*names, columns)
+    return sums.part(partial(_Added, _by_columns if columns else _by_rows), *names)
 
 
 def _product_with_same(value: Value, sums: Sums) -> str | None:
