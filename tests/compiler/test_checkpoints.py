@@ -9,7 +9,7 @@ import pytest
 from scan_cells import CELLS, B, H, difference, measured
 
 import tinygrad_rnn as tg
-from tinygrad_rnn.compiler import llvm_jit
+from tinygrad_rnn.compiler import llvm_jit, native_engine
 from tinygrad_rnn.errors import InPlaceError
 
 EXACT = ["native", "llvm"] if llvm_jit.available() else []
@@ -43,6 +43,28 @@ def test_checkpointing_changes_no_bit_of_long_sums(
         final, ys = tg.scan(lstm, start, xs, checkpoint_every=every, engine=engine)
         found = tg.gradients((ys * ys).sum() + final[1].sum(), [xs, *lstm.parameters()])
         results.append([t.detach().numpy() for t in (*final, ys, *found)])
+    for found in results[1:]:
+        assert all(np.array_equal(a, b) for a, b in zip(found, results[0], strict=True))
+
+
+@pytest.mark.skipif(not EXACT, reason="needs llvmlite")
+def test_a_span_runs_on_as_many_threads_as_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sums over the batch, as the gradient of a bias is, are made for each thread, then added."""
+    monkeypatch.setattr(native_engine, "LEAST", 500_000)  # all steps have more operations, 7 fewer
+    monkeypatch.setattr(native_engine, "threads", lambda: 3)
+    counts: set[int] = set()
+    original = native_engine.at_once
+    monkeypatch.setattr(
+        native_engine, "at_once", lambda calls: counts.add(len(calls)) or original(calls)
+    )
+    lstm = tg.nn.LSTMCell(3, 16)
+    xs, start = tg.randn(40, 33, 3), (tg.zeros(33, 16),) * 2
+    results = []
+    for every in (None, 1, 7):
+        ys = tg.scan(lstm, start, xs, checkpoint_every=every, engine="native")[1]
+        found = tg.gradients((ys * ys).sum(), list(lstm.parameters()))
+        results.append([t.detach().numpy() for t in (ys, *found)])
+    assert counts == {3}
     for found in results[1:]:
         assert all(np.array_equal(a, b) for a, b in zip(found, results[0], strict=True))
 

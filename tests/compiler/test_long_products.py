@@ -57,6 +57,20 @@ def test_sums_in_parts(
         assert np.array_equal(whole.results()[0], cut.results()[0])
 
 
+@pytest.mark.parametrize("turn", [1, -1])
+def test_one_row_of_any_stride(turn: int) -> None:
+    """NumPy calls one row contiguous whatever its stride is."""
+    rows = np.arange(20.0).reshape(2, 10)
+    for row in (rows[::2], np.broadcast_to(rows[1], (1, 10))):
+        assert row.flags.c_contiguous
+        plain, product = Sum(), Sum()
+        plain.add(None, [row], turn)
+        product.add(row, [row], turn)
+        assert np.array_equal(plain.results()[0], row)
+        assert np.array_equal(product.results()[0], np.outer(row, row))
+        assert np.array_equal(rows_times(row, np.eye(10)), row)
+
+
 @pytest.mark.parametrize("height", [1, 64, 520])
 def test_threads_change_no_bit(height: int, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)

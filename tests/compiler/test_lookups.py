@@ -158,6 +158,44 @@ def test_an_index_out_of_range_is_told_as_by_the_loop(number: int, engine: str) 
         tg.scan(plain(*leaves()), tg.zeros(B, H, dtype=tg.float64), numbers, engine=engine)
 
 
+PARTS: list[Any] = [lambda i: i[0], lambda i: i.reshape(-1)[:B], lambda i: i.flip(0)[-1]]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("part", PARTS)
+def test_an_index_that_is_a_part_of_an_input_is_looked_at(part: Any, engine: str) -> None:
+    """Only what is looked up: the other part of the input may be anything."""
+    table, w, u, _ = leaves()
+    step = lambda h, i: ((table[part(i)] @ w + h @ u).tanh(),) * 2  # noqa: E731
+    numbers = np.random.default_rng(1).integers(0, V, (T, 2, B))
+    numbers[:, 1] = 10**9
+    start, before = tg.zeros(B, H, dtype=tg.float64), len(fallbacks)
+    found, expected = (tg.scan(step, start, numbers, engine=e)[1] for e in (engine, "loop"))
+    assert fallbacks[before:] == []
+    assert difference([found.detach().numpy()], [expected.detach().numpy()]) < 1e-12
+    numbers[3, 0, 2] = 10**9
+    with pytest.raises(IndexRangeError, match=str(10**9)):
+        tg.scan(step, start, numbers, engine=engine)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_carry_of_integers_is_looked_up(engine: str) -> None:
+    table, w, u, _ = leaves()
+
+    def step(c: Any, i: Any) -> Any:
+        last, h = c
+        h = (table[last] @ w + h @ u).tanh()
+        return (i, h), h
+
+    numbers = np.random.default_rng(1).integers(0, V, (T, B))
+    start = tg.zeros(B, dtype=tg.int64), tg.zeros(B, H, dtype=tg.float64)
+    found, expected = (tg.scan(step, start, numbers, engine=e)[1] for e in (engine, "loop"))
+    assert difference([found.detach().numpy()], [expected.detach().numpy()]) < 1e-12
+    numbers[3, 2] = 10**9
+    with pytest.raises(IndexRangeError, match=str(10**9)):
+        tg.scan(step, start, numbers, engine=engine)
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_indices_from_the_end(engine: str) -> None:
     numbers = -np.random.default_rng(1).integers(1, V + 1, (T, B))
@@ -185,7 +223,8 @@ def test_a_product_of_rows_is_made_of_the_table_once(monkeypatch: pytest.MonkeyP
 def test_it_is_explained() -> None:
     text = tg.explain(plain(*leaves()), tg.zeros(B, H, dtype=tg.float64), np.zeros((T, B), int))
     assert "after lookup" in text
-    assert "scatter" not in fallbacks
+    assert "∂L/∂w = Σ_t tableᵀ scatter(" in text
+    assert "--- the loop backward" in text  # it is compiled
 
 
 @given(st.integers(0, 40), st.integers(1, 70), st.sampled_from([1, -1]), st.integers(0, 2**32))

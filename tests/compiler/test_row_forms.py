@@ -157,3 +157,23 @@ def test_a_sum_of_exponentials_of_infinities(engine: str) -> None:
 
     for mine, right in zip(gone(engine), gone("loop"), strict=True):
         np.testing.assert_allclose(mine, right, rtol=1e-12)
+
+
+@pytest.mark.parametrize("engine", NAMES)
+@pytest.mark.parametrize("shape", [(1, 1, N), (B, 1, N), (B, N, 1), (1, N, 1)])
+def test_a_batch_of_matrices_that_does_not_change(shape: Any, engine: str) -> None:
+    """Backward has its transpose from outside of the loop, and one row or column to multiply."""
+    rng = np.random.default_rng(0)
+    xs, start = rng.normal(size=(7, *shape)), tg.zeros(shape, dtype=tg.float64, requires_grad=True)
+    weight = tg.tensor(rng.normal(size=(shape[0], N, N)), requires_grad=True)
+
+    def step(h: Any, x: Any) -> Any:
+        h = ((h @ weight if shape[2] == N else weight @ h) + x).tanh()
+        return h, h
+
+    results = []
+    for name in (engine, "loop"):
+        ys = tg.scan(step, start, xs, engine=name)[1]
+        found = tg.gradients((ys * ys).sum(), [start, weight])
+        results.append([t.detach().numpy() for t in (ys, *found)])
+    assert difference(*results) < 1e-12

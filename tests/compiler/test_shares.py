@@ -120,6 +120,18 @@ def test_a_thread_that_has_not_begun_does_not(monkeypatch: pytest.MonkeyPatch) -
     assert not calls
 
 
+def test_what_another_thread_raises_is_raised() -> None:
+    """A share that was not done must not be taken for one that was."""
+    calls: list[str] = []
+
+    def other() -> None:
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        native_shares.at_once([lambda: calls.append("own"), other, lambda: calls.append("third")])
+    assert sorted(calls) == ["own", "third"]
+
+
 class Forgetful(dict[Any, Any]):
     """What another thread clears as soon as something is put in."""
 

@@ -194,6 +194,26 @@ def test_vectors_that_change_are_told(engine: str) -> None:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
+def test_what_the_step_reads_may_change_before_backward(engine: str, moved: list[bool]) -> None:
+    """A number and a matrix that the step finds outside of itself are those of the scan."""
+    results = []
+    for name in (engine, "loop"):
+        m = Model(name)
+        known = {"scale": 2.0, "w": m.w}
+
+        def step(h: Any, x: Any, m: Any = m, known: Any = known) -> Any:
+            h = (known["scale"] * (x @ known["w"]) + h @ m.u).tanh()
+            return h, h
+
+        x = m.embedded()
+        ys = m.scan(x, step)[1]
+        known |= {"scale": 7.0, "w": tg.ones_like(m.w)}
+        results.append(arrays(tg.gradients((ys * ys).sum(), [x, *m.parts[:3]])))
+    assert moved == [True]
+    assert difference(*results) < 1e-12
+
+
+@pytest.mark.parametrize("engine", ENGINES)
 def test_what_is_not_moved(engine: str, moved: list[bool]) -> None:
     large = Model(engine, rows=200)
     large.loss(large.embedded()).backward()

@@ -20,9 +20,18 @@ from ..create import get_rng_state
 from ..tensor import Tensor
 from .draws import Draw, drawn, drawn_again
 
-__all__ = ["Kept", "NOT_DRAWN", "Spans"]
+__all__ = ["Kept", "NOT_DRAWN", "Some", "Spans"]
 
 Span = tuple[int, int]  # its first step and the one behind its last, in the order of the loop
+
+
+class Some(int):
+    """So many steps of all those of a loop, which decide on how many threads it runs.
+
+    Sums over a batch are added in another order on another number of threads.
+    """
+
+    whole: int
 
 
 @dataclass
@@ -59,6 +68,12 @@ class Spans:
         start, stop = span
         return slice(self.length - stop, self.length - start) if self.reverse else slice(*span)
 
+    def extent(self, span: Span) -> Some:
+        """What a runner is told about the steps of a span."""
+        found = Some(span[1] - span[0])
+        found.whole = self.length
+        return found
+
     def inputs(
         self, span: Span, arrays: Sequence[Any], carries: Sequence[Any], state: Any = None
     ) -> list[Any]:
@@ -79,8 +94,8 @@ class Spans:
         for span in self:
             kept.carries.append(carries)
             kept.states.append(get_rng_state() if self.draws else None)
-            length = span[1] - span[0]
-            found, _ = run(self.inputs(span, arrays, carries), length, length, self.reverse)
+            length, inputs = span[1] - span[0], self.inputs(span, arrays, carries)
+            found, _ = run(inputs, length, self.extent(span), self.reverse)
             carries, outputs = found[: len(carries)], found[len(carries) :]
             whole = whole or [np.empty((self.length, *y.shape[1:]), y.dtype) for y in outputs]
             for array, y in zip(whole, outputs, strict=True):
@@ -93,20 +108,20 @@ class Spans:
     ) -> list[Any]:  # fmt: skip
         """The cotangents of the carries and of what is stacked.
 
-        `back(cotangents, saved, length, breaks)` is a backward pass, with breaks before that many
-        of its own steps.
+        `back(cotangents, saved, length, extent, breaks)` is a backward pass, with breaks before
+        that many of its own steps.
         """
         count = self.stacked.start
         carried = list(cotangents[:count])
         whole: list[Any] = [None] * (self.stacked.stop - count)
         for number, span in reversed(list(enumerate(self))):
             start, stop = span
-            here, length = self.steps(span), stop - start
+            here, length, extent = self.steps(span), stop - start, self.extent(span)
             inputs = self.inputs(span, arrays, kept.carries[number], kept.states[number])
-            saved = run(inputs, length, length, self.reverse)[1]
+            saved = run(inputs, length, extent, self.reverse)[1]
             given = [None if g is None else g[here] for g in cotangents[count:]]
             inner = [stop - b for b in reversed(breaks) if start < b < stop]
-            found = back([*carried, *given], saved, length, inner)
+            found = back([*carried, *given], saved, length, extent, inner)
             carried = [None] * count if start in breaks else found[:count]
             for i, part in enumerate(found[count:]):
                 if part is not None:

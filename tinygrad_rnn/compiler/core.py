@@ -168,7 +168,7 @@ class Call:
         every: after how many steps the carry is kept, and all else forgotten; then numbers that
             are drawn (`draws`) are not among the inputs, but in their places is `NOT_DRAWN`.
         source: the node of a stacked input that was replaced by a table and where to look in it
-            (`tables`), and `plain` makes the call with that input. The table stands for it, and
+            (`tables`), and `plain` is the call with that input. The table stands for it, and
             hands its gradient to what the node has it from, unless somebody asks for its own.
     """
 
@@ -182,7 +182,7 @@ class Call:
     every: int | None = None
     draws: Sequence[Draw] = ()
     source: Node | None = None
-    plain: Callable[[], Call] | None = None
+    plain: Call | None = None
 
     @property
     def extent(self) -> Any:
@@ -261,8 +261,8 @@ def _pullback(
 
 def _by_plain_call(g: Sequence[Any], call: Call, node: Node) -> list[Any]:
     """The cotangents of a call with a table, one of which is that of what the table stands for."""
-    assert call.plain is not None
-    plain = call.plain()
+    plain = call.plain
+    assert plain is not None
     check_untouched(plain, node)
     states = (node.params or {})["kept"]
     with restored(states.states[0]) if plain.draws and states is not None else nullcontext():
@@ -306,8 +306,8 @@ def _in_spans(
     assert back.sums is not None
     sums = back.sums.begin()
 
-    def run(cotangents: Any, saved: Any, length: int, breaks: list[int]) -> Any:
-        return back.run(cotangents, saved, length, length, call.reverse, breaks, sums)
+    def run(cotangents: Any, saved: Any, length: int, extent: int, breaks: list[int]) -> Any:
+        return back.run(cotangents, saved, length, extent, call.reverse, breaks, sums)
 
     forward = call.core.way(call.needed).forward.run
     found = spans.backward(forward, run, arrays, kept, cotangents, call.breaks)

@@ -60,7 +60,7 @@ def rows_times(x: Any, matrix: Any) -> Any:
     panels = columns % panel(x.dtype) == 0
     right = packed(matrix) if panels else np.ascontiguousarray(matrix)
     out = np.empty((rows, columns), x.dtype)
-    kernel = _times(x.dtype, x.strides[0], inner, columns, panels)
+    kernel = _times(x.dtype, inner, columns, panels)
     table, blocks = Table(address_of(x), address_of(right), address_of(out)), rows // BLOCK
 
     def call(first: int, last: int) -> None:
@@ -71,7 +71,7 @@ def rows_times(x: Any, matrix: Any) -> Any:
 
 
 @lru_cache(KEPT)
-def _times(dtype: Any, stride: int, inner: int, columns: int, panels: bool) -> Callable[..., None]:
+def _times(dtype: Any, inner: int, columns: int, panels: bool) -> Callable[..., None]:
     """Called with (first block, last one, the row after the last, 0, table of x, W and the result).
 
     The rows behind the last block are done one by one.
@@ -80,7 +80,7 @@ def _times(dtype: Any, stride: int, inner: int, columns: int, panels: bool) -> C
     first, last, end = writer.code.args[:3]
 
     def rows(count: int) -> Callable[[Any], None]:
-        width = columns * item
+        stride, width = inner * item, columns * item
         left = Address(0, 0, (stride, item), dtype, count * stride)
         right = Address(1, 0, (width, item), dtype, 0)
         out = Address(2, 0, (width, item), dtype, count * width)
@@ -155,9 +155,9 @@ class Sum:
 
 
 def _start(array: Any, turn: int) -> int:
-    """Where the first row is that is taken."""
-    start = address_of(array)
-    return start if turn > 0 else start + array.nbytes - array.strides[0]
+    """Where the first row is that is taken; the stride of one row alone may be anything."""
+    rows, width = array.shape
+    return address_of(array) + (0 if turn > 0 else (rows - 1) * width * int(array.itemsize))
 
 
 @lru_cache(KEPT)

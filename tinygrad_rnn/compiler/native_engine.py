@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from .checkpoints import Some
 from .cut import Loop
 from .index_maps import identity
 from .layout import FEW, Place
@@ -92,7 +93,8 @@ def is_native(action: Action) -> bool:
         return all(p.dtype.kind in "fb" for p in action.operands)
     places = [p for p in (*action.operands, action.target) if type(p) is Place]
     if action.values[0].name == "index":
-        return keeps_lookup(action.values[0]) and all(p.contiguous for p in places[:2])
+        known = places[1].buffer.rows in ("stack", "constant")  # so that it can be looked at before
+        return known and keeps_lookup(action.values[0]) and all(p.contiguous for p in places[:2])
     if not all(p.dtype.char in "fd" for p in places):
         return False
     target, name = places[-1], action.values[0].name
@@ -166,7 +168,8 @@ class NativeRunner(NumpyRunner):
 
     def count(self, length: int) -> int:
         """The number of shares that pays, if rows do not wait for each other."""
-        return threads() if self.work * length >= LEAST else 1
+        whole = length.whole if isinstance(length, Some) else length
+        return threads() if self.work * whole >= LEAST else 1
 
     def written(self, parts: Sequence[Part]) -> str:
         """The LLVM text: for i in range(count): the step first + i · direction."""

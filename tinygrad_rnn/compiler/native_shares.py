@@ -37,12 +37,17 @@ def at_once(calls: Sequence[Callable[[], object]]) -> None:
     """Make all calls, the first one in this thread; none is left running, whatever happens.
 
     An interrupt waits for the others: they write to memory that is given away when it is raised.
+    What another one raises, for want of memory, is raised here.
     """
     given_up: list[bool] = []
+    failures: list[BaseException] = []
 
     def begin(call: Callable[[], object]) -> None:
         if not given_up:  # the start of a thread can be interrupted as well
-            call()
+            try:
+                call()
+            except BaseException as error:
+                failures.append(error)
 
     others = [Thread(target=begin, args=(call,)) for call in calls[1:]]
     try:
@@ -53,9 +58,9 @@ def at_once(calls: Sequence[Callable[[], object]]) -> None:
         given_up.append(True)
         raise
     finally:
-        interrupts = [error for thread in others for error in _ended(thread)]
-    if interrupts:
-        raise interrupts[0]
+        failures[:0] = [error for thread in others for error in _ended(thread)]
+    if failures:
+        raise failures[0]
 
 
 def _ended(thread: Thread) -> list[BaseException]:

@@ -109,10 +109,14 @@ def _loop(
     stacked = names([script.all_steps(v) for v in loop.stacked])
     constants = names([script.array(v) for v in loop.constant])
     given = f"{where}, {names(starts)}, {stacked}, {constants}{further}"
+    known = {*loop.stacked, *loop.constant}
     for value in filter(is_lookup, loop.body):
         number, rows = value.args[1], value.args[0].shape[0]
-        if number in loop.stacked or number in loop.constant:
-            script.lines.append(f"inside({script.known[number]}, {rows})")
+        source = number
+        while source not in known and is_view(source):
+            source = source.inputs[0]
+        if source in known:
+            script.lines.append(f"inside({script.array(number)}, {rows})")
     finals = [script.variable() for _ in loop.carries]
     script.lines.append(f"{names(finals)}, {script.given(loop.exports, ())} = loop({given})")
     return finals

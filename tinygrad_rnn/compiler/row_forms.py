@@ -14,6 +14,8 @@ A sum is over the last axis wherever the matrix has that as its last axis in mem
 from __future__ import annotations
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+from functools import partial
 from typing import Any
 
 from ..ops.parts import tiles
@@ -26,32 +28,37 @@ __all__ = ["in_rows"]
 
 def in_rows(loop: Loop) -> Loop:
     """The loop with such operations rewritten."""
-    if not any(value.name in _RULES for value in loop.body):
+    if not any(value.name == "matmul" or value.name in _RULES for value in loop.body):
         return loop
-    return loop.rewritten(_in_rows)
+    given = {*(before for before, _ in loop.carries), *loop.stacked, *loop.constant}
+    return loop.rewritten(partial(_in_rows, given))
 
 
-def _in_rows(value: Value) -> Value:
+def _in_rows(given: AbstractSet[Value], value: Value) -> Value:
+    if value.dtype.kind != "f":
+        return value
+    if value.name == "matmul":
+        return _product(value, given)
     rule = _RULES.get(value.name)
-    return value if rule is None or value.dtype.kind != "f" else rule(value)
+    return value if rule is None else rule(value)
 
 
 def _shaped(value: Value, shape: tuple[int, ...]) -> Value:
     return value if value.shape == shape else recorded("reshape", value, shape=shape)
 
 
-def _turned(x: Value) -> Value:
+def _turned(x: Value, given: AbstractSet[Value]) -> Value:
     """A value with its last two axes exchanged."""
     rank = len(x.shape)
     dims = (*range(rank - 2), rank - 1, rank - 2)
-    if x.name == "permute" and x.params["dims"] == dims:
+    if x not in given and x.name == "permute" and x.params["dims"] == dims:
         return x.inputs[0]
     return recorded("permute", x, dims=dims)
 
 
-def _is_turned(x: Value) -> bool:
-    """Whether a value is another one with its last two axes exchanged."""
-    return x.name == "permute" and _turned(x) is x.inputs[0]
+def _is_turned(x: Value, given: AbstractSet[Value]) -> bool:
+    """Whether a value is another one with its last two axes exchanged; what is given is not."""
+    return x.name == "permute" and _turned(x, given) is x.inputs[0]
 
 
 # ---------------------------------------------------------------------------------- reductions
@@ -96,7 +103,7 @@ def _logsumexp(value: Value) -> Value:
 
 
 # ------------------------------------------------------------------------------------ products
-def _product(value: Value) -> Value:
+def _product(value: Value, given: AbstractSet[Value]) -> Value:
     left, right = value.args
     if len(value.shape) < 3 or left.dtype != right.dtype:
         return value
@@ -107,19 +114,20 @@ def _product(value: Value) -> Value:
     if inner == 1:
         return recorded("mul", left, right)
     if columns == 1:
-        return _shaped(_times_column(left, right), value.shape)
+        return _shaped(_times_column(left, right, given), value.shape)
     if rows == 1:
-        return _shaped(_times_column(_turned(right), _turned(left)), value.shape)
+        turned = _times_column(_turned(right, given), _turned(left, given), given)
+        return _shaped(turned, value.shape)
     sides = [x.graph.copied(x) if x.name == "permute" else x for x in (left, right)]
     return recorded("matmul", *sides)
 
 
-def _times_column(matrix: Value, column: Value) -> Value:
+def _times_column(matrix: Value, column: Value, given: AbstractSet[Value]) -> Value:
     """Σₖ of matrix (…, M, K) and column (…, K, 1), with an axis of length 1 more."""
-    if _is_turned(matrix):
-        terms, axis = recorded("mul", _turned(matrix), column), -2
+    if _is_turned(matrix, given):
+        terms, axis = recorded("mul", _turned(matrix, given), column), -2
     else:
-        terms, axis = recorded("mul", matrix, _turned(column)), -1
+        terms, axis = recorded("mul", matrix, _turned(column, given)), -1
     return recorded("sum", terms, dims=(len(terms.shape) + axis,), keepdim=True)
 
 
@@ -187,6 +195,6 @@ def _widths(key: Any, shape: tuple[int, ...]) -> list[tuple[int, int]] | None:
 
 
 _RULES = {
-    "sum": _sum, "amax": _extreme, "amin": _extreme, "logsumexp": _logsumexp, "matmul": _product,
+    "sum": _sum, "amax": _extreme, "amin": _extreme, "logsumexp": _logsumexp,
     "stack": _stack, "pad": _pad, "assemble": _assemble,
 }  # fmt: skip

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import INTERPRETERS, enable_grad, grad_mode
+from ..graph import INTERPRETERS, grad_mode
 from ..scan import Problem, run_loop
 from ..tensor import Tensor
 from ..tree import unflatten
@@ -129,11 +129,7 @@ def _made_of_table(
     if not makes_products_fewer(call.core.cut.whole):
         return None
     numbers = call.inputs[call.stacked][len(problem.inputs[0]) :]
-
-    def plain() -> Call:
-        with enable_grad():
-            return _made(problem, engine, breaks, None, numbers)[0]
-
+    plain, _ = _made(problem, engine, breaks, None, numbers)  # now: what a step reads may change
     return replace(call, source=moved[1], plain=plain), outputs
 
 
