@@ -21,7 +21,6 @@ __all__ = ["ProductWriter", "RowsWriter", "STRIP", "TILE", "write_scatter"]
 FIRST = 3 << 14  # bytes of a block of rows that is read as it is, from the first cache
 TILE = 8  # columns of a for which some of b are in registers
 STRIP = 4  # tiles for which a is put in order at a time
-UNROLL, COPIED = 2, 4
 
 
 class Sizes(Protocol):
@@ -55,7 +54,9 @@ class RowsWriter(Writer):
                     self.some(here[0], here[1], rows, width)
                 else:
                     self.loop(0, rows, block, lambda top: self.some(
-                        self.beyond(here[0], top, self.stride), here[1], block, width
+                        self.beyond(here[0], top, self.stride), here[1],
+                        self.code.least(self.code.binary("sub", rows, top), self.number(block)),
+                        width,
                     ))  # fmt: skip
 
             self.loop(0, count, 1, panel)
@@ -103,7 +104,9 @@ class ProductWriter(Writer):
         if onward:
             self.some_rows_of_all(self.number(0), rows)
         else:
-            self.loop(0, rows, self.most, lambda top: self.some_rows_of_all(top, self.most))
+            self.loop(0, rows, self.most, lambda top: self.some_rows_of_all(
+                top, self.code.least(self.code.binary("sub", rows, top), self.number(self.most))
+            ))  # fmt: skip
 
     def panels(self, side: int) -> list[tuple[int, int, int]]:
         """(first column, how many panels, width) of a b, from the widest on."""
@@ -135,12 +138,12 @@ class ProductWriter(Writer):
                     self.copied(source, self.right[side], target, rows, [width])
 
                 self.loop(0, count, 1, panel)
-        self.loop(first, last, 1, lambda n: self.strip(left, sides, n, [TILE] * STRIP, rows))
-        end, over = divmod(self.height, STRIP * TILE)
+        size = STRIP * TILE
+        self.loop(first, last, 1, lambda n: self.strip(left, sides, n, size, rows))
+        end, over = divmod(self.height, size)
         if over:
-            tiles = [TILE] * (over // TILE) + [over % TILE] * (over % TILE > 0)
             number = self.number(end)
-            self.loop(0, beyond, 1, lambda _: self.strip(left, sides, number, tiles, rows))
+            self.loop(0, beyond, 1, lambda _: self.strip(left, sides, number, over, rows))
 
     def moved(self, pointer: Any, count: int) -> Any:
         """Behind so many elements."""
@@ -150,7 +153,7 @@ class ProductWriter(Writer):
         self, source: Any, stride: int, target: Any, rows: Any, widths: Sequence[int]
     ) -> None:
         """Columns side by side, of some rows, as a matrix for each of the widths."""
-        one, unroll = element(self.dtype), COPIED if isinstance(rows, int) else 1
+        one = element(self.dtype)
 
         def row(k: Any) -> None:
             start, line = 0, self.beyond(source, k, stride)
@@ -163,19 +166,14 @@ class ProductWriter(Writer):
                     self.code.store(value, self.moved(place, i), self.item)
                 start += width
 
-        def some(k: Any) -> None:
-            for u in range(unroll):
-                row(self.code.add(k, self.number(u)))
+        self.loop(0, rows, 1, row)
 
-        self.loop(0, rows, unroll, some)
-
-    def strip(
-        self, left: Any, sides: Sequence[Any], number: Any, tiles: Sequence[int], rows: Any
-    ) -> None:
-        """Some tiles of columns of a, with all of each b."""
+    def strip(self, left: Any, sides: Sequence[Any], number: Any, height: int, rows: Any) -> None:
+        """Some columns of a, with all of each b."""
         size = STRIP * TILE
         source = self.beyond(left, number, size * self.item)
         if not self.near:
+            tiles = [TILE] * (height // TILE) + [height % TILE] * (height % TILE > 0)
             self.copied(source, self.left, self.strips, rows, tiles)
         for side, width in enumerate(self.columns):
             out = self.beyond(self.sums[side], number, size * width * self.item)
@@ -190,24 +188,29 @@ class ProductWriter(Writer):
                     else:
                         size = columns * self.most * self.item
                         beside = self.beyond(self.copy_of(side, first), n, size)
-                    self.tiles(source, beside, target, rows, tiles, side, columns)
+                    self.tiles(source, beside, target, rows, height, side, columns)
 
                 self.loop(0, count, 1, panel)
 
     def tiles(
-        self, source: Any, beside: Any, out: Any, rows: Any, tiles: Sequence[int], side: int,
-        columns: int,
-    ) -> None:  # fmt: skip
+        self, source: Any, beside: Any, out: Any, rows: Any, height: int, side: int, columns: int
+    ) -> None:
         """Tiles one below the other, with one panel."""
-        start, width = 0, self.columns[side]
-        for height in tiles:
-            numbers, steps = self.moved(source, start), (self.left, self.right[side])
-            if not self.near:
-                numbers = self.moved(self.strips, start * self.most)
-                steps = height * self.item, columns * self.item
-            below = self.moved(out, start * width)
+        width = self.columns[side]
+        above = source if self.near else self.strips
+        each = TILE if self.near else TILE * self.most
+
+        def one(n: Any, height: int = TILE) -> None:
+            numbers = self.beyond(above, n, each * self.item)
+            steps = height * self.item, columns * self.item
+            if self.near:
+                steps = self.left, self.right[side]
+            below = self.beyond(out, n, TILE * width * self.item)
             self.tile(numbers, beside, below, rows, (height, columns, width), steps)
-            start += height
+
+        self.loop(0, height // TILE, 1, one)
+        if height % TILE:
+            one(self.number(height // TILE), height % TILE)
 
     def tile(
         self, left: Any, right: Any, out: Any, rows: Any, size: tuple[int, int, int],
@@ -217,7 +220,7 @@ class ProductWriter(Writer):
         height, width, columns = size
         code, lanes = self.code, min(width, machine()[2] // self.item)
         vectors, one, parts = Lanes(code, lanes), element(self.dtype), range(0, width, lanes)
-        kind, unroll = vector(one, lanes), UNROLL if isinstance(rows, int) else 1
+        kind = vector(one, lanes)
         places = [self.moved(out, r * columns + p) for r in range(height) for p in parts]
 
         def row(k: Any, totals: list[Any]) -> list[Any]:
@@ -230,15 +233,10 @@ class ProductWriter(Writer):
                 found += [vectors.fma(number, c, t) for c, t in zip(loaded, sums, strict=True)]
             return found
 
-        def some(k: Any, totals: list[Any]) -> list[Any]:
-            for u in range(unroll):
-                totals = row(code.add(k, self.number(u)), totals)
-            return totals
-
         first = [vectors.filled(one, 0.0)] * len(places)
         if self.onward:
             first = [code.load(kind, place, self.item) for place in places]
-        for place, total in zip(places, self.fold(0, rows, unroll, first, some), strict=True):
+        for place, total in zip(places, self.fold(0, rows, 1, first, row), strict=True):
             if not self.onward:
                 total = vectors.add(code.load(kind, place, self.item), total)
             code.store(total, place, self.item)

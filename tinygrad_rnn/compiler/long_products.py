@@ -33,7 +33,7 @@ BLOCK = 32  # rows of x that are done together, so that they stay near
 FEW, MANY = 64, 256  # rows that are added up in registers
 NEAR = 1 << 21  # bytes of sums that stay near
 KEPT = 256  # sizes for which compiled code is kept
-LEAST = 50_000_000  # operations from which a second thread pays for its start
+LEAST = 25_000_000  # multiplications from which a second thread pays for its start
 Signature = CFUNCTYPE(None, c_int64, c_int64, c_int64, c_int64, c_void_p)
 Table = c_int64 * 3
 
@@ -43,12 +43,9 @@ def suits(*arrays: Any) -> bool:
     return all(a.dtype == arrays[0].dtype and a.dtype.char in "fd" for a in arrays)
 
 
-def _shared(size: int, operations: int, call: Callable[[int, int], None]) -> None:
-    """call(first, last) of all of a size, on as many threads as pay."""
-    count = max(1, min(threads(), size)) if operations >= LEAST else 1
-    if count == 1:
-        call(0, size)
-        return
+def _shared(size: int, call: Callable[[int, int], None]) -> None:
+    """call(first, last) of all of a size, on all threads."""
+    count = max(1, min(threads(), size))
     ends = [size * i // count for i in range(count + 1)]
     at_once([partial(call, *part) for part in pairwise(ends)])
 
@@ -63,10 +60,14 @@ def rows_times(x: Any, matrix: Any) -> Any:
     kernel = _times(x.dtype, inner, columns, panels)
     table, blocks = Table(address_of(x), address_of(right), address_of(out)), rows // BLOCK
 
+    if rows * inner * columns < LEAST:
+        kernel(0, blocks, rows, 0, table)
+        return out
+
     def call(first: int, last: int) -> None:
         kernel(first, last, rows if last == blocks else 0, 0, table)
 
-    _shared(blocks, 2 * rows * inner * columns, call)
+    _shared(blocks, call)
     return out
 
 
@@ -103,10 +104,12 @@ class Sum:
     """Σ aᵀ·b (M, N) for each b, over rows of a (R, M) and b (R, N); or Σ b (1, N), of one b.
 
     They may come in several parts. Some rows are added up in registers, and these sums in memory.
-    A part may be taken from its last row up (`turn` −1).
+    A part may be taken from its last row up (`turn` −1). If it is the `last` one, rows that fill no
+    block are added at once.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, last: bool = False) -> None:
+        self.last = last
         self.totals: list[Any] = []
         self.begun: list[Any] = []  # the sums over a block that is not full
         self.rows = 0  # of that
@@ -128,7 +131,7 @@ class Sum:
             if self.rows < kernels.block:
                 return
             self._finish()
-        full = (rows - done) // kernels.block * kernels.block
+        full = rows - done if self.last else (rows - done) // kernels.block * kernels.block
         if full:
             kernels.run(False, starts, done, full, self.totals)
         if done + full < rows:
@@ -200,19 +203,24 @@ class _Kernels:
         self, onward: bool, starts: Sequence[int], first: int, count: int, out: Sequence[Any]
     ) -> None:
         """`count` rows from the first on: blocks added to what is there, or sums gone on with."""
-        kernel, strips = self.kernel(onward), self.strips
-        places = [p + first * s for p, s in zip(starts, self.strides, strict=True)]
-        places += [address_of(sums) for sums in out]
-
-        def call(low: int, high: int) -> None:
-            _memory, _, start = pool.block(self.space[1])
-            table = self.table(*places, start, start + self.space[0])
-            kernel(low, high, high == strips, count, table)
-
-        if self.product:
-            _shared(strips, 2 * count * self.work, call)
-        else:
+        kernel, strips = self.written.get(onward) or self.kernel(onward), self.strips
+        places = [*starts, *map(address_of, out)]
+        if first:
+            places[: len(starts)] = [
+                p + first * s for p, s in zip(starts, self.strides, strict=True)
+            ]
+        if not self.product:
             kernel(0, 0, 0, count, self.table(*places))
+        elif count * self.work < LEAST:
+            self.strips_from(kernel, places, count, 0, strips)
+        else:
+            _shared(strips, partial(self.strips_from, kernel, places, count))
+
+    def strips_from(self, kernel: Any, places: list[int], count: int, low: int, high: int) -> None:
+        """Some strips, with memory of their own to put a and b in order."""
+        _memory, _, start = pool.block(self.space[1])
+        table = self.table(*places, start, start + self.space[0])
+        kernel(low, high, high == self.strips, count, table)
 
 
 # ------------------------------------------------------------------------------ rows of a table

@@ -157,6 +157,7 @@ def _at_once(make: Make) -> Callable[..., Any]:
 
     def run(*arrays_and_turn: Any) -> Any:
         made = make()
+        made.sum.last = True
         made.add(*arrays_and_turn)
         return made.results()
 
@@ -165,12 +166,12 @@ def _at_once(make: Make) -> Callable[..., Any]:
 
 # ------------------------------------------------------------------------------------ parts
 # Each has `add(arrays of all steps of a span…, turn)`, where turn is −1 if the span's last step
-# comes first, and `results()`.
+# comes first, and `results()`; `sum.last` says that nothing will follow.
 class _Added:
     """A function of the arrays of each span, added."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        self.function, self.total = function, None
+        self.function, self.total, self.sum = function, None, Sum()
 
     def add(self, *arrays_and_turn: Any) -> None:
         found = self.function(*arrays_and_turn[:-1])
@@ -185,7 +186,7 @@ class _Repeated:
 
     def __init__(self) -> None:
         self.array: Any = None
-        self.steps = 0
+        self.steps, self.sum = 0, Sum()
 
     def add(self, array: Any, length: int, turn: int) -> None:
         self.array = array
@@ -251,7 +252,7 @@ class _RowsAt:
     """Rows added, one after the other, at rows of a table."""
 
     def __init__(self, shape: tuple[int, ...]) -> None:
-        self.shape = shape
+        self.shape, self.sum = shape, Sum()
         self.total: Any = None
 
     def add(self, g: Any, number: Any, turn: int) -> None:
