@@ -122,3 +122,9 @@ def test_several_sums_with_one_factor(
         alone = Sum()
         alone.add(a, [b], -1)
         assert np.array_equal(found, alone.results()[0])
+    rows_together = Sum()
+    rows_together.add(None, bs, -1)
+    for b, found in zip(bs, rows_together.results(), strict=True):
+        alone = Sum()
+        alone.add(None, [b], -1)
+        assert np.array_equal(found, alone.results()[0])

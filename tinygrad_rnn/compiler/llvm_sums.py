@@ -34,36 +34,43 @@ class Sizes(Protocol):
 
 
 class RowsWriter(Writer):
-    """Writes a sum of rows: several vectors of columns at a time."""
+    """Writes sums of rows: several vectors of columns at a time."""
 
     def __init__(self, sizes: Sizes, onward: bool) -> None:
-        super().__init__(2, 4)
+        count = len(sizes.widths)
+        super().__init__(2 * count, 4)
         self.onward, self.dtype, self.item = onward, sizes.dtype, int(sizes.dtype.itemsize)
-        (self.stride,), (columns,), block = sizes.strides, sizes.widths, sizes.block
+        self.most = sizes.block
+        places = zip(self.bases[:count], self.bases[count:], strict=True)
+        for (b, total), columns, stride in zip(places, sizes.widths, sizes.strides, strict=True):
+            self.side(b, total, columns, stride)
+
+    def side(self, b: Any, total: Any, columns: int, stride: int) -> None:
+        """The sum of one b."""
         rows, width, done = self.code.args[3], 8 * machine()[2] // self.item, 0
         while width >= 1:
             count = (columns - done) // width
 
             def panel(n: Any, first: int = done, width: int = width) -> None:
                 start = self.number(first * self.item)
-                here = [
+                source, out = (
                     self.beyond(self.code.moved(base, start), n, width * self.item)
-                    for base in self.bases
-                ]
-                if onward:
-                    self.some(here[0], here[1], rows, width)
-                else:
-                    self.loop(0, rows, block, lambda top: self.some(
-                        self.beyond(here[0], top, self.stride), here[1],
-                        self.code.least(self.code.binary("sub", rows, top), self.number(block)),
-                        width,
-                    ))  # fmt: skip
+                    for base in (b, total)
+                )
+                if self.onward:
+                    self.some(source, out, rows, width, stride)
+                    return
+                most = self.number(self.most)
+                self.loop(0, rows, self.most, lambda top: self.some(
+                    self.beyond(source, top, stride), out,
+                    self.code.least(self.code.binary("sub", rows, top), most), width, stride,
+                ))  # fmt: skip
 
             self.loop(0, count, 1, panel)
             done += count * width
             width //= 2
 
-    def some(self, source: Any, out: Any, rows: Any, width: int) -> None:
+    def some(self, source: Any, out: Any, rows: Any, width: int, stride: int) -> None:
         """Some rows of some columns."""
         lanes = min(width, machine()[2] // self.item)
         vectors, kind = Lanes(self.code, lanes), vector(element(self.dtype), lanes)
@@ -71,7 +78,7 @@ class RowsWriter(Writer):
         before = [self.code.load(kind, self.code.moved(out, p), self.item) for p in places]
 
         def row(k: Any, totals: list[Any]) -> list[Any]:
-            line = self.beyond(source, k, self.stride)
+            line = self.beyond(source, k, stride)
             loaded = [self.code.load(kind, self.code.moved(line, p), self.item) for p in places]
             return [vectors.add(t, x) for t, x in zip(totals, loaded, strict=True)]
 

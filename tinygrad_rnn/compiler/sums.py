@@ -45,6 +45,7 @@ class Sums:
             themselves.
         parts: what is added up.
         products: parts that are products, by the side that they share.
+        alike: parts that are plain sums of arrays with as many rows.
     """
 
     def __init__(self, script: Script, exact: bool, spans: bool) -> None:
@@ -54,6 +55,7 @@ class Sums:
             self.after.space = script.space
         self.parts: list[Part] = []
         self.products: dict[tuple[str, bool], Part] = {}
+        self.alike: dict[Any, Part] = {}
         self.known: dict[tuple[Value, bool], str] = {}
         self.changes: dict[Value, bool] = {}
 
@@ -76,7 +78,7 @@ class Sums:
         if value not in self.script.timed:
             return self.part(_Repeated, array, "length")
         if self.exact and suits(value):
-            return self.shaped(self.part(_Steps, array), value)
+            return self.shaped(self.together(_Steps, array, value.dtype), value)
         return self.part(partial(_Added, _sum_of_steps), array)
 
     def part(self, make: Make, *names: str) -> str:
@@ -97,6 +99,16 @@ class Sums:
             self.products[shared, turned] = found
             self.parts.append(found)
         found.names.append(other)
+        found.results.append(self.after.variable())
+        return found.results[-1]
+
+    def together(self, make: Make, name: str, *key: Any) -> str:
+        """The variable in `after` of a sum that is one part with all others of its key."""
+        found = self.alike.get((make, *key))
+        if found is None:
+            found = self.alike[make, *key] = Part(make, [], [])
+            self.parts.append(found)
+        found.names.append(name)
         found.results.append(self.after.variable())
         return found.results[-1]
 
@@ -216,23 +228,27 @@ class _Products:
 
 
 class _Steps:
-    """Σ over all steps."""
+    """Σ over all steps, of each array."""
 
     def __init__(self) -> None:
         self.sum = Sum()
 
-    def add(self, x: Any, turn: int) -> None:
-        self.sum.add(None, [x.reshape(len(x), -1)], turn)
+    def add(self, *arrays_and_turn: Any) -> None:
+        *arrays, turn = arrays_and_turn
+        self.sum.add(None, [self.rows(x) for x in arrays], turn)
+
+    def rows(self, x: Any) -> Any:
+        return x.reshape(len(x), -1)
 
     def results(self) -> list[Any]:
         return self.sum.results()
 
 
 class _Rows(_Steps):
-    """Σ over all rows of all steps."""
+    """Σ over all rows of all steps, of each array."""
 
-    def add(self, x: Any, turn: int) -> None:
-        self.sum.add(None, [_rows(x)], turn)
+    def rows(self, x: Any) -> Any:
+        return _rows(x)
 
 
 class _Same:
@@ -333,7 +349,8 @@ def _sum(value: Value, sums: Sums, columns: bool) -> str | None:
     plainly = dims == (0,) and len(source.shape) == 2
     if sums.exact and suits(source):
         if plainly:
-            return sums.shaped(sums.part(_Rows, sums.script.known[source]), value)
+            name = sums.script.known[source]
+            return sums.shaped(sums.together(_Rows, name, source.dtype, source.shape[0]), value)
         return sums.applied(value, sums.total(source))
     axes = (0, *(d + 1 for d in dims))
     rows = plainly and source.dtype.kind == "f"
