@@ -116,15 +116,10 @@ def test_several_sums_with_one_factor(
 ) -> None:
     rng = np.random.default_rng(rows)
     a, bs = numbers(rng, dtype, rows, height), [numbers(rng, dtype, rows, w) for w in widths]
-    together = Sum()
-    together.add(a, bs, -1)
-    for b, found in zip(bs, together.results(), strict=True):
-        alone = Sum()
-        alone.add(a, [b], -1)
-        assert np.array_equal(found, alone.results()[0])
-    rows_together = Sum()
-    rows_together.add(None, bs, -1)
-    for b, found in zip(bs, rows_together.results(), strict=True):
-        alone = Sum()
-        alone.add(None, [b], -1)
-        assert np.array_equal(found, alone.results()[0])
+    for left in (a, None):
+        together = Sum()
+        together.add(left, bs, -1)
+        for b, found in zip(bs, together.results(), strict=True):
+            alone = Sum()
+            alone.add(left, [b], -1)
+            assert np.array_equal(found, alone.results()[0])

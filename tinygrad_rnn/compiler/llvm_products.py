@@ -21,7 +21,10 @@ from .llvm_text import vector
 from .lowering import Address
 from .pool import pool
 
-__all__ = ["Product", "Tile", "fill_panels", "packed", "panel", "tiles_of_all", "write_product"]
+__all__ = [
+    "Product", "Tile", "fill_panels", "packed", "panel", "panels_of", "tiles_of_all",
+    "write_product",
+]  # fmt: skip
 
 UNROLL = 2
 Tile = Callable[[Any, int], None]
@@ -66,6 +69,18 @@ def fill_panels(panels: Any, matrix: Any) -> None:
     np.copyto(panels, matrix.reshape(inner, count, width).transpose(1, 0, 2))
 
 
+def panels_of(columns: int, widest: int) -> list[tuple[int, int, int]]:
+    """(first column, how many panels, width), from the widest on, which is a power of two."""
+    found, done, width = [], 0, widest
+    while width >= 1:
+        count = (columns - done) // width
+        if count:
+            found.append((done, count, width))
+        done += count * width
+        width //= 2
+    return found
+
+
 def tiles_of_all(writer: Writer, rows: int, height: int, body: Tile) -> None:
     """body(top, height) for all rows; the last tile may be lower."""
     full = rows // height * height
@@ -93,14 +108,9 @@ def _one_product(
     height = 8 if machine()[2] == 64 else 4
     right, sides = writer.start(product.right, outer), (product.left, product.out)
     starts = [] if steps is not None else [writer.start(a, outer) for a in sides]
-    width, done = 2 * native, 0
-    while width >= 1:
-        count = (product.columns - done) // width
-        if count:
-            shape = count, width, min(width, native), height
-            _panels(writer, product, right, starts, done, shape, tiles, steps)
-            done += count * width
-        width //= 2
+    for first, count, width in panels_of(product.columns, 2 * native):
+        shape = count, width, min(width, native), height
+        _panels(writer, product, right, starts, first, shape, tiles, steps)
 
 
 def _panels(

@@ -9,11 +9,13 @@ Legend: R rows; M columns of a, N columns of b.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Protocol
 
 from .llvm_jit import machine
 from .llvm_kernels import Writer, element
 from .llvm_math import Lanes
+from .llvm_products import panel, panels_of
 from .llvm_text import INT, vector
 
 __all__ = ["ProductWriter", "RowsWriter", "STRIP", "TILE", "write_scatter"]
@@ -47,11 +49,10 @@ class RowsWriter(Writer):
 
     def side(self, b: Any, total: Any, columns: int, stride: int) -> None:
         """The sum of one b."""
-        rows, width, done = self.code.args[3], 8 * machine()[2] // self.item, 0
-        while width >= 1:
-            count = (columns - done) // width
+        rows, most = self.code.args[3], self.number(self.most)
+        for first, count, width in panels_of(columns, 8 * machine()[2] // self.item):
 
-            def panel(n: Any, first: int = done, width: int = width) -> None:
+            def panel(n: Any, first: int = first, width: int = width) -> None:
                 start = self.number(first * self.item)
                 source, out = (
                     self.beyond(self.code.moved(base, start), n, width * self.item)
@@ -60,15 +61,12 @@ class RowsWriter(Writer):
                 if self.onward:
                     self.some(source, out, rows, width, stride)
                     return
-                most = self.number(self.most)
                 self.loop(0, rows, self.most, lambda top: self.some(
                     self.beyond(source, top, stride), out,
                     self.code.least(self.code.binary("sub", rows, top), most), width, stride,
                 ))  # fmt: skip
 
             self.loop(0, count, 1, panel)
-            done += count * width
-            width //= 2
 
     def some(self, source: Any, out: Any, rows: Any, width: int, stride: int) -> None:
         """Some rows of some columns."""
@@ -102,6 +100,7 @@ class ProductWriter(Writer):
         self.onward, self.dtype, self.item = onward, sizes.dtype, int(sizes.dtype.itemsize)
         self.left, *self.right = sizes.strides
         self.height, self.columns, self.most = sizes.height, sizes.widths, sizes.block
+        self.widest = panel(self.dtype)
         self.near = self.most * (self.height + sum(self.columns)) * self.item <= FIRST
         count = len(self.columns)
         self.source, *sides = self.bases[: 1 + 2 * count]
@@ -115,17 +114,6 @@ class ProductWriter(Writer):
                 top, self.code.least(self.code.binary("sub", rows, top), self.number(self.most))
             ))  # fmt: skip
 
-    def panels(self, side: int) -> list[tuple[int, int, int]]:
-        """(first column, how many panels, width) of a b, from the widest on."""
-        found, done, width = [], 0, 2 * machine()[2] // self.item
-        while width >= 1:
-            count = (self.columns[side] - done) // width
-            if count:
-                found.append((done, count, width))
-            done += count * width
-            width //= 2
-        return found
-
     def copy_of(self, side: int, first: int) -> Any:
         """Where the copy of a panel of a b begins, its first column being known."""
         return self.moved(self.copies, (sum(self.columns[:side]) + first) * self.most)
@@ -136,7 +124,7 @@ class ProductWriter(Writer):
         left = self.beyond(self.source, top, self.left)
         sides = [self.beyond(b, top, s) for b, s in zip(self.sides, self.right, strict=True)]
         for side in [] if self.near else range(len(sides)):
-            for start, count, width in self.panels(side):
+            for start, count, width in panels_of(self.columns[side], self.widest):
 
                 def panel(n: Any, side: int = side, start: int = start, width: int = width) -> None:
                     source = self.beyond(self.moved(sides[side], start), n, width * self.item)
@@ -184,7 +172,9 @@ class ProductWriter(Writer):
             self.copied(source, self.left, self.strips, rows, tiles)
         for side, width in enumerate(self.columns):
             out = self.beyond(self.sums[side], number, size * width * self.item)
-            for first, count, columns in self.panels(side):
+            for first, count, columns in panels_of(
+                self.columns[side], 2 * machine()[2] // self.item
+            ):
 
                 def panel(n: Any, side: int = side, out: Any = out, first: int = first,
                           columns: int = columns) -> None:  # fmt: skip
@@ -260,17 +250,13 @@ def write_scatter(writer: Writer, dtype: Any, columns: int) -> None:
         number = code.load(INT, writer.beyond(writer.bases[1], i, 8), 8)
         source = writer.beyond(writer.bases[0], i, columns * item)
         target = writer.beyond(writer.bases[2], number, columns * item)
-        done, width = 0, native
-        while width >= 1:
-            stop = done + (columns - done) // width * width
-            lanes, kind = Lanes(code, width), vector(element(dtype), width)
+        for low, high, width in writer.cut(columns, native):
+            writer.loop(low, high, width, partial(added, source, target, width))
 
-            def some(j: Any, lanes: Lanes = lanes, kind: str = kind) -> None:
-                place = writer.beyond(target, j, item)
-                value = code.load(kind, writer.beyond(source, j, item), item)
-                code.store(lanes.add(code.load(kind, place, item), value), place, item)
-
-            writer.loop(done, stop, width, some)
-            done, width = stop, width // 2
+    def added(source: Any, target: Any, width: int, j: Any) -> None:
+        lanes, kind = Lanes(code, width), vector(element(dtype), width)
+        place = writer.beyond(target, j, item)
+        value = code.load(kind, writer.beyond(source, j, item), item)
+        code.store(lanes.add(code.load(kind, place, item), value), place, item)
 
     writer.loop(0, count, 1, row)

@@ -108,13 +108,12 @@ class Sum:
     block are added at once.
     """
 
-    def __init__(self, last: bool = False) -> None:
-        self.last = last
+    def __init__(self) -> None:
         self.totals: list[Any] = []
         self.begun: list[Any] = []  # the sums over a block that is not full
         self.rows = 0  # of that
 
-    def add(self, a: Any, bs: Sequence[Any], turn: int) -> None:
+    def add(self, a: Any, bs: Sequence[Any], turn: int, last: bool = False) -> None:
         """Some more rows."""
         sides = [*bs] if a is None else [a, *bs]
         sides = [x if x.flags.c_contiguous else np.ascontiguousarray(x) for x in sides]
@@ -131,7 +130,7 @@ class Sum:
             if self.rows < kernels.block:
                 return
             self._finish()
-        full = rows - done if self.last else (rows - done) // kernels.block * kernels.block
+        full = rows - done if last else (rows - done) // kernels.block * kernels.block
         if full:
             kernels.run(False, starts, done, full, self.totals)
         if done + full < rows:

@@ -118,9 +118,7 @@ def _made(
     return call, ready.outputs
 
 
-def _made_of_table(
-    problem: Problem, engine: Engine, breaks: list[int]
-) -> tuple[Call, Any] | None:
+def _made_of_table(problem: Problem, engine: Engine, breaks: list[int]) -> tuple[Call, Any] | None:
     """The same of inputs that were looked up in a table, where that makes products fewer."""
     moved = looked_up(problem)
     if moved is None:

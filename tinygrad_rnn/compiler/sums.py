@@ -44,8 +44,8 @@ class Sums:
         after: what is made of the sums: lines behind the script, or, if `spans` are to come, for
             themselves.
         parts: what is added up.
-        products: parts that are products, by the side that they share.
-        alike: parts that are plain sums of arrays with as many rows.
+        alike: parts that are several sums: products with a common factor, which is read once, or
+            plain sums of arrays with as many rows.
     """
 
     def __init__(self, script: Script, exact: bool, spans: bool) -> None:
@@ -54,7 +54,6 @@ class Sums:
         if not spans:
             self.after.space = script.space
         self.parts: list[Part] = []
-        self.products: dict[tuple[str, bool], Part] = {}
         self.alike: dict[Any, Part] = {}
         self.known: dict[tuple[Value, bool], str] = {}
         self.changes: dict[Value, bool] = {}
@@ -78,7 +77,7 @@ class Sums:
         if value not in self.script.timed:
             return self.part(_Repeated, array, "length")
         if self.exact and suits(value):
-            return self.shaped(self.together(_Steps, array, value.dtype), value)
+            return self.shaped(self.together((_Steps, value.dtype), _Steps, array), value)
         return self.part(partial(_Added, _sum_of_steps), array)
 
     def part(self, make: Make, *names: str) -> str:
@@ -87,28 +86,16 @@ class Sums:
         self.parts.append(Part(make, list(names), [name]))
         return name
 
-    def product(self, left: str, right: str, turned: bool) -> str:
-        """The variable in `after` of Σ leftᵀ·right, or of its transpose (`turned`).
+    def together(self, key: Any, make: Make, *names: str) -> str:
+        """The variable in `after` of a sum that is one part with all others of its key.
 
-        Products with the same first factor are one part: that is read once.
+        It is added from the last of the variables; they have the others in common.
         """
-        shared, other = (right, left) if turned else (left, right)
-        found = self.products.get((shared, turned))
+        found = self.alike.get(key)
         if found is None:
-            found = Part(partial(_Products, turned), [shared], [])
-            self.products[shared, turned] = found
+            found = self.alike[key] = Part(make, list(names[:-1]), [])
             self.parts.append(found)
-        found.names.append(other)
-        found.results.append(self.after.variable())
-        return found.results[-1]
-
-    def together(self, make: Make, name: str, *key: Any) -> str:
-        """The variable in `after` of a sum that is one part with all others of its key."""
-        found = self.alike.get((make, *key))
-        if found is None:
-            found = self.alike[make, *key] = Part(make, [], [])
-            self.parts.append(found)
-        found.names.append(name)
+        found.names.append(names[-1])
         found.results.append(self.after.variable())
         return found.results[-1]
 
@@ -169,7 +156,7 @@ def _at_once(make: Make) -> Callable[..., Any]:
 
     def run(*arrays_and_turn: Any) -> Any:
         made = make()
-        made.sum.last = True
+        made.last = True
         made.add(*arrays_and_turn)
         return made.results()
 
@@ -178,12 +165,18 @@ def _at_once(make: Make) -> Callable[..., Any]:
 
 # ------------------------------------------------------------------------------------ parts
 # Each has `add(arrays of all steps of a span…, turn)`, where turn is −1 if the span's last step
-# comes first, and `results()`; `sum.last` says that nothing will follow.
-class _Added:
+# comes first, and `results()`.
+class _Kind:
+    """What can be added up; `last`: nothing will follow."""
+
+    last = False
+
+
+class _Added(_Kind):
     """A function of the arrays of each span, added."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        self.function, self.total, self.sum = function, None, Sum()
+        self.function, self.total = function, None
 
     def add(self, *arrays_and_turn: Any) -> None:
         found = self.function(*arrays_and_turn[:-1])
@@ -193,12 +186,12 @@ class _Added:
         return [self.total]
 
 
-class _Repeated:
+class _Repeated(_Kind):
     """What is the same in every step, as often as there are steps."""
 
     def __init__(self) -> None:
         self.array: Any = None
-        self.steps, self.sum = 0, Sum()
+        self.steps = 0
 
     def add(self, array: Any, length: int, turn: int) -> None:
         self.array = array
@@ -208,7 +201,7 @@ class _Repeated:
         return [np.multiply(self.array, self.steps)]
 
 
-class _Products:
+class _Products(_Kind):
     """Σ aᵀ·b over all rows, for one a and every b; or (Σ bᵀ·a)ᵀ for one b (`turned`)."""
 
     def __init__(self, turned: bool) -> None:
@@ -218,16 +211,17 @@ class _Products:
         *others, turn = others_and_turn
         if self.turned:
             others = [_rows(a.transpose(0, 2, 1)) for a in others]
-            self.sum.add(_rows(shared), others, turn)
+            self.sum.add(_rows(shared), others, turn, self.last)
         else:
-            self.sum.add(_rows(shared.transpose(0, 2, 1)), [_rows(b) for b in others], turn)
+            others = [_rows(b) for b in others]
+            self.sum.add(_rows(shared.transpose(0, 2, 1)), others, turn, self.last)
 
     def results(self) -> list[Any]:
         found = self.sum.results()
         return [total.T for total in found] if self.turned else found
 
 
-class _Steps:
+class _Steps(_Kind):
     """Σ over all steps, of each array."""
 
     def __init__(self) -> None:
@@ -235,7 +229,7 @@ class _Steps:
 
     def add(self, *arrays_and_turn: Any) -> None:
         *arrays, turn = arrays_and_turn
-        self.sum.add(None, [self.rows(x) for x in arrays], turn)
+        self.sum.add(None, [self.rows(x) for x in arrays], turn, self.last)
 
     def rows(self, x: Any) -> Any:
         return x.reshape(len(x), -1)
@@ -251,7 +245,7 @@ class _Rows(_Steps):
         return _rows(x)
 
 
-class _Same:
+class _Same(_Kind):
     """What is the same in every step."""
 
     def __init__(self) -> None:
@@ -264,11 +258,11 @@ class _Same:
         return [self.array]
 
 
-class _RowsAt:
+class _RowsAt(_Kind):
     """Rows added, one after the other, at rows of a table."""
 
     def __init__(self, shape: tuple[int, ...]) -> None:
-        self.shape, self.sum = shape, Sum()
+        self.shape = shape
         self.total: Any = None
 
     def add(self, g: Any, number: Any, turn: int) -> None:
@@ -318,7 +312,8 @@ def _matmul(value: Value, sums: Sums, columns: bool) -> str | None:
         sums.script.array(side)
     names = sums.script.known[left], sums.script.known[right]
     if sums.exact and suits(left, right):
-        return sums.product(*names, columns)
+        shared, other = names[::-1] if columns else names
+        return sums.together((shared, columns), partial(_Products, columns), shared, other)
     return sums.part(partial(_Added, _by_columns if columns else _by_rows), *names)
 
 
@@ -349,8 +344,8 @@ def _sum(value: Value, sums: Sums, columns: bool) -> str | None:
     plainly = dims == (0,) and len(source.shape) == 2
     if sums.exact and suits(source):
         if plainly:
-            name = sums.script.known[source]
-            return sums.shaped(sums.together(_Rows, name, source.dtype, source.shape[0]), value)
+            key, name = (_Rows, source.dtype, source.shape[0]), sums.script.known[source]
+            return sums.shaped(sums.together(key, _Rows, name), value)
         return sums.applied(value, sums.total(source))
     axes = (0, *(d + 1 for d in dims))
     rows = plainly and source.dtype.kind == "f"
