@@ -9,7 +9,7 @@ import pytest
 from scan_cells import CELLS, B, H, difference, measured
 
 import tinygrad_rnn as tg
-from tinygrad_rnn.compiler import llvm_jit, native_engine
+from tinygrad_rnn.compiler import llvm_jit, native_engine, workers
 from tinygrad_rnn.errors import InPlaceError
 
 EXACT = ["native", "llvm"] if llvm_jit.available() else []
@@ -50,8 +50,8 @@ def test_checkpointing_changes_no_bit_of_long_sums(
 @pytest.mark.skipif(not EXACT, reason="needs llvmlite")
 def test_a_span_runs_on_as_many_threads_as_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sums over the batch, as the gradient of a bias is, are made for each thread, then added."""
-    monkeypatch.setattr(native_engine, "LEAST", 500_000)  # all steps have more operations, 7 fewer
-    monkeypatch.setattr(native_engine, "threads", lambda: 3)
+    monkeypatch.setattr(native_engine, "EACH", 170_000)  # all steps have 3 times that, 7 less
+    monkeypatch.setattr(workers, "threads", lambda: 3)
     counts: set[int] = set()
     original = native_engine.at_once
     monkeypatch.setattr(

@@ -10,7 +10,7 @@ import pytest
 from scan_cells import difference
 
 import tinygrad_rnn as tg
-from tinygrad_rnn.compiler import llvm_jit, native_engine, structures
+from tinygrad_rnn.compiler import llvm_jit, native_engine, structures, workers
 from tinygrad_rnn.compiler.layout import FEW
 
 pytestmark = pytest.mark.skipif(not llvm_jit.available(), reason="needs llvmlite")
@@ -67,8 +67,8 @@ OPTIONS: list[Any] = [
 def test_equal_to_the_loop(
     options: Any, steps: int, count: int, groups: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(native_engine, "LEAST", 0)
-    monkeypatch.setattr(native_engine, "threads", lambda: count)
+    monkeypatch.setattr(native_engine, "EACH", 1)
+    monkeypatch.setattr(workers, "threads", lambda: count)
     found, expected = run("native", steps, **options), run("loop", steps, **options)
     assert difference(found, expected) < 1e-12
     # x·w is ahead and h·v behind; δ·vᵀ is ahead, and the cotangent of x behind

@@ -11,7 +11,7 @@ import pytest
 from scan_cells import CELLS, difference, measured
 
 import tinygrad_rnn as tg
-from tinygrad_rnn.compiler import fallbacks, llvm_jit, native_engine, native_shares
+from tinygrad_rnn.compiler import fallbacks, llvm_jit, native_engine, native_shares, workers
 from tinygrad_rnn.compiler.draws import Draw, drawn
 from tinygrad_rnn.scan import ENGINES
 
@@ -226,8 +226,8 @@ def shared(
         return found
 
     with monkeypatch.context() as patch:
-        patch.setattr(native_engine, "LEAST", 0)
-        patch.setattr(native_engine, "threads", lambda: count)
+        patch.setattr(native_engine, "EACH", 1)
+        patch.setattr(workers, "threads", lambda: count)
         patch.setattr(native_shares, "FEW", 1)
         patch.setattr(native_engine.NativeRunner, "way", counted)
         return run(), counts
@@ -263,8 +263,8 @@ def test_as_many_shares_as_divide_the_batch(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_threads_are_those_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    assert native_shares.threads() == 3
+    assert workers.threads() == 3
     monkeypatch.setenv("OMP_NUM_THREADS", "5,2")
-    assert native_shares.threads() == 5
+    assert workers.threads() == 5
     monkeypatch.delenv("OMP_NUM_THREADS")
-    assert native_shares.threads() >= 1
+    assert workers.threads() >= 1

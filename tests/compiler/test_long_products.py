@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinygrad_rnn.compiler import llvm_jit, long_products
+from tinygrad_rnn.compiler import llvm_jit, long_products, workers
 from tinygrad_rnn.compiler.long_products import Sum, rows_times
 
 pytestmark = pytest.mark.skipif(not llvm_jit.available(), reason="needs llvmlite")
@@ -76,10 +76,10 @@ def test_threads_change_no_bit(height: int, monkeypatch: pytest.MonkeyPatch) -> 
     rng = np.random.default_rng(0)
     a, b = numbers(rng, "float32", 300, height), numbers(rng, "float32", 300, 64)
     w = numbers(rng, "float32", 64, 96)
-    monkeypatch.setattr(long_products, "LEAST", 0)
+    monkeypatch.setattr(long_products, "EACH", 1)
     results = []
     for count in (1, 2, 3):
-        monkeypatch.setattr(long_products, "threads", lambda count=count: count)
+        monkeypatch.setattr(workers, "threads", lambda count=count: count)
         total = Sum()
         total.add(a, [b], -1)
         results.append((total.results()[0], rows_times(b, w)))

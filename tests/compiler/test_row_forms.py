@@ -11,7 +11,7 @@ import pytest
 from scan_cells import difference
 
 import tinygrad_rnn as tg
-from tinygrad_rnn.compiler import fallbacks, llvm_jit, native_engine
+from tinygrad_rnn.compiler import fallbacks, llvm_jit, native_engine, workers
 from tinygrad_rnn.scan import ENGINES
 
 NAMES = sorted(name for name in ENGINES if name != "loop")
@@ -132,8 +132,8 @@ def test_rows_of_unequal_length(update: Any, engine: str) -> None:
 @pytest.mark.parametrize("update", STEPS)
 def test_shares_of_the_batch(update: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     alone = run(update, "native")
-    monkeypatch.setattr(native_engine, "LEAST", 0)
-    monkeypatch.setattr(native_engine, "threads", lambda: B)
+    monkeypatch.setattr(native_engine, "EACH", 1)
+    monkeypatch.setattr(workers, "threads", lambda: B)
     assert difference(run(update, "native"), alone) < 1e-13
 
 

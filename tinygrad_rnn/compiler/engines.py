@@ -18,11 +18,11 @@ from .llvm_jit import available, machine
 from .native_engine import compile_loop as compile_whole
 from .native_engine import keeps
 from .native_ragged import compile_packed
-from .native_shares import threads
 from .numpy_block import compile_loop
 from .program import Value
 from .ragged_engine import compile_packed as in_numpy
 from .run import fallbacks, run_compiled
+from .workers import threads
 
 __all__ = ["NUMPY", "choose", "engine_named", "show_config"]
 

@@ -24,8 +24,8 @@ from .llvm_kernels import Writer
 from .llvm_products import Product, packed, panel, write_product
 from .llvm_sums import STRIP, TILE, ProductWriter, RowsWriter, write_scatter
 from .lowering import Address
-from .native_shares import at_once, threads
 from .pool import pool
+from .workers import at_once, shares_of
 
 __all__ = ["Sum", "add_rows", "rows_times", "suits"]
 
@@ -33,7 +33,7 @@ BLOCK = 32  # rows of x that are done together, so that they stay near
 FEW, MANY = 64, 256  # rows that are added up in registers
 NEAR = 1 << 21  # bytes of sums that stay near
 KEPT = 256  # sizes for which compiled code is kept
-LEAST = 25_000_000  # multiplications from which a second thread pays for its start
+EACH = 5_000_000  # multiplications that make a share worth a thread
 Signature = CFUNCTYPE(None, c_int64, c_int64, c_int64, c_int64, c_void_p)
 Table = c_int64 * 3
 
@@ -43,9 +43,12 @@ def suits(*arrays: Any) -> bool:
     return all(a.dtype == arrays[0].dtype and a.dtype.char in "fd" for a in arrays)
 
 
-def _shared(size: int, call: Callable[[int, int], None]) -> None:
-    """call(first, last) of all of a size, on all threads."""
-    count = max(1, min(threads(), size))
+def _shared(size: int, work: int, call: Callable[[int, int], None]) -> None:
+    """call(first, last) of all of a size, on as many threads as pay for so much work."""
+    count = max(1, min(shares_of(work, EACH), size))
+    if count == 1:
+        call(0, size)
+        return
     ends = [size * i // count for i in range(count + 1)]
     at_once([partial(call, *part) for part in pairwise(ends)])
 
@@ -60,14 +63,10 @@ def rows_times(x: Any, matrix: Any) -> Any:
     kernel = _times(x.dtype, inner, columns, panels)
     table, blocks = Table(address_of(x), address_of(right), address_of(out)), rows // BLOCK
 
-    if rows * inner * columns < LEAST:
-        kernel(0, blocks, rows, 0, table)
-        return out
-
     def call(first: int, last: int) -> None:
         kernel(first, last, rows if last == blocks else 0, 0, table)
 
-    _shared(blocks, call)
+    _shared(blocks, rows * inner * columns, call)
     return out
 
 
@@ -210,10 +209,8 @@ class _Kernels:
             ]
         if not self.product:
             kernel(0, 0, 0, count, self.table(*places))
-        elif count * self.work < LEAST:
-            self.strips_from(kernel, places, count, 0, strips)
         else:
-            _shared(strips, partial(self.strips_from, kernel, places, count))
+            _shared(strips, count * self.work, partial(self.strips_from, kernel, places, count))
 
     def strips_from(self, kernel: Any, places: list[int], count: int, low: int, high: int) -> None:
         """Some strips, with memory of their own to put a and b in order."""

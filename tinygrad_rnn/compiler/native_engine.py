@@ -26,16 +26,17 @@ from .llvm_running import Running, write_running
 from .lookups import is_lookup
 from .lowering import Address, Bases, copying, lowered
 from .native_block import laid_out, written_call
-from .native_shares import Part, Shares, at_once, shares, threads, work
+from .native_shares import Part, Shares, shares, work
 from .numpy_engine import NumpyRunner
 from .plan import Action, Plan
 from .program import Value
+from .workers import at_once, shares_of
 
 __all__ = ["NativeRunner", "compile_loop", "is_native", "keeps", "keeps_product"]
 
 SIGNATURE = CFUNCTYPE(None, c_int64, c_int64, c_int64, c_void_p)
 FAR = 1 << 17  # bytes of a matrix that is read for several steps at a time
-LEAST = 500_000_000  # operations from which a second thread pays for its start
+EACH = 20_000_000  # operations that make a share worth a thread
 LENGTHS = 64  # numbers of steps whose layout is kept
 NEAR = 1 << 14  # bytes of a matrix that leave room in the first cache
 MANY = 16  # rows of a batch for which a matrix may come from further away
@@ -169,7 +170,7 @@ class NativeRunner(NumpyRunner):
     def count(self, length: int) -> int:
         """The number of shares that pays, if rows do not wait for each other."""
         whole = length.whole if isinstance(length, Some) else length
-        return threads() if self.work * whole >= LEAST else 1
+        return shares_of(self.work * whole, EACH)
 
     def written(self, parts: Sequence[Part]) -> str:
         """The LLVM text: for i in range(count): the step first + i · direction."""

@@ -7,71 +7,19 @@ share may write in no place but its own. Sums over the batch are made for each s
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import prod
-from threading import Thread
 
 from .llvm_gather import Gather
 from .llvm_products import Product
 from .llvm_running import Running
 from .lowering import Address, Block, Rows
 
-__all__ = ["Part", "Shares", "at_once", "shares", "threads", "work"]
+__all__ = ["Part", "Shares", "shares", "work"]
 
 Part = Product | Block | Rows | Running | Gather
 FEW = 4  # rows of a product for which a weight would be loaded too often
-
-
-def threads() -> int:
-    """How many threads may be used: OMP_NUM_THREADS, else the cores that are there for us."""
-    named = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
-    if named.isdigit() and int(named):
-        return int(named)
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
-
-
-def at_once(calls: Sequence[Callable[[], object]]) -> None:
-    """Make all calls, the first one in this thread; none is left running, whatever happens.
-
-    An interrupt waits for the others: they write to memory that is given away when it is raised.
-    What another one raises, for want of memory, is raised here.
-    """
-    given_up: list[bool] = []
-    failures: list[BaseException] = []
-
-    def begin(call: Callable[[], object]) -> None:
-        if not given_up:  # the start of a thread can be interrupted as well
-            try:
-                call()
-            except BaseException as error:
-                failures.append(error)
-
-    others = [Thread(target=begin, args=(call,)) for call in calls[1:]]
-    try:
-        for thread in others:
-            thread.start()
-        calls[0]()
-    except BaseException:
-        given_up.append(True)
-        raise
-    finally:
-        failures[:0] = [error for thread in others for error in _ended(thread)]
-    if failures:
-        raise failures[0]
-
-
-def _ended(thread: Thread) -> list[BaseException]:
-    """What was raised in this thread while it waited for another one."""
-    found: list[BaseException] = []
-    while thread.ident is not None and thread.is_alive():
-        try:
-            thread.join()
-        except BaseException as error:
-            found.append(error)
-    return found
 
 
 def work(parts: Sequence[Part]) -> int:

@@ -1,0 +1,102 @@
+"""The threads that take their shares of a loop or a product: kept, since to start one takes longer.
+
+Who asks for a share is there until all shares are done, whatever happens: they write to memory that
+belongs to somebody else afterwards.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Lock
+
+__all__ = ["at_once", "shares_of", "threads"]
+
+MOST = 256  # threads that are kept
+_kept: list[ThreadPoolExecutor] = []
+
+
+def threads() -> int:
+    """How many threads may be used: OMP_NUM_THREADS, else the cores that are there for us."""
+    named = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+    if named.isdigit() and int(named):
+        return int(named)
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+
+
+def shares_of(work: int, each: int) -> int:
+    """In how many shares work is done, if a thread pays for `each` of it."""
+    return 1 if work < 2 * each else max(1, min(threads(), work // each))
+
+
+def at_once(calls: Sequence[Callable[[], object]]) -> None:
+    """Make all calls, the first one in this thread; none is left running, whatever happens.
+
+    An interrupt waits for those that have begun, and the others are not made. What another thread
+    raises, for want of memory, is raised here.
+    """
+    others = [_Share(call) for call in calls[1:]]
+    try:
+        futures = [_begun(share) for share in others]
+        calls[0]()
+        for future in futures:
+            future.result()
+    finally:
+        interrupts = [error for share in others for error in share.end()]
+    failures = [share.error for share in others if share.error is not None]
+    for failure in (*interrupts, *failures):
+        raise failure
+
+
+class _Share:
+    """A call for another thread, made once, and not at all if that comes too late.
+
+    Attributes:
+        work: held while the call is made.
+        over: whether it was begun or is not to be.
+        error: what it raised.
+    """
+
+    def __init__(self, call: Callable[[], object]) -> None:
+        self.call, self.work, self.over = call, Lock(), False
+        self.error: BaseException | None = None
+
+    def __call__(self) -> None:
+        with self.work:
+            if not self.over:
+                self.over = True
+                try:
+                    self.call()
+                except BaseException as error:
+                    self.error = error
+
+    def end(self) -> list[BaseException]:
+        """Wait for the call if it was begun, else have it not made; what was raised meanwhile."""
+        raised: list[BaseException] = []
+        ended = False
+        while not ended:
+            try:
+                with self.work:
+                    self.over = ended = True
+            except BaseException as error:
+                raised.append(error)
+        return raised
+
+
+def _begun(share: _Share) -> Future[None]:
+    """The share, handed to a thread that waits for one; made here if there can be none."""
+    if not _kept:
+        _kept.append(ThreadPoolExecutor(MOST, "tinygrad_rnn"))
+    try:
+        return _kept[-1].submit(share)
+    except RuntimeError:  # the interpreter is about to end, or there are too many threads
+        share()
+        made: Future[None] = Future()
+        made.set_result(None)
+        return made
+
+
+if hasattr(os, "register_at_fork"):  # of a process's threads its copy has one
+    os.register_at_fork(after_in_child=_kept.clear)
