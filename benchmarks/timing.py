@@ -1,10 +1,12 @@
 """Timing several contenders in turns, after their numbers have been found equal.
 
-One round runs each contender in a block of a few runs (at least 10 ms, so that the threads and
-caches of the one before are not in its way), and the next round starts with another contender.
-Every single run is timed; what is reported are the minimum and the median. Python's garbage
-collector stays on, since recording a graph costs collections too, but all objects that exist
-before the first run (the imported libraries) are frozen out of its reach.
+One round runs each contender in a block of a few runs (at least 10 ms, so that the caches of the
+one before are not in its way), and the next round starts with another contender. On several threads
+a pause goes before each block, and a run that is not timed: idle threads of some libraries wait
+busily (PyTorch's for 10 ms) and would take a core from whoever comes next, whose own are asleep.
+Every other run is timed; what is reported are the minimum and the median. Python's garbage collector stays on, since recording a graph costs
+collections too, but all objects that exist before the first run (the imported libraries) are frozen
+out of its reach.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import numpy as np
 __all__ = ["Contender", "Effort", "Spread", "WrongResult", "alternate", "compare", "spread_of"]
 
 BLOCK = 0.01  # seconds that a contender runs at a stretch
+PAUSE = 0.03  # seconds after which idle threads are asleep
 Arrays = dict[str, np.ndarray]
 
 
@@ -49,16 +52,25 @@ class Spread(NamedTuple):
 
 @dataclass(frozen=True)
 class Effort:
-    """How long to measure: seconds for a group of contenders, and the fewest and most rounds."""
+    """How long to measure: seconds for a group of contenders, and the fewest and most rounds.
+
+    `pause` is what goes before each block, in seconds; then comes a run that is not timed.
+    """
 
     seconds: float = 4.0
     least: int = 5
     most: int = 200
+    pause: float = 0.0
 
     @staticmethod
     def quick() -> Effort:
         """Once: to see that it runs, not how fast."""
         return Effort(seconds=0.0, least=1, most=1)
+
+    @staticmethod
+    def on(threads: int) -> Effort:
+        """On several threads it takes longer, by the pauses."""
+        return Effort() if threads == 1 else Effort(seconds=8.0, pause=PAUSE)
 
 
 def spread_of(values: Sequence[float]) -> Spread:
@@ -107,6 +119,9 @@ def alternate(contenders: Sequence[Contender], effort: Effort) -> dict[str, Spre
         for number in _rounds(effort):
             first = number % len(contenders)
             for contender in (*contenders[first:], *contenders[:first]):
+                if effort.pause:
+                    time.sleep(effort.pause)
+                    contender.run()
                 for _ in range(lengths[contender.name]):
                     times[contender.name].append(_seconds(contender.run))
     finally:

@@ -34,7 +34,7 @@ def work(part: str, threads: int, options: set[str]) -> None:
     quick = "quick" in options
     settings = Settings(
         quick=quick, peers="no-peers" not in options, torch_compile="torch-compile" in options,
-        threads=threads, effort=Effort.quick() if quick else Effort(),
+        threads=threads, effort=Effort.quick() if quick else Effort.on(threads),
     )  # fmt: skip
     title = (PARTS[part].__doc__ or part).splitlines()[0]
     about = {"title": title, "quick": quick, "machine": machine(), "versions": versions()}

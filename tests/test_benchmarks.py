@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from benchmarks.__main__ import main
 from benchmarks.measure import absolute, as_json, faster, from_json, longer, verdict
 from benchmarks.parts import PARTS
 from benchmarks.processes import ROOT, environment
-from benchmarks.timing import Contender, Effort, Spread, WrongResult, alternate, compare
+from benchmarks.timing import PAUSE, Contender, Effort, Spread, WrongResult, alternate, compare
 from benchmarks.work import Settings
 
 LINUX_ONLY = ("memory", "footprint")  # they read the resident set
@@ -95,6 +96,18 @@ def test_contenders_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "".join(order) == "aabbcc" + "abc" + "bca" + "cab" + "abc"  # warm-up, then rounds
     assert list(times) == ["a", "b", "c"]
     assert all(0 < spread.low <= spread.median for spread in times.values())
+
+
+def test_idle_threads_fall_asleep_before_the_next_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.timing.BLOCK", 0.0)
+    order: list[str] = []
+    monkeypatch.setattr("benchmarks.timing.time.sleep", lambda s: order.append(f" {s} "))
+    field = [Contender(n, lambda n=n: order.append(n), lambda _: {}) for n in "ab"]
+    for threads, turns in ((1, "ab"), (2, f" {PAUSE} aa {PAUSE} bb")):
+        times = alternate(field, replace(Effort.on(threads), seconds=0.0, least=1))
+        assert "".join(order) == "aabb" + turns
+        assert set(times) == set("ab")
+        order.clear()
 
 
 # --------------------------------------------------------------------------- figures and verdicts

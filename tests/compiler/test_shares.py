@@ -66,13 +66,6 @@ def test_a_sum_over_the_batch_as_a_carry(
     assert difference(found, statistics_carried("loop", kind, **options)) < 1e-12
 
 
-class Pool(ThreadPoolExecutor):
-    """Threads that are kept, of which something becomes known: see the tests."""
-
-    def __init__(self, *_: Any) -> None:
-        super().__init__(4)
-
-
 @pytest.mark.parametrize("where", ["start", "call", "wait"])
 def test_an_interrupt_leaves_no_thread_at_work(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Threads write to memory that somebody else gets as soon as the error is raised."""
@@ -83,8 +76,8 @@ def test_an_interrupt_leaves_no_thread_at_work(where: str, monkeypatch: pytest.M
         go_on.set()
         raise KeyboardInterrupt
 
-    class Interrupted(Pool):
-        def submit(self, share: Any) -> Any:  # type: ignore[override]
+    class Interrupted(workers._Crew):
+        def submit(self, share: Any) -> Any:
             future = super().submit(share)
             if where == "start":
                 interrupt()
@@ -131,8 +124,8 @@ def test_a_thread_that_has_not_begun_does_not(monkeypatch: pytest.MonkeyPatch) -
     calls: list[str] = []
     waiting: list[Any] = []
 
-    class Late(Pool):
-        def submit(self, share: Any) -> Any:  # type: ignore[override]
+    class Late(workers._Crew):
+        def submit(self, share: Any) -> Any:
             waiting.append(share)
             raise KeyboardInterrupt
 
@@ -151,16 +144,47 @@ def test_without_another_thread_all_is_done_by_this_one_once(
     calls: list[str] = []
     waiting: list[Any] = []
 
-    class Closed(Pool):
+    class Closed(ThreadPoolExecutor):
         def submit(self, share: Any) -> Any:  # type: ignore[override]
             waiting.append(share)
             raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(workers, "_kept", [Closed()])
+    crew = workers._Crew()
+    crew.pool = Closed()
+    monkeypatch.setattr(workers, "_kept", [crew])
     workers.at_once([lambda: calls.append("own"), lambda: calls.append("other")])
     if queued:
         waiting[0]()
     assert calls == ["other", "own"]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs sched_setaffinity")
+def test_threads_leave_the_core_alone_that_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    allowed = os.sched_getaffinity(0)
+    core = max(allowed)
+    monkeypatch.setattr(workers, "_kept", [])
+    monkeypatch.setattr(workers, "_core_of_this_thread", lambda: core)
+    found: list[set[int]] = []
+    for _ in range(2):  # the first time the thread is not yet known
+        workers.at_once([lambda: None, lambda: found.append(os.sched_getaffinity(0))])
+    assert found[1] == (allowed - {core} or allowed)
+    assert os.sched_getaffinity(0) == allowed
+
+
+def test_threads_run_where_they_are_put_if_that_cannot_be_chosen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refused(*_: Any) -> None:
+        raise PermissionError
+
+    for core in (None, lambda: -1, lambda: 0):
+        monkeypatch.setattr(workers, "_kept", [])
+        monkeypatch.setattr(workers, "_core_of_this_thread", core)
+        monkeypatch.setattr(os, "sched_setaffinity", refused, raising=False)
+        done: list[bool] = []
+        for _ in range(3):
+            workers.at_once([lambda: None, lambda done=done: done.append(True)])
+        assert len(done) == 3
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

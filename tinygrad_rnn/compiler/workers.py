@@ -6,15 +6,19 @@ belongs to somebody else afterwards.
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from threading import Lock
+from contextlib import suppress
+from threading import Lock, get_native_id
 
 __all__ = ["at_once", "shares_of", "threads"]
 
 MOST = 256  # threads that are kept
-_kept: list[ThreadPoolExecutor] = []
+_library = ctypes.CDLL(None) if hasattr(os, "sched_setaffinity") else None
+_core_of_this_thread = getattr(_library, "sched_getcpu", None)
+_kept: list[_Crew] = []
 
 
 def threads() -> int:
@@ -85,17 +89,49 @@ class _Share:
         return raised
 
 
+class _Crew:
+    """Threads that are kept, on other cores than that of who asks.
+
+    A system would wake them where it finds them a core that is awake. In a virtual machine the only
+    such core may be the one that asks, and both would share it for some milliseconds.
+    """
+
+    def __init__(self) -> None:
+        self.pool = ThreadPoolExecutor(MOST, "tinygrad_rnn", self.enlist)
+        self.threads: list[int] = []
+        self.placed = (-1, 0)  # the core that they are to leave alone, and how many of them know
+
+    def enlist(self) -> None:
+        """A thread begins."""
+        self.threads.append(get_native_id())
+
+    def submit(self, share: _Share) -> Future[None]:
+        """Hand a share to a thread that waits for one; make it here if there can be none."""
+        self.leave_alone(_core_of_this_thread() if _core_of_this_thread is not None else -1)
+        try:
+            return self.pool.submit(share)
+        except RuntimeError:  # the interpreter is about to end, or there are too many threads
+            share()
+            made: Future[None] = Future()
+            made.set_result(None)
+            return made
+
+    def leave_alone(self, core: int) -> None:
+        """Let the threads run on any core that is there for us but this one."""
+        if core < 0 or self.placed == (core, len(self.threads)):
+            return
+        self.placed = core, len(self.threads)
+        others = os.sched_getaffinity(0) - {core}
+        for thread in list(self.threads) if others else []:
+            with suppress(OSError):  # then they run where they are put
+                os.sched_setaffinity(thread, others)
+
+
 def _begun(share: _Share) -> Future[None]:
-    """The share, handed to a thread that waits for one; made here if there can be none."""
+    """The share, handed to a thread."""
     if not _kept:
-        _kept.append(ThreadPoolExecutor(MOST, "tinygrad_rnn"))
-    try:
-        return _kept[-1].submit(share)
-    except RuntimeError:  # the interpreter is about to end, or there are too many threads
-        share()
-        made: Future[None] = Future()
-        made.set_result(None)
-        return made
+        _kept.append(_Crew())
+    return _kept[-1].submit(share)
 
 
 if hasattr(os, "register_at_fork"):  # of a process's threads its copy has one
