@@ -4,9 +4,9 @@ One round runs each contender in a block of a few runs (at least 10 ms, so that 
 one before are not in its way), and the next round starts with another contender. On several threads
 a pause goes before each block, and a run that is not timed: idle threads of some libraries wait
 busily (PyTorch's for 10 ms) and would take a core from whoever comes next, whose own are asleep.
-Every other run is timed; what is reported are the minimum and the median. Python's garbage collector stays on, since recording a graph costs
-collections too, but all objects that exist before the first run (the imported libraries) are frozen
-out of its reach.
+Every other run is timed; what is reported are the minimum and the median. Python's garbage
+collector stays on, since recording a graph costs collections too, but all objects that exist before
+the first run (the imported libraries) are frozen out of its reach.
 """
 
 from __future__ import annotations
