@@ -9,7 +9,7 @@
 - `backward` runs the ordinary rules on the program: one more program, cut again (`factors`, `sums`)
 - `plan`, `layout` and `pool` decide where values live
 - `numpy_engine` runs a plan with NumPy: `blocks` has its calls few and on what is contiguous,
-  `numpy_block` writes the call of such a loop as a function
+  `numpy_block` writes the call of such a loop as a function; `blas` has products of all rows
 - `row_forms` and `row_sums` say a loop in what kernels can do; `fuse`, `index_maps` and `lowering`
   make loops over addresses of it; `llvm_kernels` writes these (`llvm_loops`, `llvm_math`,
   `llvm_functions`, `llvm_angles`) as text (`llvm_text`), which `llvm_jit` compiles and

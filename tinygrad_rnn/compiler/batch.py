@@ -18,6 +18,7 @@ import numpy as np
 from ..ops.call import bind
 from ..ops.shape import expand, stack
 from ..tensor import Tensor
+from .blas import product
 from .lookups import ROWS
 from .pool import pool
 from .program import Refused, Value
@@ -143,7 +144,7 @@ def _matmul(value: Value, flags: Flags) -> Callable[..., Any]:
 
 
 def _rows_times(x: Any, y: Any) -> Any:
-    return (x.reshape(-1, x.shape[-1]) @ y).reshape(*x.shape[:-1], y.shape[-1])
+    return product(x.reshape(-1, x.shape[-1]), y).reshape(*x.shape[:-1], y.shape[-1])
 
 
 def _index(value: Value, flags: Flags) -> Callable[..., Any]:

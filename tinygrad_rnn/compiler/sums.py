@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import backend_of
+from .blas import product
 from .long_products import Sum, add_rows, suits
 from .lookups import ROWS
 from .program import Value
@@ -294,11 +295,11 @@ def _rows(a: Any) -> Any:
 
 def _by_rows(a: Any, b: Any) -> Any:
     """(T, M, K)·(T, K, N) summed over T: one product over the axis (T, K)."""
-    return _rows(a.transpose(0, 2, 1)).T @ _rows(b)
+    return product(_rows(a.transpose(0, 2, 1)).T, _rows(b))
 
 
 def _by_columns(a: Any, b: Any) -> Any:
-    return (_rows(b).T @ _rows(a.transpose(0, 2, 1))).T
+    return product(_rows(b).T, _rows(a.transpose(0, 2, 1))).T
 
 
 # ------------------------------------------------------------------------------------ rules

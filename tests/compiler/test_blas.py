@@ -1,0 +1,122 @@
+"""Products over all rows on threads of ours, with OpenBLAS's own asleep."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygrad_rnn as tg
+from tinygrad_rnn.backend import quiet
+from tinygrad_rnn.compiler import blas, workers
+
+NUMBERS = blas._numbers_of_threads()
+needs_openblas = pytest.mark.skipif(NUMBERS is None, reason="needs NumPy with OpenBLAS")
+
+
+def number() -> int:
+    assert NUMBERS is not None
+    return NUMBERS[0]()
+
+
+@pytest.fixture(params=[1, 2, 3])
+def shared(request: Any, monkeypatch: pytest.MonkeyPatch) -> int:
+    """So many threads, from the smallest products on."""
+    monkeypatch.setattr(blas, "EACH", 1)
+    monkeypatch.setattr(blas, "ALONE", 0)
+    monkeypatch.setattr(workers, "threads", lambda: request.param)
+    return int(request.param)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "complex128"])
+@pytest.mark.parametrize(
+    "shape", [(7, 5, 3), (1, 4, 2), (0, 3, 2), (3, 0, 2), (4, 3, 0), (64, 1, 9)]
+)
+def test_a_product_is_numpys(shared: int, shape: tuple[int, int, int], dtype: str) -> None:
+    rows, inner, columns = shape
+    rng = np.random.default_rng(0)
+    a, b = (rng.integers(-9, 9, s).astype(dtype) for s in ((rows, inner), (inner, columns)))
+    for x in (a, np.asfortranarray(a), a[::-1], np.repeat(a, 2, 1)[:, ::2]):
+        for y in (b, np.asfortranarray(b), b[:, ::-1]):
+            found = blas.product(x, y)
+            assert found.dtype == a.dtype
+            np.testing.assert_array_equal(found, x @ y)  # of integers, so exactly
+
+
+def test_infinities_are_multiplied_without_a_word(shared: int) -> None:
+    with quiet():
+        found = blas.product(np.array([[np.inf], [0.0], [-np.inf]]), np.array([[0.0, 1.0]]))
+    np.testing.assert_array_equal(found, [[np.nan, np.inf], [0, 0], [np.nan, -np.inf]])
+
+
+@needs_openblas
+def test_threads_of_openblas_sleep_in_a_product_and_are_there_after_it(
+    shared: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, seen = number(), []
+    original = workers.at_once
+    monkeypatch.setattr(blas, "at_once", lambda calls: (seen.append(number()), original(calls)))
+    blas.product(np.ones((8, 4)), np.ones((4, 2)))
+    assert seen == [1] * (shared > 1)
+    assert number() == before
+
+
+@needs_openblas
+def test_they_are_there_after_an_error_too(shared: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = number()
+
+    def fails(calls: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(blas, "at_once", fails)
+    if shared > 1:
+        with pytest.raises(MemoryError):
+            blas.product(np.ones((8, 4)), np.ones((4, 2)))
+    assert number() == before
+
+
+@needs_openblas
+def test_who_is_last_wakes_them_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_numbers: list[int] = []
+    monkeypatch.setattr(blas, "_numbers_of_threads", lambda: (lambda: 5, set_numbers.append))
+    alone, inside, leave = blas._Alone(), threading.Event(), threading.Event()
+
+    def other() -> None:
+        with alone:
+            inside.set()
+            leave.wait()
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    inside.wait()
+    with alone:
+        assert set_numbers == [1]
+    assert set_numbers == [1]
+    leave.set()
+    thread.join()
+    assert set_numbers == [1, 5]
+
+
+def test_any_other_blas_is_left_alone(shared: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blas, "_numbers_of_threads", lambda: None)
+    monkeypatch.setattr(blas, "at_once", lambda calls: pytest.fail("shared"))
+    assert blas.product(np.full((8, 4), 2.0), np.ones((4, 2))).tolist() == [[8.0, 8.0]] * 8
+
+
+def test_the_numpy_engine_on_several_threads(shared: int) -> None:
+    rng = np.random.default_rng(0)
+    w, u = (tg.tensor(rng.normal(size=(n, 8)) / 3, requires_grad=True) for n in (3, 8))
+    xs = tg.tensor(rng.normal(size=(9, 4, 3)), requires_grad=True)
+
+    def step(h: Any, x: Any) -> Any:
+        h = (x @ w + h @ u).tanh()
+        return h, h
+
+    results = []
+    for engine in ("numpy", "loop"):
+        ys = tg.scan(step, tg.zeros(4, 8, dtype="float64"), xs, engine=engine)[1]
+        results.append([t.numpy() for t in tg.gradients((ys * ys).sum(), [w, u, xs])])
+    for found, expected in zip(*results, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
