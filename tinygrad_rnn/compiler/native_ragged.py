@@ -136,12 +136,12 @@ class RowsWriter(Writer):
 
 
 def tiles_of_rows(writer: Any, rows: int, height: int, body: Tile) -> None:
-    """Tiles of `height`, of half of it, and single rows, as far as n goes."""
+    """Tiles of `height`, of half of it, and so on, as far as n goes."""
     start, count = writer.number(0), writer.extent(rows).value
-    for size in (height, height // 2, 1):
-        stop = writer.code.and_(count, writer.number(-size))
-        writer.loop(start, stop, size, partial(_turned, body, size))
-        start = stop
+    while height:
+        stop = writer.code.and_(count, writer.number(-height))
+        writer.loop(start, stop, height, partial(_turned, body, height))
+        start, height = stop, height // 2
 
 
 def _turned(body: Tile, height: int, top: Any) -> None:
