@@ -7,4 +7,4 @@ from . import compiler, sequences, spine, vocabulary
 __all__ = ["PARTS", "THREADED"]
 
 PARTS = {**spine.PARTS, **compiler.PARTS, **sequences.PARTS, **vocabulary.PARTS}
-THREADED = ("layers", "cell", "character_model")
+THREADED = ("layers", "cell", "character_model", "lengths")

@@ -227,12 +227,6 @@ def test_what_is_packed_comes_back(reverse: bool) -> None:
         assert how.total <= how.capacity <= how.total * 9 / 8
 
 
-def test_pieces_of_compiled_code() -> None:
-    forward, backward = ragged(np.array([2, 4, 1, 4]), 4, False).pieces
-    assert forward.tolist() == [[0, 1, 4, 4, 7, 3], [4, 1, 3, 3, 9, 2], [7, 2, 2, 2, 11, 0]]
-    assert backward[:, :4].tolist() == [[9, 2, 2, -2], [4, 1, 3, -3], [0, 1, 4, -4]]
-
-
 def test_packing() -> None:
     how = ragged(np.array([2, 4, 1, 4]), 4, False)
     assert how.order.tolist() == [1, 3, 0, 2]

@@ -18,7 +18,7 @@
   `llvm_gather`, in one block of memory (`native_block`), on several threads (`native_shares`,
   `workers`)
 - `packed` runs rows of unequal length: `packing` says what is where, `rowwise` rewrites a step for
-  one row, `ragged_engine` and `native_ragged` are the engines
+  one row, `ragged_engine` and `native_ragged` (in `pieces`) are the engines
 - `long_products` (`llvm_sums`) are products outside of a loop, over all rows of a sequence
 - `core` is the loop as one node of the graph, with `checkpoints` one that remembers less, and
   `replays` for derivatives of derivatives

@@ -159,13 +159,17 @@ class NativeRunner(NumpyRunner):
     def way(self, count: int) -> tuple[Any, Shares]:
         """The function that does one of so many shares of the rows, or of as many as can be."""
         if count not in self.ways:
-            entries, same = self.bases.entries, self.plan.shared
-            found = shares(self.parts, [same.get(n, n) for n, _ in entries], count)
+            found = self.shares(count)
             if found is None:
                 self.ways[count] = self.way(count - 1)
             else:
                 self.ways[count] = compiled(self.written(found.parts), SIGNATURE), found
         return self.ways[count]
+
+    def shares(self, count: int) -> Shares | None:
+        """What so many shares do, or None if they would wait for each other."""
+        same = self.plan.shared
+        return shares(self.parts, [same.get(n, n) for n, _ in self.bases.entries], count)
 
     def count(self, length: int) -> int:
         """The number of shares that pays, if rows do not wait for each other."""

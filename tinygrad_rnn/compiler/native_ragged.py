@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from ctypes import CFUNCTYPE, c_int64, c_void_p
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,13 +27,15 @@ from .llvm_products import Tile, fill_panels, panel
 from .llvm_text import INT, POINTER
 from .lowering import Address
 from .native_block import LARGEST
-from .native_engine import LENGTHS, NativeRunner, is_native
-from .packing import PIECE, Ragged
+from .native_engine import EACH, LENGTHS, NativeRunner, is_native
+from .packing import Ragged
+from .pieces import PIECE, Share, divided
 from .plan import Plan
 from .pool import ALIGNMENT, pool
 from .ragged_engine import PackedRunner, check_rows
 from .ragged_engine import compile_packed as in_numpy
 from .rowwise import SYMBOLIC
+from .workers import at_once, shares_of
 
 __all__ = ["NativePackedRunner", "compile_packed"]
 
@@ -49,22 +51,21 @@ class Extent(NamedTuple):
 
 
 class Moved(NamedTuple):
-    """A stacked carry: its base, that of the final carry, and the bytes of a row."""
+    """A stacked carry: where the table has its base, before that of the final carry; a row's bytes.
 
-    carry: int
-    final: int
+    `ahead` is the number of the base for what a step makes of it, if there is one.
+    """
+
+    place: int
     row: int
+    ahead: int | None
 
 
 class RowsWriter(Writer):
-    """Writes a function of (pieces, how many, table).
+    """Writes a function of (pieces, how many, table)."""
 
-    `shifts` are for each base the bytes of a row, where the row ahead is meant, else 0.
-    """
-
-    def __init__(self, shifts: Sequence[int]) -> None:
-        super().__init__(len(shifts), 2)
-        self.shifts, self.here = shifts, self.bases
+    def __init__(self, bases: int) -> None:
+        super().__init__(bases, 2)
 
     def pieces(self, step: Callable[[], None], moved: Sequence[Moved]) -> None:
         """step() for each step of each piece, and the rows of carries to where they belong."""
@@ -77,34 +78,40 @@ class RowsWriter(Writer):
             return code.load(INT, self.beyond(table, place, 8), 8)
 
         def piece(i: Any) -> None:
-            start, steps, rows, stride, after, less = (entry(i, name) for name in PIECE)
-            self.rows = rows
-            self.bases = [
-                self.beyond(base, rows, shift) if shift else base
-                for base, shift in zip(self.here, self.shifts, strict=True)
-            ]
+            start, steps, self.rows, stride, ahead, aside, source, target, copied = (
+                entry(i, name) for name in PIECE
+            )
+            here = [self.carry(m, aside) for m in moved]
+            for m, base in zip(moved, here, strict=True):
+                if m.ahead is not None:
+                    self.bases[m.ahead] = self.beyond(base, ahead, m.row)
 
             def one(t: Any) -> None:
                 self.step = code.add(start, code.mul(t, stride))
                 step()
 
             self.loop(0, steps, 1, one)
-            for m in moved:
-                self.copy_rows(
-                    (m.final, less), (m.carry, after), code.binary("sub", rows, less), m.row
-                )
+            other = code.binary("sub", number(1), aside)
+            for m, base in zip(moved, here, strict=True):
+                self.copy_rows(m, (self.carry(m, other), target), (base, source), copied)
 
-        begin = entry(number(0), "rows")
+        zero, one = number(0), number(1)
+        begin = entry(zero, "rows")
         for m in moved:
-            self.copy_rows((m.carry, number(0)), (m.final, number(0)), begin, m.row)
+            self.copy_rows(m, (self.carry(m, zero), zero), (self.carry(m, one), zero), begin)
         self.loop(0, count, 1, piece)
 
+    def carry(self, moved: Moved, final: Any) -> Any:
+        """The base of a carry (0), or of the final one (1)."""
+        place = self.code.add(self.number(moved.place), final)
+        return self.code.load(POINTER, self.beyond(self.table, place, 8), 8)
+
     def copy_rows(
-        self, target: tuple[int, Any], source: tuple[int, Any], rows: Any, each: int
+        self, moved: Moved, target: tuple[Any, Any], source: tuple[Any, Any], rows: Any
     ) -> None:
         """Copy rows from a (base, row) to another."""
-        there, here = (self.beyond(self.here[b], row, each) for b, row in (target, source))
-        self.code.copy(there, here, self.code.mul(rows, self.number(each)))
+        there, here = (self.beyond(base, row, moved.row) for base, row in (target, source))
+        self.code.copy(there, here, self.code.mul(rows, self.number(moved.row)))
 
     def extent(self, size: int) -> Any:
         """`size` of `SYMBOLIC` rows, of n rows."""
@@ -176,6 +183,8 @@ class NativePackedRunner(NativeRunner):
             for p in plan.carries
         ]
         self.moved = [p.buffer for p in plan.carries if p.buffer.rows == "carry"]
+        self.native = compiled(self.written(self.parts), SIGNATURE)
+        self.table = c_int64 * (len(self.bases.entries) + 2 * len(self.moved))
         self.one_call = self.written_call()
 
     def sized(self, rows: str, size: int) -> int:
@@ -185,12 +194,13 @@ class NativePackedRunner(NativeRunner):
 
     def written(self, parts: Sequence[Any]) -> str:
         """The LLVM text: all steps of all pieces."""
-        buffers, entries = self.plan.buffers, self.bases.entries
-        rows = [b.bytes // SYMBOLIC for b in self.moved]
-        shifts = [buffers[n].bytes // SYMBOLIC if ahead else 0 for n, ahead in entries]
-        writer = RowsWriter([*shifts, *[0] * (2 * len(rows))])
-        numbers = range(len(entries), len(entries) + 2 * len(rows), 2)
-        moved = [Moved(n, n + 1, row) for n, row in zip(numbers, rows, strict=True)]
+        entries, count = self.bases.entries, len(self.bases.entries)
+        numbers = {entry: i for i, entry in enumerate(entries)}
+        moved = [
+            Moved(count + 2 * i, b.bytes // SYMBOLIC, numbers.get((b.number, True)))
+            for i, b in enumerate(self.moved)
+        ]
+        writer = RowsWriter(count)
         writer.pieces(lambda: self.write_parts(writer, parts), moved)
         return writer.text()
 
@@ -227,19 +237,50 @@ class NativePackedRunner(NativeRunner):
         constants: Sequence[Any],
         breaks: Sequence[int] = (),
     ) -> tuple[list[Any], list[Any]]:
+        run = partial(self.run_shares, self.divided(how), backward)
         given = [*constants, *stacked]
-        found: tuple[list[Any], list[Any]] = self.one_call(
-            how, how.pieces[backward], inits, given, self.spots(how)
-        )
+        found: tuple[list[Any], list[Any]] = self.one_call(how, run, inits, given, self.spots(how))
         return found
 
+    def divided(self, how: Ragged) -> list[Share]:
+        """The shares of as many threads as pay."""
+        for count in range(self.count(how.total), 1, -1):
+            found = divided(how, count)
+            if self.shifts is not None and self.count(found.worth) >= len(found.shares):
+                return found.shares
+        return divided(how, 1).shares
+
+    def count(self, length: int) -> int:
+        """The number of shares that pays for so many rows of steps."""
+        return shares_of(self.work * length // SYMBOLIC, EACH)
+
+    @cached_property
+    def shifts(self) -> list[int] | None:
+        """Bytes from row to row for each entry of the table; None if rows wait for each other."""
+        halves = self.shares(2)
+        if halves is None or halves.sums:
+            return None
+        moved = [b.bytes // SYMBOLIC for b in self.moved for _ in range(2)]
+        return [shift // (SYMBOLIC // 2) for shift in halves.shifts] + moved
+
+    def run_shares(self, shares: Sequence[Share], backward: bool, addresses: Sequence[int]) -> None:
+        """All pieces; the addresses are those of the table for a share from the first row on."""
+        calls = []
+        for first, pieces in shares:
+            places = addresses
+            if first:
+                assert self.shifts is not None
+                places = [a + first * s for a, s in zip(addresses, self.shifts, strict=True)]
+            here = pieces[backward]
+            calls.append(partial(self.native, address_of(here), len(here), self.table(*places)))
+        at_once(calls)
+
     def written_call(self) -> Callable[..., Any]:
-        """A call as one Python function of (packing, pieces, carries, inputs, own memory)."""
+        """A call as one Python function of (packing, what runs, carries, inputs, own memory)."""
         plan, own = self.plan, self.own
         space: dict[str, Any] = {
-            "native": compiled(self.written(self.parts), SIGNATURE), "ndarray": np.ndarray,
-            "Table": c_int64 * (len(self.bases.entries) + 2 * len(self.moved)),
             "fill": fill_panels, "at": address_of, "contiguous": np.ascontiguousarray,
+            "ndarray": np.ndarray,
         }  # fmt: skip
 
         def view(spot: int, rows: str, shape: Sequence[int], dtype: Any) -> str:
@@ -262,13 +303,13 @@ class NativePackedRunner(NativeRunner):
         for spot, place in zip(self.finals, plan.carries, strict=True):
             if place.buffer.rows == "carry":
                 table += [f"a{own[place.buffer.number]}", f"a{spot}"]
-        lines.append(f"native(at(pieces), len(pieces), Table({', '.join(table)}))")
+        lines.append(f"run([{', '.join(table)}])")
         finals = ", ".join(f"f{i}.take(back, 0)" for i in range(len(plan.carries)))
         exports = ", ".join(
             view(own[p.buffer.number], "total", (1, *p.shape[1:]), p.dtype) for p in plan.exports
         )
         body = "".join(f"    {line}\n" for line in lines)
-        head = "def call(how, pieces, carries, given, own):\n"
+        head = "def call(how, run, carries, given, own):\n"
         exec(f"{head}{body}    return [{finals}], [{exports}]\n", space)
         call: Callable[..., Any] = space["call"]
         return call

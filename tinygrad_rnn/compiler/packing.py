@@ -21,10 +21,9 @@ from ..ops.call import bind
 from ..ops.declare import linear
 from ..tensor import Tensor
 
-__all__ = ["PIECE", "Ragged", "Rectangle", "Segment", "pack", "ragged", "sort_rows", "unpack"]
+__all__ = ["Ragged", "Rectangle", "Segment", "pack", "ragged", "sort_rows", "unpack"]
 
 Segment = tuple[int, int, int]  # the packed row it starts at, steps, rows in each
-PIECE = ("start", "steps", "rows", "stride", "after", "less")  # the columns of `Ragged.pieces`
 
 
 @dataclass(frozen=True)
@@ -80,20 +79,6 @@ class Ragged:
         """A number of rows from N on: there are few of them, so that memory is used again."""
         total = self.total
         return total + -total % max(1, (1 << total.bit_length()) >> 4)
-
-    @cached_property
-    def pieces(self) -> tuple[Any, Any]:
-        """(pieces, columns of `PIECE`): the segments for compiled code, and backward in time.
-
-        A piece begins with the packed row `start` and goes on by `stride`; `after` it the next one
-        has `less` rows, the others of which have their last carry in the rows between.
-        """
-        offset, steps, rows = np.array(self.segments).T
-        less = np.append(rows[1:], 0)
-        last = offset + steps * rows
-        columns = [offset, steps, rows, rows, last + less, less]
-        back = [last - rows, steps, rows, -rows, last, rows]
-        return np.array(columns, np.int64).T.copy(), np.array(back, np.int64).T[::-1].copy()
 
     def sort_into(self, out: Any, carry: Any) -> None:
         """A carry (B, …), or a number, with the longest rows first."""
