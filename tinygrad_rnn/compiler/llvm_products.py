@@ -12,19 +12,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from .llvm_jit import machine
 from .llvm_kernels import Writer, element
 from .llvm_math import Lanes
+from .llvm_panels import panel
 from .llvm_text import vector
 from .lowering import Address
-from .pool import pool
 
-__all__ = [
-    "Product", "Tile", "fill_panels", "packed", "panel", "panels_of", "tiles_of_all",
-    "write_product",
-]  # fmt: skip
+__all__ = ["Product", "Tile", "panels_of", "tiles_of_all", "write_product"]
 
 UNROLL = 2
 Tile = Callable[[Any, int], None]
@@ -47,26 +42,6 @@ class Product:
     columns: int
     panels: bool
     batch: tuple[int, ...] = ()
-
-
-def panel(dtype: Any) -> int:
-    """The columns of a tile: two vectors."""
-    return 2 * machine()[2] // int(dtype.itemsize)
-
-
-def packed(matrix: Any) -> Any:
-    """A matrix (K, N), in any order, as panels (N / width, K, width), if the width divides N."""
-    width = panel(matrix.dtype)
-    inner, columns = matrix.shape
-    panels = pool.array((columns // width, inner, width), matrix.dtype)
-    fill_panels(panels, matrix)
-    return panels
-
-
-def fill_panels(panels: Any, matrix: Any) -> None:
-    """Write a matrix (K, N) into its panels."""
-    count, inner, width = panels.shape
-    np.copyto(panels, matrix.reshape(inner, count, width).transpose(1, 0, 2))
 
 
 def panels_of(columns: int, widest: int) -> list[tuple[int, int, int]]:

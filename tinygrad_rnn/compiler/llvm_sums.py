@@ -15,7 +15,8 @@ from typing import Any, Protocol
 from .llvm_jit import machine
 from .llvm_kernels import Writer, element
 from .llvm_math import Lanes
-from .llvm_products import panel, panels_of
+from .llvm_panels import panel
+from .llvm_products import panels_of
 from .llvm_text import INT, vector
 
 __all__ = ["ProductWriter", "RowsWriter", "STRIP", "TILE", "write_scatter"]

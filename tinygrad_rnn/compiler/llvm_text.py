@@ -6,6 +6,7 @@ and products of known integers are worked out here, so that no pass has to clean
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from ctypes import c_float
 from functools import cache
 from struct import pack
@@ -234,9 +235,13 @@ class Function:
         if width == 1:
             words = f"{value.type} {value.name}, i32 {start}"
             return self.emit(scalar(value.type), f"extractelement {words}")
-        numbers = ", ".join(f"i32 {i}" for i in range(start, start + width))
-        words = f"{value.type} {value.name}, {value.type} poison, <{width} x i32> <{numbers}>"
-        return self.emit(vector(scalar(value.type), width), f"shufflevector {words}")
+        return self.shuffled(value, Word(value.type, "poison"), range(start, start + width))
+
+    def shuffled(self, x: Word, y: Word, order: Sequence[int]) -> Word:
+        """Lanes of two vectors, those of y numbered behind those of x."""
+        numbers = ", ".join(f"i32 {i}" for i in order)
+        words = f"{x.type} {x.name}, {y.type} {y.name}, <{len(order)} x i32> <{numbers}>"
+        return self.emit(vector(scalar(x.type), len(order)), f"shufflevector {words}")
 
     def with_lane(self, value: Word | None, kind: str, one: Word, lane: int) -> Word:
         """A vector with another number in one lane; None is a vector of which nothing is known."""

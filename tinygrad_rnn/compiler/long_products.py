@@ -21,7 +21,8 @@ import numpy as np
 from .llvm_engine import address_of
 from .llvm_jit import compiled
 from .llvm_kernels import Writer
-from .llvm_products import Product, packed, panel, write_product
+from .llvm_panels import packed, panel
+from .llvm_products import Product, write_product
 from .llvm_sums import STRIP, TILE, ProductWriter, RowsWriter, write_scatter
 from .lowering import Address
 from .pool import pool

@@ -16,7 +16,7 @@ import numpy as np
 
 from .layout import FEW, Place
 from .llvm_engine import address_of
-from .llvm_products import fill_panels, panel
+from .llvm_panels import filling
 from .plan import Plan
 from .pool import ALIGNMENT, pool
 
@@ -36,7 +36,7 @@ class Block:
         size: bytes of the block.
         starts: the carry before the first step; `finals`: after the last one.
         exports: what is wanted of all steps.
-        panels: for each packed input its number, and its panels (N / width, K, width).
+        panels: for each packed input its number, where its panels begin, and what fills them.
         entries: for each base of the loop the number of an input, or −1, and an offset.
         table: the type of the table of all bases.
     """
@@ -45,7 +45,7 @@ class Block:
     starts: list[View]
     finals: list[View]
     exports: list[View]
-    panels: list[tuple[int, View]]
+    panels: list[tuple[int, int, Callable[[int, Any], None]]]
     entries: list[tuple[int, int]]
     table: type[Array[c_int64]]
 
@@ -58,9 +58,10 @@ def written_call(block: Block, native: Any, *numbers: int) -> Callable[..., Any]
     """
     space: dict[str, Any] = {
         "native": native, "numbers": numbers, "Table": block.table, "ndarray": np.ndarray,
-        "copyto": np.copyto, "fill": fill_panels, "block": pool.block, "at": address_of,
+        "copyto": np.copyto, "block": pool.block, "at": address_of,
         "contiguous": np.ascontiguousarray,
     }  # fmt: skip
+    space |= {f"fill{number}": fill for number, _, fill in block.panels}
 
     def view(at: View) -> str:
         number, shape, dtype, offset, strides = at
@@ -74,7 +75,7 @@ def written_call(block: Block, native: Any, *numbers: int) -> Callable[..., Any]
     lines = [f"memory, start, address = block({block.size})"]
     lines += [f"g{n} = contiguous(given[{n}])" for n in inputs]
     lines += [f"copyto({view(at)}, carries[{i}])" for i, at in enumerate(block.starts)]
-    lines += [f"fill({view(at)}, given[{number}])" for number, at in block.panels]
+    lines += [f"fill{n}(address + {at}, given[{n}])" for n, at, _ in block.panels]
     places = [f"address + {o}" if n < 0 else f"at(g{n}) + {o}" for n, o in block.entries]
     lines.append(f"native(*numbers, Table({', '.join(places)}))")
     finals, exports = (", ".join(map(view, views)) for views in (block.finals, block.exports))
@@ -99,13 +100,11 @@ def laid_out(
             size += _rounded(buffer.bytes * rows.get(buffer.rows, 1))
     for number in range(given, len(plan.buffers)):
         at[number] = at[plan.shared.get(number, number)]
-    panels: list[tuple[int, View]] = []
+    panels = []
     for number in packed:
         buffer = plan.buffers[number]
         at[number] = (-1, size)
-        width, (inner, columns) = panel(buffer.dtype), buffer.shape
-        shape = (columns // width, inner, width)
-        panels.append((number, (-1, shape, buffer.dtype, size, None)))
+        panels.append((number, size, filling(*buffer.shape, buffer.dtype)))
         size += _rounded(buffer.bytes)
     if size > LARGEST:
         return None

@@ -21,7 +21,8 @@ from .llvm_engine import KernelRunner, address_of, plan_with_kernels, table_of
 from .llvm_gather import Gather, write_gather
 from .llvm_jit import compiled
 from .llvm_kernels import Writer
-from .llvm_products import Product, packed, panel, tiles_of_all, write_product
+from .llvm_panels import packed, panel
+from .llvm_products import Product, tiles_of_all, write_product
 from .llvm_running import Running, write_running
 from .lookups import is_lookup
 from .lowering import Address, Bases, copying, lowered

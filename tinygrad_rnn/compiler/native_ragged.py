@@ -23,7 +23,8 @@ from .llvm_engine import address_of, plan_with_kernels
 from .llvm_jit import compiled
 from .llvm_kernels import Writer
 from .llvm_loops import Fold
-from .llvm_products import Tile, fill_panels, panel
+from .llvm_panels import filling
+from .llvm_products import Tile
 from .llvm_text import INT, POINTER
 from .lowering import Address
 from .native_block import LARGEST
@@ -279,8 +280,7 @@ class NativePackedRunner(NativeRunner):
         """A call as one Python function of (packing, what runs, carries, inputs, own memory)."""
         plan, own = self.plan, self.own
         space: dict[str, Any] = {
-            "fill": fill_panels, "at": address_of, "contiguous": np.ascontiguousarray,
-            "ndarray": np.ndarray,
+            "at": address_of, "contiguous": np.ascontiguousarray, "ndarray": np.ndarray,
         }  # fmt: skip
 
         def view(spot: int, rows: str, shape: Sequence[int], dtype: Any) -> str:
@@ -295,10 +295,8 @@ class NativePackedRunner(NativeRunner):
             lines.append(f"f{i} = {view(spot, 'batch', place.shape[1:], place.dtype)}")
             lines.append(f"how.sort_into(f{i}, carries[{i}])")
         for n in self.packed:
-            buffer = plan.buffers[n]
-            width, (inner, columns) = panel(buffer.dtype), buffer.shape
-            shape = view(own[n], str(columns // width), (inner, width), buffer.dtype)
-            lines.append(f"fill({shape}, given[{n}])")
+            space[f"fill{n}"] = filling(*plan.buffers[n].shape, plan.buffers[n].dtype)
+            lines.append(f"fill{n}(a{own[n]}, given[{n}])")
         table = [f"a{own[n]}" if n in own else f"at(g{n})" for n, _ in self.bases.entries]
         for spot, place in zip(self.finals, plan.carries, strict=True):
             if place.buffer.rows == "carry":
