@@ -71,7 +71,7 @@ def test_one_row_of_any_stride(turn: int) -> None:
         assert np.array_equal(rows_times(row, np.eye(10)), row)
 
 
-@pytest.mark.parametrize("height", [1, 64, 520])
+@pytest.mark.parametrize("height", [1, 64, 520, 1100])
 def test_threads_change_no_bit(height: int, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     a, b = numbers(rng, "float32", 300, height), numbers(rng, "float32", 300, 64)

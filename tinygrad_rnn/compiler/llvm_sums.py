@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from .llvm_jit import machine
 from .llvm_kernels import Writer, element
@@ -19,21 +19,26 @@ from .llvm_panels import panel
 from .llvm_products import panels_of
 from .llvm_text import INT, vector
 
-__all__ = ["ProductWriter", "RowsWriter", "STRIP", "TILE", "write_scatter"]
+__all__ = ["ProductWriter", "RowsWriter", "write_scatter"]
 
 FIRST = 3 << 14  # bytes of a block of rows that is read as it is, from the first cache
+LINE = 64  # bytes that come from memory together
 TILE = 8  # columns of a for which some of b are in registers
-STRIP = 4  # tiles for which a is put in order at a time
 
 
 class Sizes(Protocol):
-    """What a sum is compiled for; `block` are the rows that are added up in registers."""
+    """What a sum is compiled for.
+
+    `block` are the rows that are added up in registers, `strip` the columns of a that are put in
+    order at a time, a number of tiles.
+    """
 
     dtype: Any
     strides: list[int]
     height: int
     widths: tuple[int, ...]
     block: int
+    strip: int
 
 
 class RowsWriter(Writer):
@@ -88,20 +93,47 @@ class RowsWriter(Writer):
             self.code.store(value, self.code.moved(out, place), self.item)
 
 
+class Strip(NamedTuple):
+    """Some columns of a, for some rows: where they are read, and where the next ones begin."""
+
+    source: Any
+    step: int  # bytes to the next row
+    height: int
+    rows: Any
+    following: Any
+
+
+class Panels(NamedTuple):
+    """Panels of a b, for some rows: where they are read, and where their sums are."""
+
+    source: Any
+    step: int  # bytes to the next row
+    apart: int  # bytes to the next panel
+    columns: int  # of a panel
+    out: Any
+    width: int  # columns of b
+    before: int  # how many other panels come first
+
+
 class ProductWriter(Writer):
     """Writes sums Σ aᵀ·b over rows, for each b (Goto and van de Geijn 2008).
 
-    For some rows, each b is copied panel after panel, as wide as one or two vectors, and a strip of
-    a tile after tile: then all that the innermost loop reads follows in memory. If the rows are
-    near enough they are read where they are.
+    For some rows, each b is copied panel after panel, as wide as one or two vectors, and a strip
+    after strip: then all that the innermost loop reads follows in memory. Meanwhile the next strip
+    is fetched, some rows of it in each tile. If the rows are near enough they are read where they
+    are.
     """
 
     def __init__(self, sizes: Sizes, onward: bool) -> None:
         super().__init__(1 + 2 * len(sizes.widths) + 2, 4)
         self.onward, self.dtype, self.item = onward, sizes.dtype, int(sizes.dtype.itemsize)
         self.left, *self.right = sizes.strides
-        self.height, self.columns, self.most = sizes.height, sizes.widths, sizes.block
+        self.height, self.columns = sizes.height, sizes.widths
+        self.most, self.strip = sizes.block, sizes.strip
         self.widest = panel(self.dtype)
+        panels = sum(count for n in self.columns for _, count, _ in panels_of(n, self.widest))
+        tiles = max(panels, 1) * self.strip // TILE
+        self.each = -(-self.most // tiles)  # rows of the next strip that are fetched in a tile
         self.near = self.most * (self.height + sum(self.columns)) * self.item <= FIRST
         count = len(self.columns)
         self.source, *sides = self.bases[: 1 + 2 * count]
@@ -131,98 +163,85 @@ class ProductWriter(Writer):
                     source = self.beyond(self.moved(sides[side], start), n, width * self.item)
                     size = width * self.most * self.item
                     target = self.beyond(self.copy_of(side, start), n, size)
-                    self.copied(source, self.right[side], target, rows, [width])
+                    self.copied(source, self.right[side], target, rows, width)
 
                 self.loop(0, count, 1, panel)
-        size = STRIP * TILE
-        self.loop(first, last, 1, lambda n: self.strip(left, sides, n, size, rows))
+        size = self.strip
+        self.loop(first, last, 1, lambda n: self.some_columns(left, sides, n, size, rows))
         end, over = divmod(self.height, size)
         if over:
             number = self.number(end)
-            self.loop(0, beyond, 1, lambda _: self.strip(left, sides, number, over, rows))
+            self.loop(0, beyond, 1, lambda _: self.some_columns(left, sides, number, over, rows))
 
     def moved(self, pointer: Any, count: int) -> Any:
         """Behind so many elements."""
         return self.code.moved(pointer, self.number(count * self.item))
 
-    def copied(
-        self, source: Any, stride: int, target: Any, rows: Any, widths: Sequence[int]
-    ) -> None:
-        """Columns side by side, of some rows, as a matrix for each of the widths."""
-        one = element(self.dtype)
+    def copied(self, source: Any, stride: int, target: Any, rows: Any, width: int) -> None:
+        """Columns side by side, of some rows."""
+        one, native = element(self.dtype), machine()[2] // self.item
 
         def row(k: Any) -> None:
-            start, line = 0, self.beyond(source, k, stride)
-            for width in widths:
-                place = self.beyond(self.moved(target, start * self.most), k, width * self.item)
-                lanes = width & -width  # the widest vector that divides it
-                for i in range(0, width, lanes):
-                    kind = vector(one, lanes)
-                    value = self.code.load(kind, self.moved(line, start + i), self.item)
+            line, place = self.beyond(source, k, stride), self.beyond(target, k, width * self.item)
+            for start, count, lanes in panels_of(width, native):
+                for i in range(start, start + count * lanes, lanes):
+                    value = self.code.load(vector(one, lanes), self.moved(line, i), self.item)
                     self.code.store(value, self.moved(place, i), self.item)
-                start += width
 
         self.loop(0, rows, 1, row)
 
-    def strip(self, left: Any, sides: Sequence[Any], number: Any, height: int, rows: Any) -> None:
-        """Some columns of a, with all of each b."""
-        size = STRIP * TILE
-        source = self.beyond(left, number, size * self.item)
-        if not self.near:
-            tiles = [TILE] * (height // TILE) + [height % TILE] * (height % TILE > 0)
-            self.copied(source, self.left, self.strips, rows, tiles)
-        for side, width in enumerate(self.columns):
-            out = self.beyond(self.sums[side], number, size * width * self.item)
-            for first, count, columns in panels_of(
-                self.columns[side], 2 * machine()[2] // self.item
-            ):
-
-                def panel(n: Any, side: int = side, out: Any = out, first: int = first,
-                          columns: int = columns) -> None:  # fmt: skip
-                    target = self.beyond(self.moved(out, first), n, columns * self.item)
-                    if self.near:
-                        ahead = self.moved(sides[side], first)
-                        beside = self.beyond(ahead, n, columns * self.item)
-                    else:
-                        size = columns * self.most * self.item
-                        beside = self.beyond(self.copy_of(side, first), n, size)
-                    self.tiles(source, beside, target, rows, height, side, columns)
-
-                self.loop(0, count, 1, panel)
-
-    def tiles(
-        self, source: Any, beside: Any, out: Any, rows: Any, height: int, side: int, columns: int
+    def some_columns(
+        self, left: Any, sides: Sequence[Any], number: Any, height: int, rows: Any
     ) -> None:
-        """Tiles one below the other, with one panel."""
-        width = self.columns[side]
-        above = source if self.near else self.strips
-        each = TILE if self.near else TILE * self.most
+        """Some columns of a, with all of each b."""
+        source, step = self.beyond(left, number, self.strip * self.item), self.left
+        following = self.moved(source, self.strip)
+        if not self.near:
+            self.copied(source, step, self.strips, rows, height)
+            source, step = self.strips, height * self.item
+        strip, before = Strip(source, step, height, rows, following), 0
+        for side, width in enumerate(self.columns):
+            out = self.beyond(self.sums[side], number, self.strip * width * self.item)
+            for first, count, columns in panels_of(width, self.widest):
+                size = columns * self.item
+                if self.near:
+                    where = self.moved(sides[side], first), self.right[side], size
+                else:
+                    where = self.copy_of(side, first), size, size * self.most
+                panels = Panels(*where, columns, self.moved(out, first), width, before)
+                self.loop(0, count, 1, partial(self.tiles, strip, panels))
+                before += count
+
+    def tiles(self, strip: Strip, panels: Panels, number: Any) -> None:
+        """Tiles one below the other, with the panel of a number."""
+        right = self.beyond(panels.source, number, panels.apart)
+        out = self.beyond(panels.out, number, panels.columns * self.item)
+        many = self.code.add(number, self.number(panels.before))
+        following = self.beyond(strip.following, many, self.strip // TILE * self.each * self.left)
 
         def one(n: Any, height: int = TILE) -> None:
-            numbers = self.beyond(above, n, each * self.item)
-            steps = height * self.item, columns * self.item
-            if self.near:
-                steps = self.left, self.right[side]
-            below = self.beyond(out, n, TILE * width * self.item)
-            self.tile(numbers, beside, below, rows, (height, columns, width), steps)
+            left = self.beyond(strip.source, n, TILE * self.item)
+            below = self.beyond(out, n, TILE * panels.width * self.item)
+            ahead = self.beyond(following, n, self.each * self.left)
+            self.tile(strip, panels, (left, right, below, ahead), height)
 
-        self.loop(0, height // TILE, 1, one)
-        if height % TILE:
-            one(self.number(height // TILE), height % TILE)
+        self.loop(0, strip.height // TILE, 1, one)
+        if strip.height % TILE:
+            one(self.number(strip.height // TILE), strip.height % TILE)
 
     def tile(
-        self, left: Any, right: Any, out: Any, rows: Any, size: tuple[int, int, int],
-        steps: tuple[int, int],
-    ) -> None:  # fmt: skip
-        """One tile of (height, width, columns of all sums), whose sums are in registers."""
-        height, width, columns = size
-        code, lanes = self.code, min(width, machine()[2] // self.item)
-        vectors, one, parts = Lanes(code, lanes), element(self.dtype), range(0, width, lanes)
-        kind = vector(one, lanes)
-        places = [self.moved(out, r * columns + p) for r in range(height) for p in parts]
+        self, strip: Strip, panels: Panels, places: tuple[Any, Any, Any, Any], height: int
+    ) -> None:
+        """One tile, whose sums are in registers; `places` are of a, b, the sums, the next strip."""
+        left, right, out, ahead = places
+        code, lanes = self.code, min(panels.columns, machine()[2] // self.item)
+        vectors, one = Lanes(code, lanes), element(self.dtype)
+        kind, parts = vector(one, lanes), range(0, panels.columns, lanes)
+        lines = [self.moved(out, r * panels.width) for r in range(height)]
+        targets = [self.moved(line, p) for line in lines for p in parts]
 
         def row(k: Any, totals: list[Any]) -> list[Any]:
-            numbers, beside = self.beyond(left, k, steps[0]), self.beyond(right, k, steps[1])
+            numbers, beside = self.beyond(left, k, strip.step), self.beyond(right, k, panels.step)
             loaded = [code.load(kind, self.moved(beside, p), self.item) for p in parts]
             found = []
             for r in range(height):
@@ -231,13 +250,32 @@ class ProductWriter(Writer):
                 found += [vectors.fma(number, c, t) for c, t in zip(loaded, sums, strict=True)]
             return found
 
-        first = [vectors.filled(one, 0.0)] * len(places)
+        def some(i: Any, totals: list[Any]) -> list[Any]:
+            self.fetched(self.beyond(ahead, i, self.left), self.strip)
+            size = -(-self.most // self.each)
+            start = code.mul(i, self.number(size))
+            stop = code.least(code.add(start, self.number(size)), strip.rows)
+            return self.fold(start, stop, 1, totals, row)
+
+        first = [vectors.filled(one, 0.0)] * len(targets)
         if self.onward:
-            first = [code.load(kind, place, self.item) for place in places]
-        for place, total in zip(places, self.fold(0, rows, 1, first, row), strict=True):
+            first = [code.load(kind, target, self.item) for target in targets]
+        else:
+            for line in lines:
+                self.fetched(line, panels.columns)
+        if self.near:
+            totals = self.fold(0, strip.rows, 1, first, row)
+        else:
+            totals = self.fold(0, self.each, 1, first, some)
+        for target, total in zip(targets, totals, strict=True):
             if not self.onward:
-                total = vectors.add(code.load(kind, place, self.item), total)
-            code.store(total, place, self.item)
+                total = vectors.add(code.load(kind, target, self.item), total)
+            code.store(total, target, self.item)
+
+    def fetched(self, place: Any, columns: int) -> None:
+        """Have some numbers brought near."""
+        for start in range(0, columns * self.item, LINE):
+            self.code.fetch(self.code.moved(place, self.number(start)))
 
 
 def write_scatter(writer: Writer, dtype: Any, columns: int) -> None:

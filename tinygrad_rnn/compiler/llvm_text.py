@@ -212,6 +212,12 @@ class Function:
         self.declared[full] = f"declare {kind} {full}({', '.join([kind] * len(args))})"
         return self.emit(kind, f"call {kind} {full}({', '.join(f'{kind} {a.name}' for a in args)})")
 
+    def fetch(self, pointer: Word) -> None:
+        """Ask for what is there to be brought near, if there is anything."""
+        name = "@llvm.prefetch.p0"
+        self.declared[name] = f"declare void {name}(ptr, i32, i32, i32)"
+        self.lines.append(f"call void {name}(ptr {pointer.name}, i32 0, i32 3, i32 1)")
+
     def copy(self, target: Word, source: Word, size: Word) -> None:
         """So many bytes from one place to another."""
         name = "@llvm.memcpy.p0.p0.i64"

@@ -23,7 +23,7 @@ from .llvm_jit import compiled
 from .llvm_kernels import Writer
 from .llvm_panels import packed, panel
 from .llvm_products import Product, write_product
-from .llvm_sums import STRIP, TILE, ProductWriter, RowsWriter, write_scatter
+from .llvm_sums import ProductWriter, RowsWriter, write_scatter
 from .lowering import Address
 from .pool import pool
 from .workers import at_once, shares_of
@@ -33,6 +33,8 @@ __all__ = ["Sum", "add_rows", "rows_times", "suits"]
 BLOCK = 32  # rows of x that are done together, so that they stay near
 FEW, MANY = 64, 256  # rows that are added up in registers
 NEAR = 1 << 21  # bytes of sums that stay near
+NARROW, WIDE = 32, 64  # columns of a that are put in order at a time: more, if there are
+SHARED = 16  # times as many
 KEPT = 256  # sizes for which compiled code is kept
 EACH = 5_000_000  # multiplications that make a share worth a thread
 Signature = CFUNCTYPE(None, c_int64, c_int64, c_int64, c_int64, c_void_p)
@@ -174,6 +176,7 @@ class _Kernels:
 
     Attributes:
         block: how many rows are added up in registers: more, where all the sums are far away.
+        strip: how many columns of a are put in order at a time.
     """
 
     def __init__(
@@ -183,8 +186,9 @@ class _Kernels:
         self.dtype, self.height, self.widths, self.product = dtype, height, widths, product
         self.block = FEW if height * max(widths) * item <= NEAR else MANY
         self.strides = [turn * n * item for n in ([height, *widths] if product else widths)]
-        self.strips, size = height // (STRIP * TILE), self.block * item
-        self.space, self.work = (size * STRIP * TILE, size * (STRIP * TILE + width)), height * width
+        self.strip = WIDE if height >= SHARED * WIDE else NARROW
+        self.strips, size = height // self.strip, self.block * item
+        self.space, self.work = (size * self.strip, size * (self.strip + width)), height * width
         self.table = c_int64 * (len(self.strides) + len(widths) + 2)
         self.written: dict[bool, Any] = {}
 
