@@ -22,6 +22,9 @@ from .lowering import Address
 __all__ = ["Product", "Tile", "panels_of", "tiles_of_all", "write_product"]
 
 UNROLL = 2
+FAR = 1 << 18  # bytes of panels of which the next one is fetched while one is read
+MANY = 16  # rows of a product for which that is worth the time
+LINE = 64  # bytes that come from memory together
 Tile = Callable[[Any, int], None]
 Tiles = Callable[[Writer, int, int, Tile], None]
 Steps = Callable[[Callable[[], None]], None]  # runs something for each of some steps
@@ -98,7 +101,8 @@ def _panels(
     step = product.right.strides[-2]
     if product.panels:
         step = panel(product.out.dtype) * item
-    code = writer.code
+    code, size = writer.code, product.inner * step
+    far = product.panels and tiles is tiles_of_all and product.rows >= MANY and count * size >= FAR
 
     def one_panel(number: Any) -> None:
         columns = code.add(code.mul(number, writer.number(width)), writer.number(first))
@@ -111,7 +115,11 @@ def _panels(
             def rows(top: Any, height: int = height) -> None:
                 left = writer.beyond(sides[0], top, product.left.strides[-2])
                 below = writer.beyond(out, top, product.out.strides[-2])
-                _tile(writer, product, left, beside, below, step, height, width, lanes)
+                ahead = None
+                if far:
+                    following = code.moved(beside, writer.number(size))
+                    ahead = writer.beyond(following, top, size // product.rows)
+                _tile(writer, product, left, beside, below, step, height, width, lanes, ahead)
 
             tiles(writer, product.rows, height, rows)
 
@@ -125,9 +133,12 @@ def _panels(
 
 def _tile(
     writer: Writer, product: Product, left: Any, right: Any, out: Any, step: int,
-    height: int, width: int, lanes: int,
+    height: int, width: int, lanes: int, ahead: Any,
 ) -> None:  # fmt: skip
-    """One tile: its accumulators go round the loop over k in registers."""
+    """One tile: its accumulators go round the loop over k in registers.
+
+    Meanwhile its share of the next panel is fetched, which begins at `ahead`, if that is far.
+    """
     code, item = writer.code, product.out.dtype.itemsize
     vectors = Lanes(code, lanes)
     one = element(product.out.dtype)
@@ -135,7 +146,11 @@ def _tile(
     parts = range(width // lanes)
     unroll = UNROLL if product.inner % UNROLL == 0 else 1
 
+    share = step * height // product.rows
+
     def steps(k: Any, totals: list[Any]) -> list[Any]:
+        for start in range(0, unroll * share, LINE) if ahead is not None else ():
+            code.fetch(code.moved(writer.beyond(ahead, k, share), writer.number(start)))
         for u in range(unroll):
             here = code.add(k, writer.number(u))
             row = writer.beyond(right, here, step)
