@@ -72,41 +72,42 @@ class _Panels(Writer):
         super().__init__(0, 4)
         self.item, self.one = int(dtype.itemsize), element(dtype)
         self.lanes, self.width = machine()[2] // self.item, panel(dtype)
-        target, self.stride, self.inner, count = self.code.args[:4]
-        start = self.code.convert("inttoptr", target, POINTER)
-        row = self.width * self.item
-
-        def one(n: Any) -> None:
-            out = self.beyond(start, self.code.mul(n, self.inner), row)
-            if turned:
-                self.columns(self.line(self.code.mul(n, self.number(self.width))), out)
-            else:
-                self.rows(self.beyond(self.table, n, row), out)
-
-        self.loop(0, count, 1, one)
+        target, self.stride, self.inner, self.count = self.code.args[:4]
+        self.target = self.code.convert("inttoptr", target, POINTER)
+        if turned:
+            self.loop(0, self.count, 1, self.one_panel)
+        else:
+            self.loop(0, self.inner, 1, self.one_row)
 
     def line(self, number: Any, start: Any = None) -> Any:
         """The row, or column, of a number behind one at `start`, or of the matrix."""
         place = self.table if start is None else start
         return self.code.moved(place, self.code.mul(number, self.stride))
 
-    def rows(self, source: Any, out: Any) -> None:
-        """One panel of a matrix that is kept by rows."""
+    def place(self, n: Any, k: Any) -> Any:
+        """Row k of panel n."""
+        number = self.code.add(self.code.mul(n, self.inner), k)
+        return self.beyond(self.target, number, self.width * self.item)
 
-        def row(k: Any) -> None:
-            here, there = self.line(k, source), self.beyond(out, k, self.width * self.item)
+    def one_row(self, k: Any) -> None:
+        """Row k of a matrix that is kept by rows, for all panels: as it comes from memory."""
+        line = self.line(k)
+
+        def part(n: Any) -> None:
+            here, there = self.beyond(line, n, self.width * self.item), self.place(n, k)
             for i in range(0, self.width, self.lanes):
                 self.put(self.taken(here, i, self.lanes), there, i)
 
-        self.loop(0, self.inner, 1, row)
+        self.loop(0, self.count, 1, part)
 
-    def columns(self, source: Any, out: Any) -> None:
-        """One panel of a matrix that is kept by columns: blocks of rows, and then single ones."""
+    def one_panel(self, n: Any) -> None:
+        """Panel n of a matrix that is kept by columns: blocks of rows, and then single ones."""
+        source = self.line(self.code.mul(n, self.number(self.width)))
         size = min(self.lanes, BLOCK)
         full = self.code.and_(self.inner, self.number(-size))
 
         def rows(lanes: int, k: Any) -> None:
-            there = self.beyond(out, k, self.width * self.item)
+            there = self.place(n, k)
 
             def some(first: Any) -> None:
                 start, place = self.line(first, source), self.beyond(there, first, self.item)
