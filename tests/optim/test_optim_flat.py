@@ -58,7 +58,8 @@ def test_one_buffer_for_each_group_and_dtype(device: str) -> None:
 def test_a_step_is_one_run_however_many_parameters(device: str) -> None:
     params = [tg.zeros(3, device=device, requires_grad=True) for _ in range(10)]
     (flat,) = flats(optim.Adam(params))
-    spans = [(run.step, run.span) for run in flat.runs([p.array for p in params], count=True)]
+    given = [p.array for p in params]
+    spans = [(run.step, run.span) for run in flat.runs(given, flat.begin(given, count=True))]
     assert spans == [(1, slice(0, 30))]
 
 
@@ -67,7 +68,8 @@ def test_runs_are_cut_where_a_gradient_is_missing_or_a_count_differs() -> None:
     (flat,) = flats(optim.Adam(params))
     flat.steps = [4, 4, 4, 2, 2, 2]
     given = [params[i].array if i not in (1, 5) else None for i in range(6)]
-    found = [(run.step, run.span.start, run.span.stop) for run in flat.runs(given, count=True)]
+    runs = flat.runs(given, flat.begin(given, count=True))
+    found = [(run.step, run.span.start, run.span.stop) for run in runs]
     assert found == [(5, 0, 2), (5, 4, 6), (3, 6, 10)]
     assert flat.steps == [5, 4, 5, 3, 3, 2]
 
@@ -122,9 +124,8 @@ def test_blocks_are_full_whatever_the_sizes_of_the_parameters(
     params = [tg.zeros(n, requires_grad=True) for n in (3, 0, 6, 3, 2)]
     (flat,) = flats(optim.Adam(params))
     given = [None if i == 3 else np.full(p.shape, i, np.float32) for i, p in enumerate(params)]
-    found = [
-        (run.span.start, run.span.stop, run.grad.tolist()) for run in flat.runs(given, count=True)
-    ]
+    runs = flat.runs(given, flat.begin(given, count=True))
+    found = [(run.span.start, run.span.stop, run.grad.tolist()) for run in runs]
     assert found == [(0, 4, [0, 0, 0, 2]), (4, 8, [2] * 4), (8, 9, [2]), (12, 14, [4, 4])]
 
 

@@ -37,8 +37,8 @@ Three more see all parameters as one vector, and its curvature; a step costs mor
 `flat.py` is why a step takes about as long for sixty small parameters as for one large one: they
 are views of one array. Parameters keep their identity and their values; an *array* taken from one
 before the optimiser was made (`p.array`, `p.numpy()`) is no longer its memory afterwards.
-Large ones are updated in blocks that stay in the cache; `fused.py` makes one kernel of all lines of
-an update, if llvmlite is there, with the same bits.
+Large ones are updated in blocks that stay in the cache; or, if llvmlite is there, by `fused.py`,
+which makes one kernel of all lines of an update, with the same bits.
 `optimizer.py` handles groups with options of their own, missing gradients (such a parameter is
 left alone), and `state_dict`, from which a run continues bit for bit.
 """

@@ -27,7 +27,8 @@ __all__ = ["FlatBuffer", "Run"]
 
 Array = Any
 BLOCK = 1 << 17  # bytes of one array: five or six of them are at work, and a cache holds a megabyte
-LARGE = 8  # blocks, from which a kernel is worth the time to compile it (`fused`)
+LARGE = 8  # blocks, from which a kernel is worth the time to compile it (`fused`),
+EACH = 256  # and elements of a parameter, from which it is worth a call
 
 
 class Piece(NamedTuple):
@@ -82,7 +83,8 @@ class FlatBuffer:
     @property
     def large(self) -> bool:
         """Whether a kernel may be worth while."""
-        return bool(self.values.size >= LARGE * self.gradients.size > 0)
+        least = max(LARGE * self.gradients.size, EACH * len(self.params))
+        return bool(self.values.size >= least > 0)
 
     @property
     def xp(self) -> Any:
@@ -158,12 +160,17 @@ class FlatBuffer:
         return [label for label, finite in given if not bool(finite)]
 
     # ------------------------------------------------------------------------------ runs
-    def runs(self, found: Sequence[Array], count: bool, negate: bool = False) -> Iterator[Run]:
-        """Neighbours with a gradient and with equally many steps, up to a block of them."""
+    def begin(self, found: Sequence[Array], count: bool) -> list[int | None]:
+        """Begin a step, counted or not: its number for each parameter that has a gradient."""
         touch(self.values)
         if count:
             self.steps = [n + (g is not None) for n, g in zip(self.steps, found, strict=True)]
-        steps = [None if g is None else n for n, g in zip(self.steps, found, strict=True)]
+        return [None if g is None else n for n, g in zip(self.steps, found, strict=True)]
+
+    def runs(
+        self, found: Sequence[Array], steps: Sequence[int | None], negate: bool = False
+    ) -> Iterator[Run]:
+        """Neighbours with a gradient and with equally many steps, up to a block of them."""
         rows = list(found)  # and each as a vector, once it had to be cut
         for (step, _), group in groupby(self._pieces, lambda p: (steps[p.number], p.block)):
             if step is not None:

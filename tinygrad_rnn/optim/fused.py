@@ -2,16 +2,17 @@
 
 With NumPy an update is a dozen operations, each of which reads and writes whole arrays. Here it is
 run once on arrays without numbers, which note what is done to them: the same lines of `update`
-then make a kernel (see `compiler`), with which large blocks are updated. Every operation is rounded
-as NumPy rounds it, so both ways give the same bits. What a kernel cannot do is left to NumPy: other
-devices, float16, small blocks, whatever has no llvmlite.
+then make a kernel (see `compiler`), which reads each gradient where it is. Every operation is
+rounded as NumPy rounds it, so both ways give the same bits. What a kernel cannot do is left to
+NumPy: other devices, float16, small models, whatever has no llvmlite.
 
 Numbers (rates, corrections) differ at every step; they are read from memory, and the kernel stays.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from ctypes import CFUNCTYPE, c_int64, c_void_p
 from functools import lru_cache
 from typing import Any
 
@@ -22,6 +23,7 @@ from ..compiler.llvm_engine import address_of
 from ..compiler.llvm_jit import compiled
 from ..compiler.llvm_kernels import Writer
 from ..compiler.llvm_math import Lanes
+from ..compiler.llvm_text import POINTER
 from ..compiler.lowering import Address, Block
 from .flat import FlatBuffer, Run
 
@@ -30,60 +32,71 @@ __all__ = ["Fused"]
 Array = Any
 Term = tuple[Any, ...]  # ("load", name), ("number", which one) or (operation, arguments)
 Update = Callable[[Run], object]
+Kernel = Callable[[int, int, int], None]
+SIGNATURE = CFUNCTYPE(None, c_int64, c_int64, c_int64, c_void_p)
 PARAM, GRAD, NUMBERS = "param", "grad", "numbers"
 INSTRUCTIONS = {"add": "fadd", "subtract": "fsub", "multiply": "fmul", "divide": "fdiv"}
 CALLS: dict[str, Callable[..., Any]] = {
     "sqrt": lambda lanes, x: lanes.code.call("sqrt", x),
+    "negative": lambda lanes, x: lanes.neg(x),
     "maximum": lambda lanes, x, y: lanes.larger(">", x, y),
 }
 
 
 class Fused:
-    """Runs an update: whole blocks by a kernel where that can be, all others as they are."""
+    """Runs an update by a kernel, gradient by gradient, where each is."""
 
-    def __init__(self, update: Update, flat: FlatBuffer) -> None:
-        self.update, self.flat = update, flat
+    def __init__(self, update: Update, flat: FlatBuffer, negate: bool) -> None:
+        self.update, self.flat, self.negate = update, flat, negate
         here = type(flat.values) is np.ndarray and flat.values.dtype in (np.float32, np.float64)
         self.able = here and engine_named("auto").name in ("llvm", "native")
-        self.kernels: dict[int, Callable[[int], None]] = {}  # by the step that an update is for
 
-    def __call__(self, run: Run) -> None:
-        """Update one block."""
-        size = self.flat.gradients.size
-        if not self.able or run.grad.size < size or run.span.start % size:
-            self.update(run)
-            return
-        if run.step not in self.kernels:
-            trace = self.traced(run.step)
-            if trace is None:
-                self.able = False
-                self.update(run)
-                return
-            self.kernels[run.step] = self.kernel(trace)
-        self.kernels[run.step](run.span.start // size)
+    def __call__(self, found: Sequence[Array], steps: Sequence[int | None]) -> bool:
+        """Update the parameters that have a gradient and a step; False if that cannot be."""
+        if not self.able:
+            return False
+        kernels: dict[int | None, Kernel] = {}
+        for step in set(steps):
+            trace = None if step is None else self.traced(step)
+            if trace is not None:
+                kernels[step] = self.kernel(trace)
+            elif step is not None:
+                return False
+        item = int(self.flat.values.itemsize)
+        for span, gradient, step in zip(self.flat.spans, found, steps, strict=True):
+            if step is not None:
+                array = np.ascontiguousarray(gradient)
+                kernels[step](span.start, span.stop, address_of(array) - span.start * item)
+        return True
 
     def traced(self, step: int) -> Trace | None:
         """What an update does; None if it is another's, put in the place of ours, and does more."""
         trace = Trace()
+        run = TracedRun(trace, step)
+        if self.negate:
+            trace.negative(run.grad, out=run.grad)
         try:
-            self.update(TracedRun(trace, step))
+            self.update(run)
         except (AttributeError, TypeError):
             return None
         return trace
 
-    def kernel(self, trace: Trace) -> Callable[[int], None]:
-        """A function that updates the block of a number."""
+    def kernel(self, trace: Trace) -> Kernel:
+        """A function that updates the elements from one to another.
+
+        It is told where the gradient of the very first element would be.
+        """
         flat = self.flat
         dtype, names = flat.values.dtype, tuple(trace.cells)
-        function = _compiled(tuple(trace.terms), trace.stores(), flat.gradients.size, dtype)
+        function = _compiled(tuple(trace.terms), trace.stores(), dtype)
         numbers = np.array([*trace.numbers, 0.0], dtype)
-        known = {PARAM: flat.values, GRAD: flat.gradients, NUMBERS: numbers}
-        arrays = [known[n] if n in known else flat.state(n) for n in (NUMBERS, *names)]
+        known = {PARAM: flat.values, NUMBERS: numbers}
+        arrays = [known[n] if n in known else flat.state(n) for n in (NUMBERS, *names) if n != GRAD]
         table = np.array([address_of(array) for array in arrays], np.int64)
         place = address_of(table)
 
-        def run(number: int, keep: Any = (table, numbers)) -> None:
-            function(number, place)
+        def run(first: int, stop: int, gradient: int, keep: Any = (table, numbers)) -> None:
+            function(first, stop, gradient, place)
 
         return run
 
@@ -177,7 +190,14 @@ class TracedRun(Run):
 
 # ------------------------------------------------------------------------------------- kernels
 class _Exact(Writer):
-    """Writes operations that are rounded one by one."""
+    """Writes operations that are rounded one by one, for the elements from one to another."""
+
+    def cut(self, size: Any, native: int) -> list[tuple[Any, Any, int]]:
+        """Pieces of vectors, and what is left over."""
+        first, stop = self.code.args[:2]
+        whole = self.code.and_(self.code.binary("sub", stop, first), self.number(-2 * native))
+        middle = self.code.add(first, whole)
+        return [(first, middle, 2 * native), (middle, stop, 1)]
 
     def operation(self, lanes: Lanes, term: Term, args: list[Any]) -> Any:
         """One operation on vectors."""
@@ -189,15 +209,22 @@ class _Exact(Writer):
 
 @lru_cache(maxsize=64)
 def _compiled(
-    terms: tuple[Term, ...], stores: tuple[tuple[str, int], ...], size: int, dtype: Any
-) -> Callable[[int, int], None]:
-    """The kernel of these terms: k(number of the block, address of a table of addresses)."""
+    terms: tuple[Term, ...], stores: tuple[tuple[str, int], ...], dtype: Any
+) -> Callable[[int, int, int, int], None]:
+    """The kernel of these terms.
+
+    It is k(first element, the one after the last, where the gradient of element 0 would be, address
+    of a table of all other addresses).
+    """
     item = dtype.itemsize
-    names = [NUMBERS, *[term[1] for term in terms if term[0] == "load"]]
+    names = [NUMBERS, *[term[1] for term in terms if term[0] == "load" and term[1] != GRAD]]
+    writer = _Exact(len(names), 3)
+    gradient = writer.code.convert("inttoptr", writer.code.args[2], POINTER)
+    writer.bases.append(gradient)
+    names.append(GRAD)
 
     def place(name: str) -> Address:
-        row = 0 if name == GRAD else size * item
-        return Address(names.index(name), 0, (item,), dtype, row)
+        return Address(names.index(name), 0, (item,), dtype, 0)
 
     def lowered(term: Term) -> Term:
         if term[0] == "load":
@@ -206,8 +233,7 @@ def _compiled(
             return "load", Address(0, term[1] * item, (0,), dtype, 0)
         return *term, None
 
-    writer = _Exact(len(names))
     ends = [(term, place(name)) for name, term in stores]
-    writer.part(Block((size,), [lowered(term) for term in terms], ends, [], 1))
-    function: Callable[[int, int], None] = compiled(writer.text())
+    writer.stored(Block((1,), [lowered(term) for term in terms], ends, [], 1), [], 1)
+    function: Callable[[int, int, int, int], None] = compiled(writer.text(), SIGNATURE)
     return function

@@ -165,11 +165,12 @@ class Optimizer:
                 )
         for (group, flat), found in zip(flats, gradients, strict=True):
             flat.tie()
-            update: Callable[[Run], object] = partial(self.update, group=group)
-            if flat.large and vars(type(self)).get("fuses"):
-                update = Fused(update, flat)
-            for run in flat.runs(found, bool(self.needed(group)), group["maximize"]):
-                update(run)
+            update, negate = partial(self.update, group=group), group["maximize"]
+            steps = flat.begin(found, bool(self.needed(group)))
+            fuses = flat.large and vars(type(self)).get("fuses")
+            if not (fuses and Fused(update, flat, negate)(found, steps)):
+                for run in flat.runs(found, steps, negate):
+                    update(run)
 
     # --------------------------------------------------------------------------- state
     @property
