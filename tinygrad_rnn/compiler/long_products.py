@@ -11,14 +11,14 @@ Legend: R rows; K, M, N columns.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from ctypes import CFUNCTYPE, c_int64, c_void_p
+from ctypes import CFUNCTYPE, c_void_p
 from functools import lru_cache, partial
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from .llvm_engine import address_of, pointers
+from .llvm_engine import address_of, table_maker
 from .llvm_jit import compiled
 from .llvm_kernels import Writer
 from .llvm_products import Product, packed, panel, write_product
@@ -34,7 +34,7 @@ FEW, MANY = 64, 256  # rows that are added up in registers
 NEAR = 1 << 21  # bytes of sums that stay near
 KEPT = 256  # sizes for which compiled code is kept
 EACH = 5_000_000  # multiplications that make a share worth a thread
-Signature = CFUNCTYPE(None, c_int64, c_int64, c_int64, c_int64, c_void_p)
+Signature = CFUNCTYPE(None, c_void_p)  # of a table that has numbers, then addresses
 Times = Callable[[Any, Any], Any]
 
 
@@ -61,18 +61,18 @@ def rows_times_of(dtype: Any, inner: int, columns: int) -> Times:
     """The same for matrices of one size."""
     panels = columns % panel(dtype) == 0
     ordered = packed if panels else np.ascontiguousarray
-    kernel, table, work = _times(dtype, inner, columns, panels), pointers(3), inner * columns
+    kernel, table, work = _times(dtype, inner, columns, panels), table_maker(6), inner * columns
 
     def times(x: Any, matrix: Any) -> Any:
         x, right = np.ascontiguousarray(x), ordered(matrix)
         rows, out = x.size // inner, np.empty((*x.shape[:-1], columns), dtype)
-        places, blocks = table(address_of(x), address_of(right), address_of(out)), rows // BLOCK
+        places, blocks = (address_of(x), address_of(right), address_of(out)), rows // BLOCK
         if shares_of(rows * work, EACH) == 1:
-            kernel(0, blocks, rows, 0, places)
+            kernel(table(0, blocks, rows, *places))
             return out
 
         def call(first: int, last: int) -> None:
-            kernel(first, last, rows if last == blocks else 0, 0, places)
+            kernel(table(first, last, rows if last == blocks else 0, *places))
 
         _shared(blocks, rows * work, call)
         return out
@@ -81,12 +81,12 @@ def rows_times_of(dtype: Any, inner: int, columns: int) -> Times:
 
 
 def _times(dtype: Any, inner: int, columns: int, panels: bool) -> Callable[..., None]:
-    """Called with (first block, last one, the row after the last, 0, table of x, W and the result).
+    """Called with (first block, last one, the row after the last, and x, W and the result).
 
     The rows behind the last block are done one by one.
     """
-    writer, item = Writer(3, 4), int(dtype.itemsize)
-    first, last, end = writer.code.args[:3]
+    writer, item = Writer(3, 0, 3), int(dtype.itemsize)
+    first, last, end = writer.counts
 
     def rows(count: int) -> Callable[[Any], None]:
         stride, width = inner * item, columns * item
@@ -192,13 +192,12 @@ class SumKernels:
         self.strides = [turn * n * item for n in ([height, *widths] if product else widths)]
         self.strips, size = height // (STRIP * TILE), self.block * item
         self.space, self.work = (size * STRIP * TILE, size * (STRIP * TILE + width)), height * width
-        self.table = pointers(len(self.strides) + len(widths) + 2 * product)
+        self.table = table_maker(4 + len(self.strides) + len(widths) + 2 * product)
         self.written: dict[bool, Any] = {}
 
     def kernel(self, onward: bool) -> Any:
-        """Called with (first strip, last one, whether also the columns behind it, rows, table).
-
-        The table has the addresses of the rows, the sums, and of memory to put a and b in order.
+        """Called with (first strip, last one, whether also the columns behind it, number of rows,
+        and the addresses of the rows, the sums, and of memory to put a and b in order).
         """
         if onward not in self.written:
             writer = (ProductWriter if self.product else RowsWriter)(self, onward)
@@ -214,7 +213,7 @@ class SumKernels:
         """`count` rows: blocks of them added to what is there, or sums gone on with."""
         kernel, strips = self.written.get(onward) or self.kernel(onward), self.strips
         if not self.product:
-            kernel(0, 0, 0, count, self.table(*places))
+            kernel(self.table(0, 0, 0, count, *places))
         elif shares_of(count * self.work, EACH) == 1:
             self.strips_from(kernel, places, count, 0, strips)
         else:
@@ -225,8 +224,8 @@ class SumKernels:
     ) -> None:
         """Some strips, with memory of their own to put a and b in order."""
         _memory, _, start = pool.block(self.space[1])
-        table = self.table(*places, start, start + self.space[0])
-        kernel(low, high, high == self.strips, count, table)
+        whole = high == self.strips
+        kernel(self.table(low, high, whole, count, *places, start, start + self.space[0]))
 
 
 # ------------------------------------------------------------------------------ rows of a table
@@ -235,14 +234,14 @@ def add_rows(total: Any, numbers: Any, rows: Any, turn: int) -> None:
     numbers = np.ascontiguousarray(numbers, np.int64) % max(len(total), 1)
     rows, width = np.ascontiguousarray(rows), total.shape[1]
     first = 0 if turn > 0 else len(rows) - 1
-    places = pointers(3)(address_of(rows), address_of(numbers), address_of(total))
-    _scatter(total.dtype, width)(first, len(rows), turn, 0, places)
+    places = address_of(rows), address_of(numbers), address_of(total)
+    _scatter(total.dtype, width)(table_maker(6)(first, len(rows), turn, *places))
 
 
 @lru_cache(KEPT)
 def _scatter(dtype: Any, width: int) -> Callable[..., None]:
-    """Called with (first row, how many, +1 or −1, 0, table of rows, numbers and the result)."""
-    writer = Writer(3, 4)
+    """Called with (first row, how many, +1 or −1, and the rows, numbers and the result)."""
+    writer = Writer(3, 0, 3)
     write_scatter(writer, dtype, width)
     found: Callable[..., None] = compiled(writer.text(), Signature)
     return found

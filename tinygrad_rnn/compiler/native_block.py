@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .layout import FEW, Place
-from .llvm_engine import address_of, pointers
+from .llvm_engine import address_of, table_maker
 from .llvm_products import fill_panels, panel
 from .plan import Plan
 from .pool import ALIGNMENT, pool
@@ -54,8 +54,8 @@ def written_call(block: Block, native: Any, *numbers: int) -> Callable[..., Any]
     exports.
     """
     space: dict[str, Any] = {
-        "native": native, "table": pointers(len(block.entries)), "ndarray": np.ndarray,
-        "copyto": np.copyto, "fill": fill_panels, "block": pool.block, "at": address_of,
+        "native": native, "table": table_maker(3 + len(block.entries)), "ndarray": np.ndarray,
+        "fill": fill_panels, "block": pool.block, "at": address_of,
         "contiguous": np.ascontiguousarray,
     }  # fmt: skip
 
@@ -70,11 +70,11 @@ def written_call(block: Block, native: Any, *numbers: int) -> Callable[..., Any]
     inputs = sorted(used - {-1})
     lines = [f"memory, start, address = block({block.size})"]
     lines += [f"g{n} = contiguous(given[{n}])" for n in inputs]
-    lines += [f"copyto({view(at)}, carries[{i}])" for i, at in enumerate(block.starts)]
+    lines += [f"{view(at)}[...] = carries[{i}]" for i, at in enumerate(block.starts)]
     lines += [f"fill({view(at)}, given[{number}])" for number, at in block.panels]
     lines += [f"a{n} = at(g{n})" for n in sorted({n for n, _ in block.entries} - {-1})]
     places = [f"address + {o}" if n < 0 else f"a{n} + {o}" for n, o in block.entries]
-    lines.append(f"native({', '.join(map(str, numbers))}, table({', '.join(places)}))")
+    lines.append(f"native(table({', '.join(map(str, (*numbers, *places)))}))")
     finals, exports = (", ".join(map(view, views)) for views in (block.finals, block.exports))
     body = "".join(f"    {line}\n" for line in lines)
     exec(f"def call(carries, given):\n{body}    return [{finals}], [{exports}]\n", space)
