@@ -132,20 +132,22 @@ def _check(
     if isinstance(xs, bool):
         raise DTypeError("scan", "inputs or a number of steps", repr(xs))
     init, carries = _as_tensors(init)
-    xs, inputs = _as_tensors(_step_numbers(xs, carries) if isinstance(xs, int) else xs)
-    length, sizes = _length(xs, inputs), None
+    xs, inputs = _as_tensors(_step_numbers(xs, carries[0]) if isinstance(xs, int) else xs)
+    length, sizes = _length(xs, inputs[0]), None
     if lengths is not None:
-        sizes = _check_lengths(lengths, length, carries, inputs, (init, xs))
-    return Problem(step, init, xs, length, sizes, reverse, truncate, every)
+        sizes = _check_lengths(lengths, length, carries[0], inputs[0], (init, xs))
+    problem = Problem(step, init, xs, length, sizes, reverse, truncate, every)
+    vars(problem).update(carries=carries, inputs=inputs)  # they have just been taken apart
+    return problem
 
 
-def _as_tensors(tree: Any) -> tuple[Any, list[Tensor]]:
-    """A tree of tensors, and its leaves."""
+def _as_tensors(tree: Any) -> tuple[Any, tuple[list[Tensor], Any]]:
+    """A tree of tensors; its leaves, and its structure."""
     leaves, structure = flatten(tree)
     if any(type(leaf) is not Tensor for leaf in leaves):
         leaves = [as_tensor(leaf) for leaf in leaves]
         tree = unflatten(structure, leaves)
-    return tree, leaves
+    return tree, (leaves, structure)
 
 
 def _length(xs: Any, leaves: list[Tensor]) -> int:
