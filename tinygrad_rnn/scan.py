@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from .backend import Backend
 from .checkpointing import checkpoint
 from .errors import ArgumentError, CarryError, DTypeError, ShapeError
 from .ops.elementwise import where
@@ -155,8 +154,7 @@ def _length(xs: Any, leaves: list[Tensor]) -> int:
         raise ShapeError("scan", "at least one input, or the number of steps", "an empty tree")
     for i, leaf in enumerate(leaves):
         if not leaf.ndim:
-            name = paths(xs, "xs")[i]
-            raise ShapeError("scan", f"{name} with a time axis first", "a 0-d tensor")
+            raise ShapeError("scan", f"{paths(xs, 'xs')[i]} with a time axis first", "a 0-d tensor")
         if leaf.shape[0] != leaves[0].shape[0]:
             first, name = paths(xs, "xs")[0], paths(xs, "xs")[i]
             wanted = f"as many steps in {name} as in {first}, {leaves[0].shape[0]}"
@@ -167,8 +165,8 @@ def _length(xs: Any, leaves: list[Tensor]) -> int:
 def _step_numbers(count: int, carries: list[Tensor]) -> Tensor:
     if count < 0:
         raise ArgumentError("scan", "a number of steps >= 0", count)
-    backend: Backend = carries[0].backend if carries else as_tensor(0).backend
-    return Tensor(backend.xp.arange(count))
+    beside = carries[0] if carries else as_tensor(0)
+    return Tensor(beside.backend.xp.arange(count))
 
 
 def _check_lengths(

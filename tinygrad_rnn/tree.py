@@ -62,8 +62,6 @@ def tree_map(function: Callable[..., Any], tree: Any, *others: Any) -> Any:
     [2, (3, 4)]
     """
     leaves, structure = flatten(tree)
-    if not others:
-        return unflatten(structure, [function(leaf) for leaf in leaves])
     columns = [flatten(other)[0] for other in others]
     return unflatten(structure, [function(*row) for row in zip(leaves, *columns, strict=True)])
 

@@ -27,7 +27,7 @@ from .lowering import Address
 from .pool import pool
 from .workers import at_once, shares_of
 
-__all__ = ["Sum", "add_rows", "rows_times", "rows_times_of", "sum_kernels", "suits"]
+__all__ = ["Sum", "add_rows", "rows_times", "rows_times_of", "suits", "sum_kernels"]
 
 BLOCK = 32  # rows of x that are done together, so that they stay near
 FEW, MANY = 64, 256  # rows that are added up in registers
