@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from .backend import Backend
 from .checkpointing import checkpoint
 from .errors import ArgumentError, CarryError, DTypeError, ShapeError
 from .ops.elementwise import where
@@ -132,20 +131,22 @@ def _check(
     if isinstance(xs, bool):
         raise DTypeError("scan", "inputs or a number of steps", repr(xs))
     init, carries = _as_tensors(init)
-    xs, inputs = _as_tensors(_step_numbers(xs, carries) if isinstance(xs, int) else xs)
-    length, sizes = _length(xs, inputs), None
+    xs, inputs = _as_tensors(_step_numbers(xs, carries[0]) if isinstance(xs, int) else xs)
+    length, sizes = _length(xs, inputs[0]), None
     if lengths is not None:
-        sizes = _check_lengths(lengths, length, carries, inputs, (init, xs))
-    return Problem(step, init, xs, length, sizes, reverse, truncate, every)
+        sizes = _check_lengths(lengths, length, carries[0], inputs[0], (init, xs))
+    problem = Problem(step, init, xs, length, sizes, reverse, truncate, every)
+    vars(problem).update(carries=carries, inputs=inputs)  # they have just been taken apart
+    return problem
 
 
-def _as_tensors(tree: Any) -> tuple[Any, list[Tensor]]:
-    """A tree of tensors, and its leaves."""
+def _as_tensors(tree: Any) -> tuple[Any, tuple[list[Tensor], Any]]:
+    """A tree of tensors; its leaves, and its structure."""
     leaves, structure = flatten(tree)
     if any(type(leaf) is not Tensor for leaf in leaves):
         leaves = [as_tensor(leaf) for leaf in leaves]
         tree = unflatten(structure, leaves)
-    return tree, leaves
+    return tree, (leaves, structure)
 
 
 def _length(xs: Any, leaves: list[Tensor]) -> int:
@@ -153,8 +154,7 @@ def _length(xs: Any, leaves: list[Tensor]) -> int:
         raise ShapeError("scan", "at least one input, or the number of steps", "an empty tree")
     for i, leaf in enumerate(leaves):
         if not leaf.ndim:
-            name = paths(xs, "xs")[i]
-            raise ShapeError("scan", f"{name} with a time axis first", "a 0-d tensor")
+            raise ShapeError("scan", f"{paths(xs, 'xs')[i]} with a time axis first", "a 0-d tensor")
         if leaf.shape[0] != leaves[0].shape[0]:
             first, name = paths(xs, "xs")[0], paths(xs, "xs")[i]
             wanted = f"as many steps in {name} as in {first}, {leaves[0].shape[0]}"
@@ -165,8 +165,8 @@ def _length(xs: Any, leaves: list[Tensor]) -> int:
 def _step_numbers(count: int, carries: list[Tensor]) -> Tensor:
     if count < 0:
         raise ArgumentError("scan", "a number of steps >= 0", count)
-    backend: Backend = carries[0].backend if carries else as_tensor(0).backend
-    return Tensor(backend.xp.arange(count))
+    beside = carries[0] if carries else as_tensor(0)
+    return Tensor(beside.backend.xp.arange(count))
 
 
 def _check_lengths(

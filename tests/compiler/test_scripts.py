@@ -100,6 +100,34 @@ def test_another_dtype_or_shape_is_no_place() -> None:
     np.testing.assert_array_equal(found[0], x + y * y > 0)
 
 
+def test_views_are_written_as_such() -> None:
+    graph, script = Graph(), Script(arrays=True)
+    a, c = graph.input("stacked", (2, 3), F8), graph.input("constant", (2, 3), F8)
+    script.lines.append(f"{script.given([a, c], {c})} = inputs")
+    x, y = np.random.default_rng(2).normal(size=(T, 2, 3)), np.arange(6.0).reshape(2, 3)
+    wanted, expected = [], []
+    for value, array in ((a, x), (c, y)):
+        lead = (slice(None),) * (value is a)
+        key = slice(np.int64(0), 1), None, ..., 2
+        wanted += [
+            recorded("permute", value, dims=(1, 0)),
+            recorded("reshape", value, shape=(3, 1, 2)),
+            recorded("slice", value, key=key, span=None),
+            recorded("slice", value, key=1, span=None),
+        ]
+        steps = (T,) * (value is a)
+        expected += [
+            array.swapaxes(-1, -2), array.reshape(*steps, 3, 1, 2), array[(*lead, *key)],
+            array[(*lead, 1)],
+        ]  # fmt: skip
+    found = run(script, wanted, [x, y])
+    for one, other, source in zip(found, expected, [x] * 4 + [y] * 4, strict=True):
+        assert one.base is not None and np.shares_memory(one, source)
+        np.testing.assert_array_equal(one, other)
+    text = "\n".join(script.lines)
+    assert all(text.count(word) == 2 for word in (".transpose(", ".reshape("))
+
+
 def test_variables_are_forgotten_after_their_last_use() -> None:
     lines = ["[v1] = inputs", "v2 = f(v1)", "v3, v4 = loop(v2, v2, v5)", "v3 = g(v3)"]
     assert forgetting(lines, "[v3, v2]") == [

@@ -19,7 +19,8 @@
   (`native_shares`, `workers`)
 - `packed` runs rows of unequal length: `packing` says what is where, `rowwise` rewrites a step for
   one row, `ragged_engine` and `native_ragged` (in `pieces`) are the engines
-- `long_products` (`llvm_sums`) are products outside of a loop, over all rows of a sequence
+- `long_products` (`llvm_sums`) are products outside of a loop, over all rows of a sequence;
+  `long_sums` writes a function of all sums of a pass
 - `core` is the loop as one node of the graph, with `checkpoints` one that remembers less, and
   `replays` for derivatives of derivatives
 - `run` is the way there from `scan`, `spans` that with masks and in blocks, `tables` that of inputs

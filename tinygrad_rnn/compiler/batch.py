@@ -24,7 +24,7 @@ from .pool import pool
 from .program import Refused, Value
 from .ufuncs import UFUNCS
 
-__all__ = ["batched", "in_place", "makes_its_own", "spread"]
+__all__ = ["all_steps_of", "batched", "in_place", "makes_its_own", "spread"]
 
 SMALL = 1 << 18  # bytes
 Flags = Sequence[bool]  # for each argument whether it has a time axis
@@ -187,7 +187,8 @@ def _all_timed(change: Callable[[Value, int], dict[str, Any]]) -> Any:
     return rule
 
 
-def _key(key: Any) -> tuple[Any, ...]:
+def all_steps_of(key: Any) -> tuple[Any, ...]:
+    """A key of a value, with the time axis before it."""
     return (slice(None), *(key if type(key) is tuple else (key,)))
 
 
@@ -209,7 +210,7 @@ _RULES: dict[str, Callable[[Value, Flags], Callable[..., Any]]] = {
     "expand": _expand,
     "reshape": _reshape,
     "permute": _with_params(lambda v: {"dims": (0, *(d + 1 for d in v.params["dims"]))}),
-    "slice": _with_params(lambda v: {"key": _key(v.params["key"]), "span": None}),
+    "slice": _with_params(lambda v: {"key": all_steps_of(v.params["key"]), "span": None}),
     "pad": _with_params(lambda v: {"widths": ((0, 0), *v.params["widths"])}),
     **{n: _with_params(_dims) for n in ("sum", "amax", "amin", "logsumexp", "flip", "any", "all")},
     "cumsum": _with_params(_dim),
@@ -219,7 +220,7 @@ _RULES: dict[str, Callable[[Value, Flags], Callable[..., Any]]] = {
     "stack": _all_timed(_dim),
     "assemble": _all_timed(
         lambda v, length: {
-            "keys": tuple(_key(k) for k in v.params["keys"]),
+            "keys": tuple(all_steps_of(k) for k in v.params["keys"]),
             "shape": (length, *v.params["shape"]),
         }
     ),

@@ -79,10 +79,18 @@ class Way:
 
 
 class Core:
-    """The compiled core of one structure; what is needed of it is compiled when first asked for."""
+    """The compiled core of one structure; what is needed of it is compiled when first asked for.
+
+    Attributes:
+        stacked: which of the inputs are of all steps.
+        outputs: which of the results are: those behind the final carries.
+    """
 
     def __init__(self, cut: Cut, engine: Engine) -> None:
         self.cut, self.engine = cut, engine
+        count = len(cut.whole.carries)
+        self.stacked = slice(count, count + len(cut.whole.stacked))
+        self.outputs = slice(count, None)
         self.ways: dict[Flags, Way] = {}
         self.lock = RLock()
 
@@ -189,23 +197,12 @@ class Call:
         """What a runner is told about the steps."""
         return self.rows if type(self.rows) is Ragged else self.length
 
-    @cached_property
-    def outputs(self) -> slice:
-        """Which of the results are of all steps: those behind the final carries."""
-        return slice(len(self.core.cut.whole.carries), None)
-
-    @cached_property
-    def stacked(self) -> slice:
-        """Which of the inputs are of all steps."""
-        whole = self.core.cut.whole
-        return slice(len(whole.carries), len(whole.carries) + len(whole.stacked))
-
-    @cached_property
+    @property
     def spans(self) -> Spans | None:
         """The spans after which the carry is kept."""
         if self.every is None:
             return None
-        return Spans(self.every, self.length, self.reverse, self.stacked, self.draws)
+        return Spans(self.every, self.length, self.reverse, self.core.stacked, self.draws)
 
     @cached_property
     def needed(self) -> Flags:
@@ -225,18 +222,19 @@ class Call:
 # -------------------------------------------------------------------------------- one call
 def run_core(call: Call) -> list[Tensor]:
     """The final carries and the outputs of all steps."""
-    spans = call.spans if any(call.wanted) else None
-    way = call.core.way(call.wanted if spans is None else call.needed)
+    core, recording = call.core, True in call.wanted
+    spans = call.spans if recording else None
+    way = core.way(call.wanted if spans is None else call.needed)
     arrays = [t.array for t in call.inputs]
-    call.change(arrays, call.stacked, "packed")
+    call.change(arrays, core.stacked, "packed")
     with quiet():
         if spans is None:
             arrays, saved = way.forward.run(arrays, call.length, call.extent, call.reverse)
         else:
             saved = arrays
             arrays, kept = spans.forward(way.forward.run, arrays)
-    call.change(arrays, call.outputs, "padded")
-    if not any(call.wanted):
+    call.change(arrays, core.outputs, "padded")
+    if not recording:
         return [Tensor(array) for array in arrays]
     parents = tuple([t.node if w else None for t, w in zip(call.inputs, call.wanted, strict=True)])
     if call.source is not None:
@@ -279,31 +277,30 @@ def _by_plain_call(g: Sequence[Any], call: Call, node: Node) -> list[Any]:
 def _cotangents(g: Sequence[Any], saved: Any, node: Node) -> list[Any]:
     assert node.params is not None
     call: Call = node.params["call"]
-    if any(type(c) is Tensor for c in g):
+    core, cotangents = call.core, list(g)
+    if Tensor in map(type, cotangents):
         check_untouched(call, node)
         return replayed(g, call, node)
-    cotangents = list(g)
-    call.change(cotangents, call.outputs, "packed")
-    arriving = tuple([c is not None for c in g[call.outputs]])
-    columns = tuple([not t.array.flags.c_contiguous for t in call.inputs[call.stacked.stop :]])
-    if call.spans is None:
+    call.change(cotangents, core.outputs, "packed")
+    arriving = tuple([c is not None for c in g[core.outputs]])
+    columns = tuple([not t.array.flags.c_contiguous for t in call.inputs[core.stacked.stop :]])
+    if call.every is None:
         breaks = [call.length - b for b in reversed(call.breaks)]
-        back = call.core.backward(call.wanted, arriving, columns)
+        back = core.backward(call.wanted, arriving, columns)
         where = call.length, call.extent, call.reverse, breaks
         found: list[Any] = back.run(cotangents, saved, *where)
     else:
-        found = _in_spans(call, call.spans, cotangents, saved, node.params["kept"], columns)
-    call.change(found, call.stacked, "padded")
+        found = _in_spans(call, cotangents, saved, node.params["kept"], columns)
+    call.change(found, core.stacked, "padded")
     return found
 
 
 def _in_spans(
-    call: Call, spans: Spans, cotangents: list[Any], arrays: Sequence[Any], kept: Kept,
-    columns: Flags,
-) -> list[Any]:  # fmt: skip
-    arriving = tuple([c is not None for c in cotangents[call.outputs]])
-    back = call.core.backward(call.needed, arriving, columns, True)
-    assert back.sums is not None
+    call: Call, cotangents: list[Any], arrays: Sequence[Any], kept: Kept, columns: Flags
+) -> list[Any]:
+    arriving = tuple([c is not None for c in cotangents[call.core.outputs]])
+    back, spans = call.core.backward(call.needed, arriving, columns, True), call.spans
+    assert back.sums is not None and spans is not None
     sums = back.sums.begin()
 
     def run(cotangents: Any, saved: Any, length: int, extent: int, breaks: list[int]) -> Any:

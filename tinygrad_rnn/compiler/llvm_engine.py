@@ -6,8 +6,10 @@ are one call of a kernel.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from ctypes import addressof, c_char
+from functools import cache
+from struct import Struct
 from typing import Any
 
 import numpy as np
@@ -32,6 +34,7 @@ __all__ = [
     "locate",
     "plan_with_kernels",
     "sinks",
+    "table_maker",
     "table_of",
 ]
 
@@ -162,13 +165,22 @@ class KernelRunner(NumpyRunner):
         return tables
 
 
+_from_buffer = c_char.from_buffer
+
+
 def address_of(array: Any) -> int:
     """Where the first element is."""
     try:
-        return addressof(c_char.from_buffer(array))  # several times as fast as what follows
+        return addressof(_from_buffer(array))  # several times as fast as what follows
     except (TypeError, ValueError):  # read only, or not contiguous
         found: int = array.__array_interface__["data"][0]
         return found
+
+
+@cache
+def table_maker(count: int) -> Callable[..., bytes]:
+    """What makes a table of so many entries: bytes, in a tenth of the time of an array."""
+    return Struct(f"{count}q").pack
 
 
 def locate(addresses: list[int], arrays: Sequence[Any]) -> None:

@@ -34,13 +34,18 @@ def element(dtype: Any) -> str:
 
 
 class Writer(Loops):
-    """Writes a function of `numbers` integers, the first of them the step, and a table."""
+    """Writes a function of `numbers` integers, the first of them the step, and a table.
 
-    def __init__(self, bases: int, numbers: int = 1) -> None:
+    The table begins with `counts` more integers: handed over in there they take less time.
+    """
+
+    def __init__(self, bases: int, numbers: int = 1, counts: int = 0) -> None:
         super().__init__(Function([INT] * numbers + [POINTER]))
-        self.step, self.table = self.code.args[0], self.code.args[-1]
+        self.table = self.code.args[-1]
+        self.step = self.code.args[0] if numbers else self.number(0)
         self.step_of_few = self.number(0)  # the number among those that are done together
-        self.bases = [self.base(i) for i in range(bases)]
+        self.counts = [self.entry(INT, i) for i in range(counts)]
+        self.bases = [self.entry(POINTER, counts + i) for i in range(bases)]
 
     def text(self) -> str:
         """The finished function."""
@@ -52,9 +57,9 @@ class Writer(Loops):
         """pointer + index · stride bytes."""
         return self.code.moved(pointer, self.code.mul(index, self.number(stride)))
 
-    def base(self, i: int) -> Word:
+    def entry(self, kind: str, i: int) -> Word:
         """The i-th entry of the table."""
-        return self.code.load(POINTER, self.code.moved(self.table, self.number(8 * i)), 8)
+        return self.code.load(kind, self.code.moved(self.table, self.number(8 * i)), 8)
 
     def start(self, address: Address, outer: Sequence[Any]) -> Word:
         """Where an operand begins for these outer indices in this step."""

@@ -46,7 +46,7 @@ class RowsWriter(Writer):
 
     def __init__(self, sizes: Sizes, onward: bool) -> None:
         count = len(sizes.widths)
-        super().__init__(2 * count, 4)
+        super().__init__(2 * count, 0, 4)
         self.onward, self.dtype, self.item = onward, sizes.dtype, int(sizes.dtype.itemsize)
         self.most = sizes.block
         places = zip(self.bases[:count], self.bases[count:], strict=True)
@@ -55,7 +55,7 @@ class RowsWriter(Writer):
 
     def side(self, b: Any, total: Any, columns: int, stride: int) -> None:
         """The sum of one b."""
-        rows, most = self.code.args[3], self.number(self.most)
+        rows, most = self.counts[3], self.number(self.most)
         for first, count, width in panels_of(columns, 8 * machine()[2] // self.item):
 
             def panel(n: Any, first: int = first, width: int = width) -> None:
@@ -125,7 +125,7 @@ class ProductWriter(Writer):
     """
 
     def __init__(self, sizes: Sizes, onward: bool) -> None:
-        super().__init__(1 + 2 * len(sizes.widths) + 2, 4)
+        super().__init__(1 + 2 * len(sizes.widths) + 2, 0, 4)
         self.onward, self.dtype, self.item = onward, sizes.dtype, int(sizes.dtype.itemsize)
         self.left, *self.right = sizes.strides
         self.height, self.columns = sizes.height, sizes.widths
@@ -139,7 +139,7 @@ class ProductWriter(Writer):
         self.source, *sides = self.bases[: 1 + 2 * count]
         self.sides, self.sums = sides[:count], sides[count:]
         self.strips, self.copies = self.bases[-2:]
-        rows = self.code.args[3]
+        rows = self.counts[3]
         if onward:
             self.some_rows_of_all(self.number(0), rows)
         else:
@@ -153,7 +153,7 @@ class ProductWriter(Writer):
 
     def some_rows_of_all(self, top: Any, rows: Any) -> None:
         """`rows` rows from `top` on."""
-        first, last, beyond = self.code.args[:3]
+        first, last, beyond = self.counts[:3]
         left = self.beyond(self.source, top, self.left)
         sides = [self.beyond(b, top, s) for b, s in zip(self.sides, self.right, strict=True)]
         for side in [] if self.near else range(len(sides)):
@@ -281,7 +281,7 @@ class ProductWriter(Writer):
 def write_scatter(writer: Writer, dtype: Any, columns: int) -> None:
     """Rows added to the rows of a table that their numbers name, one after the other."""
     code, item = writer.code, int(dtype.itemsize)
-    first, count, direction = code.args[:3]
+    first, count, direction = writer.counts
     native = machine()[2] // item
 
     def row(k: Any) -> None:

@@ -11,14 +11,14 @@ Legend: R rows; K, M, N columns.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from ctypes import CFUNCTYPE, c_int64, c_void_p
+from ctypes import CFUNCTYPE, c_void_p
 from functools import lru_cache, partial
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from .llvm_engine import address_of
+from .llvm_engine import address_of, table_maker
 from .llvm_jit import compiled
 from .llvm_kernels import Writer
 from .llvm_panels import packed, panel
@@ -28,7 +28,7 @@ from .lowering import Address
 from .pool import pool
 from .workers import at_once, shares_of
 
-__all__ = ["Sum", "add_rows", "rows_times", "suits"]
+__all__ = ["Sum", "add_rows", "rows_times", "rows_times_of", "suits", "sum_kernels"]
 
 BLOCK = 32  # rows of x that are done together, so that they stay near
 FEW, MANY = 64, 256  # rows that are added up in registers
@@ -37,8 +37,8 @@ NARROW, WIDE = 32, 64  # columns of a that are put in order at a time
 SHARED = 16  # wide strips, from which on they are wide: threads share them out
 KEPT = 256  # sizes for which compiled code is kept
 EACH = 5_000_000  # multiplications that make a share worth a thread
-Signature = CFUNCTYPE(None, c_int64, c_int64, c_int64, c_int64, c_void_p)
-Table = c_int64 * 3
+Signature = CFUNCTYPE(None, c_void_p)  # of a table that has numbers, then addresses
+Times = Callable[[Any, Any], Any]
 
 
 def suits(*arrays: Any) -> bool:
@@ -49,38 +49,47 @@ def suits(*arrays: Any) -> bool:
 def _shared(size: int, work: int, call: Callable[[int, int], None]) -> None:
     """call(first, last) of all of a size, on as many threads as pay for so much work."""
     count = max(1, min(shares_of(work, EACH), size))
-    if count == 1:
-        call(0, size)
-        return
     ends = [size * i // count for i in range(count + 1)]
     at_once([partial(call, *part) for part in pairwise(ends)])
 
 
 # ----------------------------------------------------------------------------------- x·W
 def rows_times(x: Any, matrix: Any) -> Any:
-    """x (R, K) times a matrix (K, N)."""
-    x, (rows, inner), columns = np.ascontiguousarray(x), x.shape, matrix.shape[1]
-    panels = columns % panel(x.dtype) == 0
-    right = packed(matrix) if panels else np.ascontiguousarray(matrix)
-    out = np.empty((rows, columns), x.dtype)
-    kernel = _times(x.dtype, inner, columns, panels)
-    table, blocks = Table(address_of(x), address_of(right), address_of(out)), rows // BLOCK
-
-    def call(first: int, last: int) -> None:
-        kernel(first, last, rows if last == blocks else 0, 0, table)
-
-    _shared(blocks, rows * inner * columns, call)
-    return out
+    """x (…, K) times a matrix (K, N)."""
+    return rows_times_of(x.dtype, *matrix.shape)(x, matrix)
 
 
 @lru_cache(KEPT)
+def rows_times_of(dtype: Any, inner: int, columns: int) -> Times:
+    """The same for matrices of one size."""
+    panels = columns % panel(dtype) == 0
+    ordered = packed if panels else np.ascontiguousarray
+    kernel, table, work = _times(dtype, inner, columns, panels), table_maker(6), inner * columns
+
+    def times(x: Any, matrix: Any) -> Any:
+        x, right = np.ascontiguousarray(x), ordered(matrix)
+        rows, out = x.size // inner, np.empty((*x.shape[:-1], columns), dtype)
+        places, blocks = (address_of(x), address_of(right), address_of(out)), rows // BLOCK
+        if shares_of(rows * work, EACH) == 1:
+            kernel(table(0, blocks, rows, *places))
+            return out
+
+        def call(first: int, last: int) -> None:
+            kernel(table(first, last, rows if last == blocks else 0, *places))
+
+        _shared(blocks, rows * work, call)
+        return out
+
+    return times
+
+
 def _times(dtype: Any, inner: int, columns: int, panels: bool) -> Callable[..., None]:
-    """Called with (first block, last one, the row after the last, 0, table of x, W and the result).
+    """Called with (first block, last one, the row after the last, and x, W and the result).
 
     The rows behind the last block are done one by one.
     """
-    writer, item = Writer(3, 4), int(dtype.itemsize)
-    first, last, end = writer.code.args[:3]
+    writer, item = Writer(3, 0, 3), int(dtype.itemsize)
+    first, last, end = writer.counts
 
     def rows(count: int) -> Callable[[Any], None]:
         stride, width = inner * item, columns * item
@@ -103,11 +112,10 @@ def _times(dtype: Any, inner: int, columns: int, panels: bool) -> Callable[..., 
 
 # ---------------------------------------------------------------------------------- Σ aᵀ·b
 class Sum:
-    """Σ aᵀ·b (M, N) for each b, over rows of a (R, M) and b (R, N); or Σ b (1, N), of one b.
+    """Σ aᵀ·b (M, N) for each b, over rows of a (R, M) and b (R, N); or Σ b (1, N), of each b.
 
     They may come in several parts. Some rows are added up in registers, and these sums in memory.
-    A part may be taken from its last row up (`turn` −1). If it is the `last` one, rows that fill no
-    block are added at once.
+    A part may be taken from its last row up (`turn` −1).
     """
 
     def __init__(self) -> None:
@@ -115,13 +123,12 @@ class Sum:
         self.begun: list[Any] = []  # the sums over a block that is not full
         self.rows = 0  # of that
 
-    def add(self, a: Any, bs: Sequence[Any], turn: int, last: bool = False) -> None:
+    def add(self, a: Any, bs: Sequence[Any], turn: int) -> None:
         """Some more rows."""
-        sides = [*bs] if a is None else [a, *bs]
-        sides = [x if x.flags.c_contiguous else np.ascontiguousarray(x) for x in sides]
+        sides = [np.ascontiguousarray(x) for x in (bs if a is None else [a, *bs])]
         rows, widths = len(sides[0]), tuple([b.shape[1] for b in bs])
         height, dtype = 1 if a is None else a.shape[1], bs[0].dtype
-        kernels = _kernels(dtype, height, widths, turn, a is not None)
+        kernels = sum_kernels(dtype, height, widths, turn, a is not None)
         starts = [_start(x, turn) for x in sides]
         if not self.totals:
             self.totals = [np.zeros((height, width), dtype) for width in widths]
@@ -132,18 +139,18 @@ class Sum:
             if self.rows < kernels.block:
                 return
             self._finish()
-        full = rows - done if last else (rows - done) // kernels.block * kernels.block
+        full = (rows - done) // kernels.block * kernels.block
         if full:
-            kernels.run(False, starts, done, full, self.totals)
+            kernels.run(False, kernels.places(starts, done, self.totals), full)
         if done + full < rows:
             self._go_on(kernels, starts, done + full, rows - done - full)
 
-    def _go_on(self, kernels: _Kernels, starts: list[int], first: int, count: int) -> None:
+    def _go_on(self, kernels: SumKernels, starts: list[int], first: int, count: int) -> None:
         if not self.rows:
             self.begun = [pool.array(total.shape, total.dtype) for total in self.totals]
             for sums in self.begun:
                 sums.fill(0)
-        kernels.run(True, starts, first, count, self.begun)
+        kernels.run(True, kernels.places(starts, first, self.begun), count)
         self.rows += count
 
     def _finish(self) -> None:
@@ -165,13 +172,14 @@ def _start(array: Any, turn: int) -> int:
 
 
 @lru_cache(KEPT)
-def _kernels(
+def sum_kernels(
     dtype: Any, height: int, widths: tuple[int, ...], turn: int, product: bool
-) -> _Kernels:
-    return _Kernels(dtype, height, widths, turn, product)
+) -> SumKernels:
+    """The compiled code for sums of one size; without a `product` the height is 1."""
+    return SumKernels(dtype, height, widths, turn, product)
 
 
-class _Kernels:
+class SumKernels:
     """The compiled code for sums of one size.
 
     Attributes:
@@ -189,39 +197,40 @@ class _Kernels:
         self.strip = WIDE if height >= SHARED * WIDE else NARROW
         self.strips, size = height // self.strip, self.block * item
         self.space, self.work = (size * self.strip, size * (self.strip + width)), height * width
-        self.table = c_int64 * (len(self.strides) + len(widths) + 2)
+        self.table = table_maker(4 + len(self.strides) + len(widths) + 2 * product)
         self.written: dict[bool, Any] = {}
 
     def kernel(self, onward: bool) -> Any:
-        """Called with (first strip, last one, whether also the columns behind it, rows, table).
-
-        The table has the addresses of the rows, the sums, and of memory to put a and b in order.
+        """Called with (first strip, last one, whether also the columns behind it, number of rows,
+        and the addresses of the rows, the sums, and of memory to put a and b in order).
         """
         if onward not in self.written:
             writer = (ProductWriter if self.product else RowsWriter)(self, onward)
             self.written[onward] = compiled(writer.text(), Signature)
         return self.written[onward]
 
-    def run(
-        self, onward: bool, starts: Sequence[int], first: int, count: int, out: Sequence[Any]
-    ) -> None:
-        """`count` rows from the first on: blocks added to what is there, or sums gone on with."""
+    def places(self, starts: Sequence[int], first: int, out: Sequence[Any]) -> list[int]:
+        """Where the rows from the first on are, and the sums."""
+        rows = [start + first * stride for start, stride in zip(starts, self.strides, strict=True)]
+        return [*rows, *map(address_of, out)]
+
+    def run(self, onward: bool, places: Sequence[int], count: int) -> None:
+        """`count` rows: blocks of them added to what is there, or sums gone on with."""
         kernel, strips = self.written.get(onward) or self.kernel(onward), self.strips
-        places = [*starts, *map(address_of, out)]
-        if first:
-            places[: len(starts)] = [
-                p + first * s for p, s in zip(starts, self.strides, strict=True)
-            ]
         if not self.product:
-            kernel(0, 0, 0, count, self.table(*places))
+            kernel(self.table(0, 0, 0, count, *places))
+        elif shares_of(count * self.work, EACH) == 1:
+            self.strips_from(kernel, places, count, 0, strips)
         else:
             _shared(strips, count * self.work, partial(self.strips_from, kernel, places, count))
 
-    def strips_from(self, kernel: Any, places: list[int], count: int, low: int, high: int) -> None:
+    def strips_from(
+        self, kernel: Any, places: Sequence[int], count: int, low: int, high: int
+    ) -> None:
         """Some strips, with memory of their own to put a and b in order."""
         _memory, _, start = pool.block(self.space[1])
-        table = self.table(*places, start, start + self.space[0])
-        kernel(low, high, high == self.strips, count, table)
+        whole = high == self.strips
+        kernel(self.table(low, high, whole, count, *places, start, start + self.space[0]))
 
 
 # ------------------------------------------------------------------------------ rows of a table
@@ -230,14 +239,14 @@ def add_rows(total: Any, numbers: Any, rows: Any, turn: int) -> None:
     numbers = np.ascontiguousarray(numbers, np.int64) % max(len(total), 1)
     rows, width = np.ascontiguousarray(rows), total.shape[1]
     first = 0 if turn > 0 else len(rows) - 1
-    table = Table(address_of(rows), address_of(numbers), address_of(total))
-    _scatter(total.dtype, width)(first, len(rows), turn, 0, table)
+    places = address_of(rows), address_of(numbers), address_of(total)
+    _scatter(total.dtype, width)(table_maker(6)(first, len(rows), turn, *places))
 
 
 @lru_cache(KEPT)
 def _scatter(dtype: Any, width: int) -> Callable[..., None]:
-    """Called with (first row, how many, +1 or −1, 0, table of rows, numbers and the result)."""
-    writer = Writer(3, 4)
+    """Called with (first row, how many, +1 or −1, and the rows, numbers and the result)."""
+    writer = Writer(3, 0, 3)
     write_scatter(writer, dtype, width)
     found: Callable[..., None] = compiled(writer.text(), Signature)
     return found

@@ -8,14 +8,13 @@ Large loops take each array by itself, as what is kept of one would keep the who
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from ctypes import Array, c_int64
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from .layout import FEW, Place
-from .llvm_engine import address_of
+from .llvm_engine import address_of, table_maker
 from .llvm_panels import filling
 from .plan import Plan
 from .pool import ALIGNMENT, pool
@@ -38,7 +37,6 @@ class Block:
         exports: what is wanted of all steps.
         panels: for each packed input its number, where its panels begin, and what fills them.
         entries: for each base of the loop the number of an input, or −1, and an offset.
-        table: the type of the table of all bases.
     """
 
     size: int
@@ -47,7 +45,6 @@ class Block:
     exports: list[View]
     panels: list[tuple[int, int, Callable[[int, Any], None]]]
     entries: list[tuple[int, int]]
-    table: type[Array[c_int64]]
 
 
 def written_call(block: Block, native: Any, *numbers: int) -> Callable[..., Any]:
@@ -57,8 +54,8 @@ def written_call(block: Block, native: Any, *numbers: int) -> Callable[..., Any]
     exports.
     """
     space: dict[str, Any] = {
-        "native": native, "numbers": numbers, "Table": block.table, "ndarray": np.ndarray,
-        "copyto": np.copyto, "block": pool.block, "at": address_of,
+        "native": native, "table": table_maker(3 + len(block.entries)), "ndarray": np.ndarray,
+        "block": pool.block, "at": address_of,
         "contiguous": np.ascontiguousarray,
     }  # fmt: skip
     space |= {f"fill{number}": fill for number, _, fill in block.panels}
@@ -74,10 +71,11 @@ def written_call(block: Block, native: Any, *numbers: int) -> Callable[..., Any]
     inputs = sorted(used - {-1})
     lines = [f"memory, start, address = block({block.size})"]
     lines += [f"g{n} = contiguous(given[{n}])" for n in inputs]
-    lines += [f"copyto({view(at)}, carries[{i}])" for i, at in enumerate(block.starts)]
+    lines += [f"{view(at)}[...] = carries[{i}]" for i, at in enumerate(block.starts)]
     lines += [f"fill{n}(address + {at}, given[{n}])" for n, at, _ in block.panels]
-    places = [f"address + {o}" if n < 0 else f"at(g{n}) + {o}" for n, o in block.entries]
-    lines.append(f"native(*numbers, Table({', '.join(places)}))")
+    lines += [f"a{n} = at(g{n})" for n in sorted({n for n, _ in block.entries} - {-1})]
+    places = [f"address + {o}" if n < 0 else f"a{n} + {o}" for n, o in block.entries]
+    lines.append(f"native(table({', '.join(map(str, (*numbers, *places)))}))")
     finals, exports = (", ".join(map(view, views)) for views in (block.finals, block.exports))
     body = "".join(f"    {line}\n" for line in lines)
     exec(f"def call(carries, given):\n{body}    return [{finals}], [{exports}]\n", space)
@@ -116,7 +114,6 @@ def laid_out(
         [_seen(at, place, length, reverse) for place in plan.exports],
         panels,
         entries,
-        c_int64 * len(entries),
     )
 
 

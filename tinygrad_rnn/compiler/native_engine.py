@@ -7,7 +7,7 @@ call, or one for each thread. Any other loop is run like the llvm engine's.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from ctypes import CFUNCTYPE, c_int64, c_void_p
+from ctypes import CFUNCTYPE, c_void_p
 from functools import partial
 from typing import Any
 
@@ -17,7 +17,7 @@ from .checkpoints import Some
 from .cut import Loop
 from .index_maps import identity
 from .layout import FEW, Place
-from .llvm_engine import KernelRunner, address_of, plan_with_kernels, table_of
+from .llvm_engine import KernelRunner, address_of, plan_with_kernels, table_maker, table_of
 from .llvm_gather import Gather, write_gather
 from .llvm_jit import compiled
 from .llvm_kernels import Writer
@@ -35,7 +35,7 @@ from .workers import at_once, shares_of
 
 __all__ = ["NativeRunner", "compile_loop", "is_native", "keeps", "keeps_product"]
 
-SIGNATURE = CFUNCTYPE(None, c_int64, c_int64, c_int64, c_void_p)
+SIGNATURE = CFUNCTYPE(None, c_void_p)
 FAR = 1 << 17  # bytes of a matrix that is read for several steps at a time
 EACH = 20_000_000  # operations that make a share worth a thread
 LENGTHS = 64  # numbers of steps whose layout is kept
@@ -179,8 +179,8 @@ class NativeRunner(NumpyRunner):
 
     def written(self, parts: Sequence[Part]) -> str:
         """The LLVM text: for i in range(count): the step first + i · direction."""
-        writer = Writer(len(self.bases.entries), 3)
-        code, (first, count, direction) = writer.code, writer.code.args[:3]
+        writer = Writer(len(self.bases.entries), 0, 3)
+        code, (first, count, direction) = writer.code, writer.counts
         each = [p for p, place in zip(parts, self.places, strict=True) if not place]
 
         def one(i: Any) -> None:
@@ -347,7 +347,7 @@ class NativeRunner(NumpyRunner):
                 addresses[i] = address_of(arrays[i])
         entries = table_of(self.plan, self.bases.entries, addresses, reverse)
         if found.count == 1:
-            fixed.append((native, [(c_int64 * len(entries))(*entries)], (), reverse))
+            fixed.append((native, [entries], (), reverse))
             return panels
         table = np.array(entries, np.int64)
         tables = [table + np.multiply(found.shifts, k) for k in range(found.count)]
@@ -359,8 +359,8 @@ class NativeRunner(NumpyRunner):
                 array = np.zeros_like(whole)  # of a carry the first row is not written
                 other[i] = address_of(array) + ahead
                 own.append((whole, array))
-        fixed.append((native, [address_of(t) for t in tables], own, reverse))
-        return panels, tables
+        fixed.append((native, [t.tolist() for t in tables], own, reverse))
+        return panels
 
     def run(
         self,
@@ -372,11 +372,12 @@ class NativeRunner(NumpyRunner):
     ) -> None:
         """All steps, with the carries cut where they have to be."""
         native, tables, own, reverse = fixed[-1]
+        table = table_maker(3 + len(tables[0]))
         start = 0
         for stop in (*breaks, length):
             first = length - 1 - start if reverse else start
             numbers = (first, stop - start, -1 if reverse else 1)
-            at_once([partial(native, *numbers, table) for table in tables])
+            at_once([partial(native, table(*numbers, *entries)) for entries in tables])
             if stop < length:
                 for place in self.plan.carries:
                     arrays[place.buffer.number].fill(0)

@@ -29,7 +29,7 @@ def forward_pass(
     Called with (arrays of all inputs, length, extent, reverse) it gives the final carries and the
     outputs of all steps, and the values in `saved`.
     """
-    whole, script = parts.whole, Script(exact)
+    whole, script = parts.whole, Script(exact, arrays=True)
     script.space["loop"] = runner
     starts = [script.variable() for _ in whole.carries]
     inputs = script.given((*whole.stacked, *whole.constant), parts.fixed)
@@ -69,7 +69,7 @@ def backward_pass(
     If `spans` are to come one after the other it is called with sums as well, and gives only the
     cotangents of carries and stacked inputs: those of constants are then made of the sums.
     """
-    script, loop = Script(exact), way.loop
+    script, loop = Script(exact, arrays=True), way.loop
     script.space["loop"] = runner
     carried = [script.variable() for _ in way.carried]
     arrived = script.given(way.arriving, ())

@@ -19,6 +19,7 @@ from __future__ import annotations
 import builtins
 import functools
 from collections.abc import Callable, Iterator
+from operator import itemgetter
 from types import BuiltinFunctionType, CellType, FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -101,9 +102,9 @@ class Walk:
         self.tensors: list[str] = []
         self.copied = True  # whether what is found now is seen by the copy
         self.changeable = False
-        operators = tuple(vars(Tensor)[n] for n in OPERATORS)
-        table, get = self.constant(operators), self.constant(vars(Tensor).__getitem__)
-        self.require(f"tuple(map({get}, {self.constant(OPERATORS)})) == {table}")
+        get, table = itemgetter(*OPERATORS), vars(Tensor)
+        operators = self.constant(get(table))
+        self.require(f"{self.constant(get)}({self.constant(table)}) == {operators}")
 
     # -------------------------------------------------------------------------- what is written
     def constant(self, value: Any) -> str:

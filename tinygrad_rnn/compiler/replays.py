@@ -34,7 +34,7 @@ def replayed(g: Sequence[Any], call: Call, node: Node) -> list[Any]:
         for t, p, w in zip(call.inputs, node.parents, call.wanted, strict=True)
     ]
     if call.spans is not None and call.draws:
-        stop, kept = call.stacked.stop, (node.params or {})["kept"]
+        stop, kept = call.core.stacked.stop, (node.params or {})["kept"]
         numbers = drawn_again(call.draws, call.length, call.reverse, kept.states[0])
         inputs[stop - len(numbers) : stop] = numbers
     with enable_grad():
@@ -102,7 +102,8 @@ def _on_packed_rows(call: Call, inputs: list[Tensor]) -> list[Tensor]:
     loop = call.core.cut.whole
     how, split = call.rows, len(loop.carries)
     carries = [sort_rows(t, how).unsqueeze(1) for t in inputs[:split]]
-    stacked, constants = [pack(t, how) for t in inputs[call.stacked]], inputs[call.stacked.stop :]
+    timed = call.core.stacked
+    stacked, constants = [pack(t, how) for t in inputs[timed]], inputs[timed.stop :]
     step = step_on_rows(loop, call.core.cut.fixed)
     ended: list[list[Tensor]] = [[] for _ in carries]
     columns: list[list[Tensor]] = [[] for _ in loop.exports]

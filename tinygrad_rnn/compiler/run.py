@@ -103,7 +103,8 @@ def _made(
     """The call of a compiled core, and the structure of its outputs; perhaps with known numbers."""
     ready = prepared(problem, engine)
     given, draws = [*problem.carries[0], *problem.inputs[0]], ready.draws
-    recording = grad_mode() != 0 and any(t.node is not None for t in (*given, *ready.tensors))
+    active = [t.node is not None for t in (*given, *ready.tensors)]
+    recording = grad_mode() != 0 and True in active
     every = problem.checkpoint_every if recording and problem.lengths is None else None
     if numbers is None:
         numbers = [NOT_DRAWN] * len(draws)
@@ -126,7 +127,7 @@ def _made_of_table(problem: Problem, engine: Engine, breaks: list[int]) -> tuple
     call, outputs = _made(moved[0], engine, breaks, None)
     if not makes_products_fewer(call.core.cut.whole):
         return None
-    numbers = call.inputs[call.stacked][len(problem.inputs[0]) :]
+    numbers = call.inputs[call.core.stacked][len(problem.inputs[0]) :]
     plain, _ = _made(problem, engine, breaks, None, numbers)  # now: what a step reads may change
     return replace(call, source=moved[1], plain=plain), outputs
 

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from .batch import batched, in_place, makes_its_own, spread
-from .long_products import rows_times, suits
+from .batch import all_steps_of, batched, in_place, makes_its_own, spread
+from .long_products import rows_times_of, suits
 from .program import Value, ancestors
 
 __all__ = ["Script", "forgetting", "names"]
@@ -33,10 +33,11 @@ class Script:
         timed: the values that have a time axis in front.
         space: what the lines name beside their variables.
         exact: whether products give each row the same bits, however many rows there are.
+        arrays: whether it is given arrays alone: views of these are written as such.
     """
 
-    def __init__(self, exact: bool = False) -> None:
-        self.exact = exact
+    def __init__(self, exact: bool = False, arrays: bool = False) -> None:
+        self.exact, self.arrays = exact, arrays
         self.known: dict[Value, str] = {}
         self.timed: set[Value] = set()
         self.space: dict[str, Any] = {"spread": spread, "contiguous": np.ascontiguousarray}
@@ -71,9 +72,20 @@ class Script:
 
     def made(self, function: Any, *args: str) -> str:
         """The variable of what a function gives for these variables."""
-        name, called = self.variable(), self.constant(function)
-        self.lines.append(f"{name} = {called}({', '.join(args)})")
+        return self.assigned(f"{self.constant(function)}({', '.join(args)})")
+
+    def assigned(self, expression: str) -> str:
+        """The variable of an expression."""
+        name = self.variable()
+        self.lines.append(f"{name} = {expression}")
         return name
+
+    def view(self, value: Value, source: str, timed: bool) -> str | None:
+        """The variable of a value that is a view of an array, if NumPy has a plain word for it."""
+        if not self.arrays or value.name not in _VIEWS:
+            return None
+        how, word = _VIEWS[value.name]
+        return self.assigned(f"{source}{word.format(self.constant(how(value, timed)))}")
 
     def array(self, value: Value) -> str:
         """The variable of a value, computed if it is not there yet."""
@@ -87,13 +99,18 @@ class Script:
         """One value, from those that are known."""
         flags = self.flags(value)
         args = [self.known[a] if type(a) is Value else self.constant(a) for a in value.args]
-        own = self.exact and _is_rows_times(value, flags)
-        call = _rows_times if own else batched(value, flags)
-        name = self.known[value] = self.made(call, *args)
+        view = self.view(value, args[0], flags[0])
+        name = self.known[value] = view or self.made(self.called(value, flags), *args)
         if any(flags):
             self.timed.add(value)
             if makes_its_own(value, flags):
                 self.own[name] = value
+
+    def called(self, value: Value, flags: Sequence[bool]) -> Callable[..., Any]:
+        """What gives a value."""
+        if self.exact and _is_rows_times(value, flags):
+            return rows_times_of(value.dtype, *value.args[1].shape)
+        return batched(value, flags)
 
     def flags(self, value: Value) -> list[bool]:
         """For each argument whether it has a time axis."""
@@ -154,9 +171,24 @@ def _is_rows_times(value: Value, flags: Sequence[bool]) -> bool:
     return len(left.shape) > 1 and len(right.shape) == 2 and suits(left, right)
 
 
-def _rows_times(x: Any, matrix: Any) -> Any:
-    rows = rows_times(x.reshape(-1, x.shape[-1]), matrix)
-    return rows.reshape(*x.shape[:-1], matrix.shape[1])
+def _shape(value: Value, timed: bool) -> Any:
+    return (-1, *value.shape) if timed else value.shape
+
+
+def _axes(value: Value, timed: bool) -> Any:
+    dims = value.params["dims"]
+    return (0, *(d + 1 for d in dims)) if timed else dims
+
+
+def _key(value: Value, timed: bool) -> Any:
+    key = value.params["key"]
+    return all_steps_of(key) if timed else key
+
+
+_VIEWS: dict[str, tuple[Callable[[Value, bool], Any], str]] = {
+    "reshape": (_shape, ".reshape({})"), "permute": (_axes, ".transpose({})"),
+    "slice": (_key, "[{}]"),
+}  # fmt: skip
 
 
 def names(found: Sequence[str]) -> str:

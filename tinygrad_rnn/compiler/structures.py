@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from threading import RLock
 from types import CodeType
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import ref
 
 import numpy as np
@@ -49,8 +49,7 @@ class Compiled:
     core: Core
 
 
-@dataclass(frozen=True)
-class Ready:
+class Ready(NamedTuple):
     """A compiled step, and what of a call it takes beside carry and inputs.
 
     Attributes:

@@ -11,17 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 
 from ..backend import backend_of
 from .blas import product
-from .long_products import Sum, add_rows, suits
+from .long_products import add_rows, suits
+from .long_sums import InSpans, RowSum, written_sums
 from .lookups import ROWS
 from .program import Value
-from .script import Script
+from .script import Script, names
 
 __all__ = ["Finish", "Sums"]
 
@@ -37,6 +38,13 @@ class Part:
     results: list[str]
 
 
+@dataclass
+class OfRows(Part):
+    """Sums over rows."""
+
+    sums: RowSum
+
+
 class Sums:
     """Writes sums over the steps of a script.
 
@@ -47,16 +55,18 @@ class Sums:
         parts: what is added up.
         alike: parts that are several sums: products with a common factor, which is read once, or
             plain sums of arrays with as many rows.
+        turned: the variables of transposes.
     """
 
     def __init__(self, script: Script, exact: bool, spans: bool) -> None:
         self.script, self.exact, self.spans = script, exact, spans
-        self.after = Script()
+        self.after = Script(arrays=True)
         if not spans:
             self.after.space = script.space
         self.parts: list[Part] = []
-        self.alike: dict[Any, Part] = {}
+        self.alike: dict[Any, OfRows] = {}
         self.known: dict[tuple[Value, bool], str] = {}
+        self.turned: dict[Value, str] = {}
         self.changes: dict[Value, bool] = {}
 
     def total(self, value: Value, columns: bool = False) -> str:
@@ -78,7 +88,7 @@ class Sums:
         if value not in self.script.timed:
             return self.part(_Repeated, array, "length")
         if self.exact and suits(value):
-            return self.shaped(self.together((_Steps, value.dtype), _Steps, array), value)
+            return self.together(RowSum(value.dtype, 1), value.shape, array)
         return self.part(partial(_Added, _sum_of_steps), array)
 
     def part(self, make: Make, *names: str) -> str:
@@ -87,22 +97,31 @@ class Sums:
         self.parts.append(Part(make, list(names), [name]))
         return name
 
-    def together(self, key: Any, make: Make, *names: str) -> str:
-        """The variable in `after` of a sum that is one part with all others of its key.
+    def together(self, sums: RowSum, shape: tuple[int, ...], *names: str) -> str:
+        """The variable in `after` of a sum of this shape, one part with all others of its kind.
 
         It is added from the last of the variables; they have the others in common.
         """
+        key = sums.dtype, sums.rows, sums.turned, names[:-1]
         found = self.alike.get(key)
         if found is None:
-            found = self.alike[key] = Part(make, list(names[:-1]), [])
+            found = self.alike[key] = OfRows(partial(InSpans, sums), list(names[:-1]), [], sums)
             self.parts.append(found)
+        found.sums.shapes.append(shape)
         found.names.append(names[-1])
         found.results.append(self.after.variable())
         return found.results[-1]
 
-    def shaped(self, name: str, like: Value) -> str:
-        """A part in the shape of a value."""
-        return self.after.made(lambda array: array.reshape(like.shape), name)
+    def transposed(self, value: Value) -> str:
+        """The variable of the transposes of a matrix, of all steps."""
+        if value not in self.turned:
+            turned = value.name == "permute" and value.params["dims"] == (1, 0)
+            if turned and value not in self.script.known:
+                self.turned[value] = self.script.array(value.args[0])
+            else:
+                array = self.script.array(value)
+                self.turned[value] = self.script.assigned(f"{array}.transpose(0, 2, 1)")
+        return self.turned[value]
 
     def timed(self, value: Value) -> bool:
         """Whether a value changes from step to step."""
@@ -119,6 +138,9 @@ class Sums:
 
     def applied(self, value: Value, *names: str) -> str:
         """The operation of a value, on sums."""
+        view = self.after.view(value, names[0], False)
+        if view is not None:
+            return view
         forward, params = value.op.forward, value.params  # type: ignore[union-attr]
         return self.after.made(lambda *arrays: forward(np, *arrays, **params), *names)
 
@@ -126,10 +148,11 @@ class Sums:
         """Write all parts; a function that makes `results` of them, if spans are to come."""
         lines = self.script.lines
         if not self.spans:
+            self.rows_at_once([part for part in self.parts if isinstance(part, OfRows)])
             for part in self.parts:
-                call = self.script.constant(_at_once(part.make))
-                targets = "".join(f"{name}, " for name in part.results)
-                lines.append(f"{targets}= {call}({', '.join(part.names)}, turn)")
+                if not isinstance(part, OfRows):
+                    call = self.script.constant(_at_once(part.make))
+                    lines.append(f"[{part.results[0]}] = {call}({', '.join(part.names)}, turn)")
             lines += self.after.lines
             return None
         for number, part in enumerate(self.parts):
@@ -139,6 +162,14 @@ class Sums:
         self.after.lines.insert(0, head)
         run = self.after.function("sums", f"[{', '.join(results)}]")
         return Finish([part.make for part in self.parts], run)
+
+    def rows_at_once(self, parts: Sequence[OfRows]) -> None:
+        """The line of all sums over rows; what it calls is written when the turn is known."""
+        if parts:
+            call = self.script.constant(cache(partial(written_sums, [p.sums for p in parts])))
+            given = ", ".join(name for part in parts for name in part.names)
+            found = names([name for part in parts for name in part.results])
+            self.script.lines.append(f"{found} = {call}(turn)({given})")
 
 
 class Finish:
@@ -157,7 +188,6 @@ def _at_once(make: Make) -> Callable[..., Any]:
 
     def run(*arrays_and_turn: Any) -> Any:
         made = make()
-        made.last = True
         made.add(*arrays_and_turn)
         return made.results()
 
@@ -167,13 +197,7 @@ def _at_once(make: Make) -> Callable[..., Any]:
 # ------------------------------------------------------------------------------------ parts
 # Each has `add(arrays of all steps of a span…, turn)`, where turn is −1 if the span's last step
 # comes first, and `results()`.
-class _Kind:
-    """What can be added up; `last`: nothing will follow."""
-
-    last = False
-
-
-class _Added(_Kind):
+class _Added:
     """A function of the arrays of each span, added."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -187,7 +211,7 @@ class _Added(_Kind):
         return [self.total]
 
 
-class _Repeated(_Kind):
+class _Repeated:
     """What is the same in every step, as often as there are steps."""
 
     def __init__(self) -> None:
@@ -202,51 +226,7 @@ class _Repeated(_Kind):
         return [np.multiply(self.array, self.steps)]
 
 
-class _Products(_Kind):
-    """Σ aᵀ·b over all rows, for one a and every b; or (Σ bᵀ·a)ᵀ for one b (`turned`)."""
-
-    def __init__(self, turned: bool) -> None:
-        self.turned, self.sum = turned, Sum()
-
-    def add(self, shared: Any, *others_and_turn: Any) -> None:
-        *others, turn = others_and_turn
-        if self.turned:
-            others = [_rows(a.transpose(0, 2, 1)) for a in others]
-            self.sum.add(_rows(shared), others, turn, self.last)
-        else:
-            others = [_rows(b) for b in others]
-            self.sum.add(_rows(shared.transpose(0, 2, 1)), others, turn, self.last)
-
-    def results(self) -> list[Any]:
-        found = self.sum.results()
-        return [total.T for total in found] if self.turned else found
-
-
-class _Steps(_Kind):
-    """Σ over all steps, of each array."""
-
-    def __init__(self) -> None:
-        self.sum = Sum()
-
-    def add(self, *arrays_and_turn: Any) -> None:
-        *arrays, turn = arrays_and_turn
-        self.sum.add(None, [self.rows(x) for x in arrays], turn, self.last)
-
-    def rows(self, x: Any) -> Any:
-        return x.reshape(len(x), -1)
-
-    def results(self) -> list[Any]:
-        return self.sum.results()
-
-
-class _Rows(_Steps):
-    """Σ over all rows of all steps, of each array."""
-
-    def rows(self, x: Any) -> Any:
-        return _rows(x)
-
-
-class _Same(_Kind):
+class _Same:
     """What is the same in every step."""
 
     def __init__(self) -> None:
@@ -259,7 +239,7 @@ class _Same(_Kind):
         return [self.array]
 
 
-class _RowsAt(_Kind):
+class _RowsAt:
     """Rows added, one after the other, at rows of a table."""
 
     def __init__(self, shape: tuple[int, ...]) -> None:
@@ -309,13 +289,13 @@ def _matmul(value: Value, sums: Sums, columns: bool) -> str | None:
         return None
     if not sums.timed(left) or not sums.timed(right):
         return _product_with_same(value, sums)
-    for side in (left, right):
-        sums.script.array(side)
-    names = sums.script.known[left], sums.script.known[right]
     if sums.exact and suits(left, right):
-        shared, other = names[::-1] if columns else names
-        return sums.together((shared, columns), partial(_Products, columns), shared, other)
-    return sums.part(partial(_Added, _by_columns if columns else _by_rows), *names)
+        given = [sums.transposed(left), sums.script.array(right)][:: -1 if columns else 1]
+        (inner, height), width = left.shape[::-1], right.shape[1]
+        shape, a = (height, width), width if columns else height
+        return sums.together(RowSum(value.dtype, inner, a, columns), shape, *given)
+    given = [sums.script.array(side) for side in (left, right)]
+    return sums.part(partial(_Added, _by_columns if columns else _by_rows), *given)
 
 
 def _product_with_same(value: Value, sums: Sums) -> str | None:
@@ -345,8 +325,8 @@ def _sum(value: Value, sums: Sums, columns: bool) -> str | None:
     plainly = dims == (0,) and len(source.shape) == 2
     if sums.exact and suits(source):
         if plainly:
-            key, name = (_Rows, source.dtype, source.shape[0]), sums.script.known[source]
-            return sums.shaped(sums.together(key, _Rows, name), value)
+            name = sums.script.known[source]
+            return sums.together(RowSum(source.dtype, source.shape[0]), value.shape, name)
         return sums.applied(value, sums.total(source))
     axes = (0, *(d + 1 for d in dims))
     rows = plainly and source.dtype.kind == "f"
