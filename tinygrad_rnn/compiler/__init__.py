@@ -6,6 +6,7 @@
   `code_reads`)
 - `cut` decides what leaves the loop; `outside` and `script` write a function of it, in which
   `batch` (`ufuncs`) runs a value for all steps together; `draws` has its random numbers
+  (`llvm_draws`)
 - `backward` runs the ordinary rules on the program: one more program, cut again (`factors`, `sums`)
 - `plan`, `layout` and `pool` decide where values live
 - `numpy_engine` runs a plan with NumPy: `blocks` has its calls few and on what is contiguous,

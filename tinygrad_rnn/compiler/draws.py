@@ -15,6 +15,7 @@ import numpy as np
 
 from ..create import generator, get_rng_state, set_rng_state
 from ..tensor import Tensor
+from .llvm_draws import uniform
 from .pool import pool
 
 __all__ = ["Draw", "drawn", "drawn_again", "restored"]
@@ -53,6 +54,10 @@ def restored(state: Any) -> Iterator[None]:
 
 def _at_once(draws: Sequence[Draw], length: int, reverse: bool) -> list[Any]:
     name, _, dtype = draws[0]
+    if name == "random" and np.dtype(dtype) == np.float32:
+        found = uniform(generator(), [shape for _, shape, _ in draws], length, reverse)
+        if found is not None:
+            return found
     sizes = [prod(shape) for _, shape, _ in draws]
     whole = pool.array((length, sum(sizes)), np.dtype(dtype))
     getattr(generator(), name)(dtype=whole.dtype, out=whole)

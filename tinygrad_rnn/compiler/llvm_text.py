@@ -212,6 +212,10 @@ class Function:
         self.declared[full] = f"declare {kind} {full}({', '.join([kind] * len(args))})"
         return self.emit(kind, f"call {kind} {full}({', '.join(f'{kind} {a.name}' for a in args)})")
 
+    def ask(self, kind: str, function: Word, argument: Word) -> Word:
+        """What the function at an address gives."""
+        return self.emit(kind, f"call {kind} {function.name}({argument.type} {argument.name})")
+
     def fetch(self, pointer: Word) -> None:
         """Ask for what is there to be brought near, if there is anything."""
         name = "@llvm.prefetch.p0"
