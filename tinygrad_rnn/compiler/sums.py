@@ -288,7 +288,7 @@ def _matmul(value: Value, sums: Sums, columns: bool) -> str | None:
     if len(left.shape) != 2 or len(right.shape) != 2:
         return None
     if not sums.timed(left) or not sums.timed(right):
-        return _product_with_same(value, sums)
+        return _product_with_same(value, sums, columns)
     if sums.exact and suits(left, right):
         given = [sums.transposed(left), sums.script.array(right)][:: -1 if columns else 1]
         (inner, height), width = left.shape[::-1], right.shape[1]
@@ -298,14 +298,20 @@ def _matmul(value: Value, sums: Sums, columns: bool) -> str | None:
     return sums.part(partial(_Added, _by_columns if columns else _by_rows), *given)
 
 
-def _product_with_same(value: Value, sums: Sums) -> str | None:
+def _product_with_same(value: Value, sums: Sums, columns: bool) -> str | None:
     """Σ (aₜ·B) is (Σ aₜ)·B, and Σ (A·bₜ) is A·(Σ bₜ)."""
     left, right = value.args
     if sums.timed(left):
-        return sums.applied(value, sums.total(left), sums.same(right))
-    if sums.timed(right):
-        return sums.applied(value, sums.same(left), sums.total(right))
-    return None
+        sides = sums.total(left), sums.same(right)
+    elif sums.timed(right):
+        sides = sums.same(left), sums.total(right)
+    else:
+        return None
+    return sums.after.made(_product_by_columns if columns else np.matmul, *sides)
+
+
+def _product_by_columns(a: Any, b: Any) -> Any:
+    return (b.T @ a.T).T
 
 
 def _scatter(value: Value, sums: Sums, columns: bool) -> str | None:
