@@ -259,12 +259,3 @@ def test_rows_that_wait_for_each_other_stay_together(
 def test_as_many_shares_as_divide_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     _, counts = shared(monkeypatch, 3, lambda: measured("lstm_joined", "native"))
     assert set(counts) <= {1, 2}  # of four rows; two by way of three
-
-
-def test_threads_are_those_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    assert workers.threads() == 3
-    monkeypatch.setenv("OMP_NUM_THREADS", "5,2")
-    assert workers.threads() == 5
-    monkeypatch.delenv("OMP_NUM_THREADS")
-    assert workers.threads() >= 1
