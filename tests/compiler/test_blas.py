@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -12,13 +13,19 @@ import tinygrad_rnn as tg
 from tinygrad_rnn.backend import quiet
 from tinygrad_rnn.compiler import blas, workers
 
-NUMBERS = blas._numbers_of_threads()
-needs_openblas = pytest.mark.skipif(NUMBERS is None, reason="needs NumPy with OpenBLAS")
+AWAKE = 2
 
 
-def number() -> int:
-    assert NUMBERS is not None
-    return NUMBERS[0]()
+@pytest.fixture
+def number() -> Iterator[Callable[[], int]]:
+    """How many threads OpenBLAS uses: more than one, whatever the environment says."""
+    alone = blas._alone()
+    if alone is None:
+        pytest.skip("needs NumPy with OpenBLAS")
+    before = alone.count()
+    alone.use(AWAKE)
+    yield alone.count
+    alone.use(before)
 
 
 @pytest.fixture(params=[1, 2, 3])
@@ -51,42 +58,39 @@ def test_infinities_are_multiplied_without_a_word(shared: int) -> None:
     np.testing.assert_array_equal(found, [[np.nan, np.inf], [0, 0], [np.nan, -np.inf]])
 
 
-@needs_openblas
 def test_threads_of_openblas_sleep_in_a_product_and_are_there_after_it(
-    shared: int, monkeypatch: pytest.MonkeyPatch
+    shared: int, number: Callable[[], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before, seen = number(), []
+    seen: list[int] = []
     original = workers.at_once
     monkeypatch.setattr(blas, "at_once", lambda calls: (seen.append(number()), original(calls)))
     blas.product(np.ones((8, 4)), np.ones((4, 2)))
     assert seen == [1] * (shared > 1)
-    assert number() == before
+    assert number() == AWAKE
 
 
-@needs_openblas
-def test_they_are_there_after_an_error_too(shared: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = number()
-
+@pytest.mark.parametrize("shared", [2], indirect=True)
+def test_they_are_there_after_an_error_too(
+    shared: int, number: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fails(calls: Any) -> None:
         raise MemoryError
 
     monkeypatch.setattr(blas, "at_once", fails)
-    if shared > 1:
-        with pytest.raises(MemoryError):
-            blas.product(np.ones((8, 4)), np.ones((4, 2)))
-    assert number() == before
+    with pytest.raises(MemoryError):
+        blas.product(np.ones((8, 4)), np.ones((4, 2)))
+    assert number() == AWAKE
 
 
-@needs_openblas
-def test_who_is_last_wakes_them_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_is_last_wakes_them_again() -> None:
     set_numbers: list[int] = []
-    monkeypatch.setattr(blas, "_numbers_of_threads", lambda: (lambda: 5, set_numbers.append))
-    alone, inside, leave = blas._Alone(), threading.Event(), threading.Event()
+    alone = blas._Alone(lambda: 5, set_numbers.append)
+    inside, leave = threading.Event(), threading.Event()
 
     def other() -> None:
         with alone:
             inside.set()
-            leave.wait()
+            leave.wait(10)  # no longer than a failed test may take
 
     thread = threading.Thread(target=other)
     thread.start()
@@ -100,7 +104,7 @@ def test_who_is_last_wakes_them_again(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_any_other_blas_is_left_alone(shared: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blas, "_numbers_of_threads", lambda: None)
+    monkeypatch.setattr(blas, "_alone", lambda: None)
     monkeypatch.setattr(blas, "at_once", lambda calls: pytest.fail("shared"))
     assert blas.product(np.full((8, 4), 2.0), np.ones((4, 2))).tolist() == [[8.0, 8.0]] * 8
 

@@ -33,9 +33,10 @@ def product(a: Any, b: Any) -> Any:
     work = a.size * b.shape[1]
     if work <= ALONE or a.dtype != b.dtype or a.dtype.char not in "fd":
         return a @ b
-    if _numbers_of_threads() is None:
+    alone = _alone()
+    if alone is None:
         return a @ b
-    with _alone:
+    with alone:
         count = min(shares_of(work, EACH), a.shape[0])
         if count == 1:
             return a @ b
@@ -50,45 +51,37 @@ def _quietly(a: Any, b: Any, out: Any) -> None:
         np.matmul(a, b, out)
 
 
+class _Alone:
+    """While somebody is inside, OpenBLAS uses the thread that calls it and no other."""
+
+    def __init__(self, count: Callable[[], int], use: Callable[[int], object]) -> None:
+        self.count, self.use = count, use  # how many threads it uses; to use so many
+        self.lock, self.inside, self.before = Lock(), 0, 1
+
+    def __enter__(self) -> None:
+        with self.lock:
+            if not self.inside:
+                self.before = self.count()
+                self.use(1)
+            self.inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self.lock:
+            self.inside -= 1
+            if not self.inside:
+                self.use(self.before)
+
+
 @cache
-def _numbers_of_threads() -> tuple[Callable[[], int], Callable[[int], object]] | None:
-    """OpenBLAS's functions that tell and set how many threads it uses, if NumPy has it."""
+def _alone() -> _Alone | None:
+    """NumPy's OpenBLAS by the functions that it has for that; None if NumPy has another BLAS."""
     loaded = sys.modules.get("numpy._core._multiarray_umath")
     if loaded is None or loaded.__file__ is None:
         return None
     library = ctypes.CDLL(loaded.__file__)  # what it needs itself is looked through, too
     for before in ("scipy_openblas", "openblas"):
         for after in ("64_", ""):
-            names = (f"{before}_{verb}_num_threads{after}" for verb in ("get", "set"))
-            found = [getattr(library, name, None) for name in names]
-            if None not in found:
-                return found[0], found[1]  # type: ignore[return-value]
+            names = [f"{before}_{verb}_num_threads{after}" for verb in ("get", "set")]
+            if all(hasattr(library, name) for name in names):
+                return _Alone(*[getattr(library, name) for name in names])
     return None
-
-
-class _Alone:
-    """While somebody is inside, OpenBLAS uses the thread that calls it and no other."""
-
-    def __init__(self) -> None:
-        self.lock, self.inside, self.before = Lock(), 0, 1
-
-    def __enter__(self) -> None:
-        functions = _numbers_of_threads()
-        assert functions is not None
-        get, set_ = functions
-        with self.lock:
-            if not self.inside:
-                self.before = get()
-                set_(1)
-            self.inside += 1
-
-    def __exit__(self, *_: object) -> None:
-        functions = _numbers_of_threads()
-        assert functions is not None
-        with self.lock:
-            self.inside -= 1
-            if not self.inside:
-                functions[1](self.before)
-
-
-_alone = _Alone()
