@@ -145,7 +145,6 @@ def _tile(
     kind = vector(one, lanes)
     parts = range(width // lanes)
     unroll = UNROLL if product.inner % UNROLL == 0 else 1
-
     share = step * height // product.rows
 
     def steps(k: Any, totals: list[Any]) -> list[Any]:

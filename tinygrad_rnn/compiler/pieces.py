@@ -44,7 +44,7 @@ class Division(NamedTuple):
     worth: int
 
 
-@lru_cache(maxsize=32)  # of each of the batches that `ragged` remembers two
+@lru_cache(maxsize=32)  # two for each of the batches that `ragged` remembers
 def divided(how: Ragged, count: int) -> Division:
     """The rows in `count` shares of about the same work, or in fewer if one would be empty."""
     segments = np.array(how.segments).T

@@ -55,13 +55,12 @@ class Fused:
         """Update the parameters that have a gradient and a step; False if that cannot be."""
         if not self.able:
             return False
-        kernels: dict[int | None, Kernel] = {}
-        for step in set(steps):
-            trace = None if step is None else self.traced(step)
-            if trace is not None:
-                kernels[step] = self.kernel(trace)
-            elif step is not None:
+        kernels: dict[int, Kernel] = {}
+        for number in {step for step in steps if step is not None}:
+            trace = self.traced(number)
+            if trace is None:
                 return False
+            kernels[number] = self.kernel(trace)
         item = int(self.flat.values.itemsize)
         for span, gradient, step in zip(self.flat.spans, found, steps, strict=True):
             if step is not None:
@@ -234,6 +233,7 @@ def _compiled(
         return *term, None
 
     ends = [(term, place(name)) for name, term in stores]
+    # of any size: `cut` goes by the arguments
     writer.stored(Block((1,), [lowered(term) for term in terms], ends, [], 1), [], 1)
     function: Callable[[int, int, int, int], None] = compiled(writer.text(), SIGNATURE)
     return function
