@@ -13,19 +13,29 @@ import tinygrad_rnn as tg
 from tinygrad_rnn.backend import quiet
 from tinygrad_rnn.compiler import blas, workers
 
-AWAKE = 2
+AWAKE = 3
+
+
+@pytest.fixture(autouse=True)
+def awake() -> Iterator[None]:
+    """OpenBLAS uses some threads, whatever the environment says."""
+    alone = blas._alone()
+    if alone is None:
+        yield
+        return
+    before = alone.count()
+    alone.use(AWAKE)
+    yield
+    alone.use(before)
 
 
 @pytest.fixture
-def number() -> Iterator[Callable[[], int]]:
-    """How many threads OpenBLAS uses: more than one, whatever the environment says."""
+def number() -> Callable[[], int]:
+    """How many threads OpenBLAS uses."""
     alone = blas._alone()
     if alone is None:
         pytest.skip("needs NumPy with OpenBLAS")
-    before = alone.count()
-    alone.use(AWAKE)
-    yield alone.count
-    alone.use(before)
+    return alone.count
 
 
 @pytest.fixture(params=[1, 2, 3])
@@ -33,6 +43,7 @@ def shared(request: Any, monkeypatch: pytest.MonkeyPatch) -> int:
     """So many threads, from the smallest products on."""
     monkeypatch.setattr(blas, "EACH", 1)
     monkeypatch.setattr(blas, "ALONE", 0)
+    monkeypatch.setattr(blas, "FEWEST", 1)
     monkeypatch.setattr(workers, "threads", lambda: request.param)
     return int(request.param)
 
@@ -124,3 +135,13 @@ def test_the_numpy_engine_on_several_threads(shared: int) -> None:
         results.append([t.numpy() for t in tg.gradients((ys * ys).sum(), [w, u, xs])])
     for found, expected in zip(*results, strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_openblas_may_have_been_told_to_use_one_thread(
+    shared: int, number: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = blas._alone()
+    assert alone is not None
+    alone.use(1)
+    monkeypatch.setattr(blas, "at_once", lambda calls: pytest.fail("shared"))
+    assert blas.product(np.full((8, 4), 2.0), np.ones((4, 2))).tolist() == [[8.0, 8.0]] * 8

@@ -114,7 +114,7 @@ def test_threads_change_no_bit(height: int, monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setattr(workers, "threads", lambda count=count: count)
         found = call(*arrays)
         assert all(np.array_equal(x, y) for x, y in zip(found, expected, strict=True))
-    assert max(counts) == (3 if height > 64 else 2)  # strips of 32 columns, of 64 at least
+    assert max(counts) == (3 if height > 64 else 2)  # a thread has 32 columns of a at least
 
 
 @pytest.mark.parametrize("reverse", [False, True])

@@ -24,10 +24,15 @@ __all__ = ["product"]
 
 EACH = 8_000_000  # multiplications that make a share worth a thread
 ALONE = 200_000  # up to so many OpenBLAS takes one thread
+FEWEST = 16  # rows of a share, for which all of the other matrix is read
 
 
 def product(a: Any, b: Any) -> Any:
-    """a @ b of matrices (M, K) and (K, N), or of tensors."""
+    """a @ b of matrices (M, K) and (K, N), or of tensors.
+
+    The rows of a are shared among as many threads as OpenBLAS might use and we too; last places may
+    depend on how many that are, as with OpenBLAS's own.
+    """
     if type(a) is not np.ndarray or type(b) is not np.ndarray:
         return a @ b
     work = a.size * b.shape[1]
@@ -36,9 +41,9 @@ def product(a: Any, b: Any) -> Any:
     alone = _alone()
     if alone is None:
         return a @ b
-    with alone:
-        count = min(shares_of(work, EACH), a.shape[0])
-        if count == 1:
+    with alone as most:
+        count = min(most, shares_of(work, EACH), a.shape[0] // FEWEST)
+        if count <= 1:
             return a @ b
         out = np.empty((a.shape[0], b.shape[1]), a.dtype)
         ends = pairwise([a.shape[0] * i // count for i in range(count + 1)])
@@ -52,18 +57,22 @@ def _quietly(a: Any, b: Any, out: Any) -> None:
 
 
 class _Alone:
-    """While somebody is inside, OpenBLAS uses the thread that calls it and no other."""
+    """While somebody is inside, OpenBLAS uses the thread that calls it and no other.
+
+    Who enters is told how many it used before.
+    """
 
     def __init__(self, count: Callable[[], int], use: Callable[[int], object]) -> None:
         self.count, self.use = count, use  # how many threads it uses; to use so many
         self.lock, self.inside, self.before = Lock(), 0, 1
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> int:
         with self.lock:
             if not self.inside:
                 self.before = self.count()
                 self.use(1)
             self.inside += 1
+            return self.before
 
     def __exit__(self, *_: object) -> None:
         with self.lock:

@@ -26,6 +26,7 @@ __all__ = ["Writer", "build", "element"]
 FIRST = {"sum": 0.0, "amax": -float("inf"), "amin": float("inf")}
 NEAR = 24 << 10  # bytes of the rows of a tile, which stay in the first cache
 TALLEST = 16  # rows of a tile
+LINE = 64  # bytes that come from memory together
 
 
 def element(dtype: Any) -> str:
@@ -34,9 +35,10 @@ def element(dtype: Any) -> str:
 
 
 class Writer(Loops):
-    """Writes a function of `numbers` integers, the first of them the step, and a table.
+    """Writes a function of `numbers` integers and a pointer, which is that of a table, as a rule.
 
-    The table begins with `counts` more integers: handed over in there they take less time.
+    If there are integers the first one is the step, unless a subclass has another. The table begins
+    with `counts` more, which a function that is called often is handed over in less time there.
     """
 
     def __init__(self, bases: int, numbers: int = 1, counts: int = 0) -> None:
@@ -56,6 +58,11 @@ class Writer(Loops):
     def beyond(self, pointer: Word, index: Word, stride: int) -> Word:
         """pointer + index · stride bytes."""
         return self.code.moved(pointer, self.code.mul(index, self.number(stride)))
+
+    def fetched(self, place: Word, size: int) -> None:
+        """Have so many bytes brought near."""
+        for start in range(0, size, LINE):
+            self.code.fetch(self.code.moved(place, self.number(start)))
 
     def entry(self, kind: str, i: int) -> Word:
         """The i-th entry of the table."""

@@ -24,7 +24,6 @@ __all__ = ["Product", "Tile", "panels_of", "tiles_of_all", "write_product"]
 UNROLL = 2
 FAR = 1 << 18  # bytes of panels of which the next one is fetched while one is read
 MANY = 16  # rows of a product for which that is worth the time
-LINE = 64  # bytes that come from memory together
 Tile = Callable[[Any, int], None]
 Tiles = Callable[[Writer, int, int, Tile], None]
 Steps = Callable[[Callable[[], None]], None]  # runs something for each of some steps
@@ -148,8 +147,8 @@ def _tile(
     share = step * height // product.rows
 
     def steps(k: Any, totals: list[Any]) -> list[Any]:
-        for start in range(0, unroll * share, LINE) if ahead is not None else ():
-            code.fetch(code.moved(writer.beyond(ahead, k, share), writer.number(start)))
+        if ahead is not None:
+            writer.fetched(writer.beyond(ahead, k, share), unroll * share)
         for u in range(unroll):
             here = code.add(k, writer.number(u))
             row = writer.beyond(right, here, step)

@@ -22,7 +22,6 @@ from .llvm_text import INT, vector
 __all__ = ["ProductWriter", "RowsWriter", "write_scatter"]
 
 FIRST = 3 << 14  # bytes of a block of rows that is read as it is, from the first cache
-LINE = 64  # bytes that come from memory together
 TILE = 8  # columns of a for which some of b are in registers
 
 
@@ -251,7 +250,7 @@ class ProductWriter(Writer):
             return found
 
         def some(i: Any, totals: list[Any]) -> list[Any]:
-            self.fetched(self.beyond(ahead, i, self.left), self.strip)
+            self.fetched(self.beyond(ahead, i, self.left), self.strip * self.item)
             size = -(-self.most // self.each)
             start = code.mul(i, self.number(size))
             stop = code.least(code.add(start, self.number(size)), strip.rows)
@@ -262,7 +261,7 @@ class ProductWriter(Writer):
             first = [code.load(kind, target, self.item) for target in targets]
         else:
             for line in lines:
-                self.fetched(line, panels.columns)
+                self.fetched(line, panels.columns * self.item)
         if self.near:
             totals = self.fold(0, strip.rows, 1, first, row)
         else:
@@ -271,11 +270,6 @@ class ProductWriter(Writer):
             if not self.onward:
                 total = vectors.add(code.load(kind, target, self.item), total)
             code.store(total, target, self.item)
-
-    def fetched(self, place: Any, columns: int) -> None:
-        """Have some numbers brought near."""
-        for start in range(0, columns * self.item, LINE):
-            self.code.fetch(self.code.moved(place, self.number(start)))
 
 
 def write_scatter(writer: Writer, dtype: Any, columns: int) -> None:

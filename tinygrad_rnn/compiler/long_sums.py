@@ -28,7 +28,7 @@ class RowSum:
 
     Attributes:
         rows: R.
-        height: M, or None for sums of b alone.
+        height: M, which is how wide the results are if they are `turned`; None for Σ b.
         shapes: those of the results.
         turned: whether they are (Σ aᵀ·b)ᵀ.
     """

@@ -245,9 +245,10 @@ class NativePackedRunner(NativeRunner):
 
     def divided(self, how: Ragged) -> list[Share]:
         """The shares of as many threads as pay."""
-        for count in range(self.count(how.total), 1, -1):
+        most = self.count(how.total)
+        for count in range(most, 1, -1) if most > 1 and self.shifts is not None else ():
             found = divided(how, count)
-            if self.shifts is not None and self.count(found.worth) >= len(found.shares):
+            if self.count(found.worth) >= len(found.shares):
                 return found.shares
         return divided(how, 1).shares
 

@@ -38,7 +38,10 @@ class Share(NamedTuple):
 
 
 class Division(NamedTuple):
-    """The shares; and how many rows as many equal shares would have to have to save as much."""
+    """The shares; and the rows w of which as many equal shares would save as much time.
+
+    With s shares these save w − w/s of the time of w rows, and ours all but the largest one.
+    """
 
     shares: list[Share]
     worth: int
@@ -51,8 +54,9 @@ def divided(how: Ragged, count: int) -> Division:
     if count == 1:
         return Division([_share(segments, 0, how.batch)], 0)
     _, steps, n = segments
-    lengths = steps.cumsum()[::-1].repeat(-np.diff(n, append=0)[::-1])
-    done = TOGETHER * lengths[::TOGETHER].cumsum()
+    ending = -np.diff(n, append=0)  # rows that are as long as all segments up to here
+    lengths = steps.cumsum()[::-1].repeat(ending[::-1])  # of each row, the longest first
+    done = TOGETHER * lengths[::TOGETHER].cumsum()  # work up to and with each pair of rows
     equal = done[-1] * np.arange(1, count) / count
     last = sorted({*np.abs(done - equal[:, None]).argmin(1).tolist(), len(done) - 1})
     bounds = [0, *(TOGETHER * (pair + 1) for pair in last[:-1]), how.batch]

@@ -290,10 +290,12 @@ def _matmul(value: Value, sums: Sums, columns: bool) -> str | None:
     if not sums.timed(left) or not sums.timed(right):
         return _product_with_same(value, sums, columns)
     if sums.exact and suits(left, right):
-        given = [sums.transposed(left), sums.script.array(right)][:: -1 if columns else 1]
-        (inner, height), width = left.shape[::-1], right.shape[1]
-        shape, a = (height, width), width if columns else height
-        return sums.together(RowSum(value.dtype, inner, a, columns), shape, *given)
+        inner, (height, width) = left.shape[1], value.shape
+        rows, others = sums.transposed(left), sums.script.array(right)
+        if columns:
+            turned = RowSum(value.dtype, inner, width, True)
+            return sums.together(turned, value.shape, others, rows)
+        return sums.together(RowSum(value.dtype, inner, height), value.shape, rows, others)
     given = [sums.script.array(side) for side in (left, right)]
     return sums.part(partial(_Added, _by_columns if columns else _by_rows), *given)
 

@@ -99,7 +99,7 @@ class _Crew:
     def __init__(self) -> None:
         self.pool = ThreadPoolExecutor(MOST, "tinygrad_rnn", self.enlist)
         self.threads: list[int] = []
-        self.placed = (-1, 0)  # the core that they are to leave alone, and how many of them know
+        self.placed: tuple[set[int], int] = set(), 0  # where they may run, and how many know
 
     def enlist(self) -> None:
         """A thread begins."""
@@ -118,11 +118,11 @@ class _Crew:
 
     def leave_alone(self, core: int) -> None:
         """Let the threads run on any core that is there for us but this one."""
-        if core < 0 or self.placed == (core, len(self.threads)):
+        others = os.sched_getaffinity(0) - {core} if core >= 0 else set()
+        if not others or self.placed == (others, len(self.threads)):
             return
-        self.placed = core, len(self.threads)
-        others = os.sched_getaffinity(0) - {core}
-        for thread in list(self.threads) if others else []:
+        self.placed = others, len(self.threads)
+        for thread in list(self.threads):
             with suppress(OSError):  # then they run where they are put
                 os.sched_setaffinity(thread, others)
 
