@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -145,3 +148,70 @@ def test_openblas_may_have_been_told_to_use_one_thread(
     alone.use(1)
     monkeypatch.setattr(blas, "at_once", lambda calls: pytest.fail("shared"))
     assert blas.product(np.full((8, 4), 2.0), np.ones((4, 2))).tolist() == [[8.0, 8.0]] * 8
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs timers")
+def test_an_interrupt_of_a_product_leaves_nobody_inside(
+    number: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is noticed at the next call, which must not be that of the exit."""
+    monkeypatch.setattr(workers, "threads", lambda: 1)
+    large = np.ones((900, 900))
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    def multiply() -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0.001)
+        while True:
+            blas.product(large, large)
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        for _ in range(3):
+            with pytest.raises(KeyboardInterrupt):
+                multiply()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert number() == AWAKE
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.parametrize("where", ["inside", "at the door"])
+def test_in_the_copy_of_a_process_nobody_is_inside(where: str, number: Callable[[], int]) -> None:
+    alone, there, leave = blas._alone(), threading.Event(), threading.Event()
+    assert alone is not None
+
+    def other() -> None:
+        with alone if where == "inside" else alone.lock:
+            there.set()
+            leave.wait(10)
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    there.wait()
+    child = os.fork()
+    if not child:
+        code = 1
+        try:
+            signal.alarm(20)
+            blas.product(np.ones((80, 80)), np.ones((80, 80)))
+            code = int(number() != AWAKE)
+        finally:
+            os._exit(code)
+    leave.set()
+    thread.join()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_openblas_is_found_before_two_can_look_for_it() -> None:
+    """Each would ask it to be alone, and one of them take one thread for what it had before."""
+    assert blas.__file__ is not None
+    name = "tinygrad_rnn.compiler.blas_once_more"
+    spec = importlib.util.spec_from_file_location(name, blas.__file__)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module._alone.cache_info().currsize == 1

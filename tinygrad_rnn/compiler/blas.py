@@ -8,6 +8,7 @@ it has for that; with any other BLAS a product is NumPy's, as it is.
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 from collections.abc import Callable
 from functools import cache, partial
@@ -44,7 +45,7 @@ def product(a: Any, b: Any) -> Any:
     with alone as most:
         count = min(most, shares_of(work, EACH), a.shape[0] // FEWEST)
         if count <= 1:
-            return a @ b
+            return np.matmul(a, b)  # behind a call an interrupt comes before the exit, not in it
         out = np.empty((a.shape[0], b.shape[1]), a.dtype)
         ends = pairwise([a.shape[0] * i // count for i in range(count + 1)])
         at_once([partial(_quietly, a[i:j], b, out[i:j]) for i, j in ends])
@@ -80,6 +81,12 @@ class _Alone:
             if not self.inside:
                 self.use(self.before)
 
+    def begin_anew(self) -> None:
+        """In the copy of a process nobody is inside who was when it was made."""
+        if self.inside:
+            self.use(self.before)
+        self.lock, self.inside = Lock(), 0
+
 
 @cache
 def _alone() -> _Alone | None:
@@ -94,3 +101,8 @@ def _alone() -> _Alone | None:
             if all(hasattr(library, name) for name in names):
                 return _Alone(*[getattr(library, name) for name in names])
     return None
+
+
+_found = _alone()  # now: two who look for it at once would not know of each other
+if _found is not None and hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_found.begin_anew)
