@@ -34,13 +34,12 @@ def test_an_interrupt_leaves_no_thread_at_work(where: str, monkeypatch: pytest.M
         raise KeyboardInterrupt
 
     class Interrupted(workers._Crew):
-        def submit(self, share: Any) -> Any:
-            future = super().submit(share)
+        def submit(self, share: Any) -> None:
+            super().submit(share)
             if where == "start":
                 interrupt()
             if where == "wait":
-                future.result = interrupt  # type: ignore[method-assign, assignment]
-            return future
+                share.wait = interrupt
 
     done: list[bool] = []
 
@@ -53,6 +52,22 @@ def test_an_interrupt_leaves_no_thread_at_work(where: str, monkeypatch: pytest.M
     monkeypatch.setattr(workers, "_kept", [Interrupted()])
     with pytest.raises(KeyboardInterrupt):
         workers.at_once([interrupt if where == "call" else lambda: None, other])
+    assert done
+
+
+def test_who_waits_for_a_share_waits_for_a_lock_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A condition that is interrupted may say that its lock is not held, in place of that."""
+    go_on, done = threading.Lock(), []
+    workers.at_once([lambda: None, lambda: None])  # to start a thread is not meant
+    go_on.acquire()
+
+    def other() -> None:
+        with go_on:
+            sleep(0.05)  # so that who does not wait is first
+            done.append(True)
+
+    monkeypatch.setattr(threading.Condition, "wait", lambda *_: pytest.fail("a condition"))
+    workers.at_once([go_on.release, other])
     assert done
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from threading import Lock, get_native_id
 
@@ -43,10 +43,11 @@ def at_once(calls: Sequence[Callable[[], object]]) -> None:
     """
     others = [_Share(call) for call in calls[1:]]
     try:
-        futures = [_begun(share) for share in others]
+        for share in others:
+            _begin(share)
         calls[0]()
-        for future in futures:
-            future.result()
+        for share in others:
+            share.wait()
     finally:
         interrupts = [error for share in others for error in share.end()]
     failures = [share.error for share in others if share.error is not None]
@@ -58,14 +59,17 @@ class _Share:
     """A call for another thread, made once, and not at all if that comes too late.
 
     Attributes:
-        work: held while the call is made.
+        work: held while the call is made. made: held until it has been.
         over: whether it was begun or is not to be.
+        wait: wait until the call has been made, or for an interrupt.
         error: what it raised.
     """
 
     def __init__(self, call: Callable[[], object]) -> None:
-        self.call, self.work, self.over = call, Lock(), False
+        self.call, self.work, self.made, self.over = call, Lock(), Lock(), False
         self.error: BaseException | None = None
+        self.made.acquire()
+        self.wait: Callable[[], object] = self.made.acquire  # alone it can be interrupted anywhere
 
     def __call__(self) -> None:
         with self.work:
@@ -75,6 +79,7 @@ class _Share:
                     self.call()
                 except BaseException as error:
                     self.error = error
+                self.made.release()
 
     def end(self) -> list[BaseException]:
         """Wait for the call if it was begun, else have it not made; what was raised meanwhile."""
@@ -105,16 +110,13 @@ class _Crew:
         """A thread begins."""
         self.threads.append(get_native_id())
 
-    def submit(self, share: _Share) -> Future[None]:
+    def submit(self, share: _Share) -> None:
         """Hand a share to a thread that waits for one; make it here if there can be none."""
         self.leave_alone(_core_of_this_thread() if _core_of_this_thread is not None else -1)
         try:
-            return self.pool.submit(share)
+            self.pool.submit(share)
         except RuntimeError:  # the interpreter is about to end, or there are too many threads
             share()
-            made: Future[None] = Future()
-            made.set_result(None)
-            return made
 
     def leave_alone(self, core: int) -> None:
         """Let the threads run on any core that is there for us but this one."""
@@ -127,11 +129,11 @@ class _Crew:
                 os.sched_setaffinity(thread, others)
 
 
-def _begun(share: _Share) -> Future[None]:
-    """The share, handed to a thread."""
+def _begin(share: _Share) -> None:
+    """Hand a share to a thread."""
     if not _kept:
         _kept.append(_Crew())
-    return _kept[-1].submit(share)
+    _kept[-1].submit(share)
 
 
 if hasattr(os, "register_at_fork"):  # of a process's threads its copy has one
