@@ -6,9 +6,12 @@ import os
 import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from time import sleep
 from typing import Any
+from weakref import ref
 
+import numpy as np
 import pytest
 
 from tinygrad_rnn.compiler import workers
@@ -124,7 +127,11 @@ def test_without_another_thread_all_is_done_by_this_one_once(
     crew = workers._Crew()
     crew.pool = Closed()
     monkeypatch.setattr(workers, "_kept", [crew])
-    workers.at_once([lambda: calls.append("own"), lambda: calls.append("other")])
+    array = np.ones(3)
+    kept = ref(array)
+    workers.at_once([lambda: calls.append("own"), partial(lambda _: calls.append("other"), array)])
+    del array
+    assert kept() is None  # although the share is still in the queue
     if queued:
         waiting[0]()
     assert calls == ["other", "own"]

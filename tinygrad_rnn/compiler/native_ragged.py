@@ -62,7 +62,7 @@ class Moved(NamedTuple):
     ahead: int | None
 
 
-class RowsWriter(Writer):
+class PackedWriter(Writer):
     """Writes a function of (pieces, how many, table)."""
 
     def __init__(self, bases: int) -> None:
@@ -201,7 +201,7 @@ class NativePackedRunner(NativeRunner):
             Moved(count + 2 * i, b.bytes // SYMBOLIC, numbers.get((b.number, True)))
             for i, b in enumerate(self.moved)
         ]
-        writer = RowsWriter(count)
+        writer = PackedWriter(count)
         writer.pieces(lambda: self.write_parts(writer, parts), moved)
         return writer.text()
 

@@ -55,6 +55,10 @@ def at_once(calls: Sequence[Callable[[], object]]) -> None:
         raise failure
 
 
+def _nothing() -> None:
+    pass
+
+
 class _Share:
     """A call for another thread, made once, and not at all if that comes too late.
 
@@ -89,6 +93,7 @@ class _Share:
             try:
                 with self.work:
                     self.over = ended = True
+                    self.call = _nothing  # a queue that nobody comes to must not keep its arrays
             except BaseException as error:
                 raised.append(error)
         return raised
