@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygrad_rnn.compiler import llvm_jit, long_products, workers
-from tinygrad_rnn.compiler.long_products import Sum, rows_times
+from tinygrad_rnn.compiler.long_products import Sum, rows_times_of
 
 pytestmark = pytest.mark.skipif(not llvm_jit.available(), reason="needs llvmlite")
 
@@ -21,6 +21,11 @@ DTYPES = st.sampled_from(["float32", "float64"])
 
 def numbers(rng: Any, dtype: str, *shape: int) -> Any:
     return rng.standard_normal(shape).astype(dtype)
+
+
+def rows_times(x: Any, matrix: Any) -> Any:
+    """The product of all rows."""
+    return rows_times_of(x.dtype, *matrix.shape)(x, matrix)
 
 
 def tolerance(dtype: str) -> float:

@@ -11,7 +11,7 @@ import ctypes
 import os
 import sys
 from collections.abc import Callable
-from functools import cache, partial
+from functools import partial
 from itertools import pairwise
 from threading import Lock
 from typing import Any
@@ -37,12 +37,9 @@ def product(a: Any, b: Any) -> Any:
     if type(a) is not np.ndarray or type(b) is not np.ndarray:
         return a @ b
     work = a.size * b.shape[1]
-    if work <= ALONE or a.dtype != b.dtype or a.dtype.char not in "fd":
+    if _alone is None or work <= ALONE or a.dtype != b.dtype or a.dtype.char not in "fd":
         return a @ b
-    alone = _alone()
-    if alone is None:
-        return a @ b
-    with alone as most:
+    with _alone as most:
         count = min(most, shares_of(work, EACH), a.shape[0] // FEWEST)
         if count <= 1:
             return np.matmul(a, b)  # behind a call an interrupt comes before the exit, not in it
@@ -88,8 +85,7 @@ class _Alone:
         self.lock, self.inside = Lock(), 0
 
 
-@cache
-def _alone() -> _Alone | None:
+def _looked_for() -> _Alone | None:
     """NumPy's OpenBLAS by the functions that it has for that; None if NumPy has another BLAS."""
     loaded = sys.modules.get("numpy._core._multiarray_umath")
     if loaded is None or loaded.__file__ is None:
@@ -103,6 +99,6 @@ def _alone() -> _Alone | None:
     return None
 
 
-_found = _alone()  # now: two who look for it at once would not know of each other
-if _found is not None and hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_found.begin_anew)
+_alone = _looked_for()  # now: two who look for it at once would not know of each other
+if _alone is not None and hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_alone.begin_anew)

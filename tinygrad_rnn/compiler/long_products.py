@@ -28,7 +28,7 @@ from .lowering import Address
 from .pool import pool
 from .workers import at_once, shares_of
 
-__all__ = ["Sum", "add_rows", "rows_times", "rows_times_of", "suits", "sum_kernels"]
+__all__ = ["Sum", "add_rows", "rows_times_of", "suits", "sum_kernels"]
 
 BLOCK = 32  # rows of x that are done together, so that they stay near
 FEW, MANY = 64, 256  # rows that are added up in registers
@@ -48,20 +48,18 @@ def suits(*arrays: Any) -> bool:
 
 def _shared(size: int, work: int, call: Callable[[int, int], None]) -> None:
     """call(first, last) of all of a size, on as many threads as pay for so much work."""
-    count = max(1, min(shares_of(work, EACH), size))
+    count = min(shares_of(work, EACH), size)
+    if count <= 1:
+        call(0, size)
+        return
     ends = [size * i // count for i in range(count + 1)]
     at_once([partial(call, *part) for part in pairwise(ends)])
 
 
 # ----------------------------------------------------------------------------------- x·W
-def rows_times(x: Any, matrix: Any) -> Any:
-    """x (…, K) times a matrix (K, N)."""
-    return rows_times_of(x.dtype, *matrix.shape)(x, matrix)
-
-
 @lru_cache(KEPT)
 def rows_times_of(dtype: Any, inner: int, columns: int) -> Times:
-    """The same for matrices of one size."""
+    """A function of x (…, K) and a matrix (K, N), for their product."""
     panels = columns % panel(dtype) == 0
     ordered = packed if panels else np.ascontiguousarray
     kernel, table, work = _times(dtype, inner, columns, panels), table_maker(6), inner * columns
@@ -70,9 +68,6 @@ def rows_times_of(dtype: Any, inner: int, columns: int) -> Times:
         x, right = np.ascontiguousarray(x), ordered(matrix)
         rows, out = x.size // inner, np.empty((*x.shape[:-1], columns), dtype)
         places, blocks = (address_of(x), address_of(right), address_of(out)), rows // BLOCK
-        if shares_of(rows * work, EACH) == 1:
-            kernel(table(0, blocks, rows, *places))
-            return out
 
         def call(first: int, last: int) -> None:
             kernel(table(first, last, rows if last == blocks else 0, *places))
@@ -219,8 +214,6 @@ class SumKernels:
         kernel, strips = self.written.get(onward) or self.kernel(onward), self.strips
         if not self.product:
             kernel(self.table(0, 0, 0, count, *places))
-        elif shares_of(count * self.work, EACH) == 1:
-            self.strips_from(kernel, places, count, 0, strips)
         else:
             _shared(strips, count * self.work, partial(self.strips_from, kernel, places, count))
 
