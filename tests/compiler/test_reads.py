@@ -64,7 +64,7 @@ class Holder(nn.Module):
         return h, tg.functional.softsign(h) if self.training else h.sigmoid()
 
     def helped(self, x: Any) -> Any:
-        return -x * divmod(7, 2)[0] if type(self.scale) is float else x
+        return -x * pow(3, 1) if type(self.scale) is float else x
 
 
 def changes() -> dict[str, Callable[[Holder, Any], Any]]:
@@ -96,7 +96,8 @@ def changes() -> dict[str, Callable[[Holder, Any], Any]]:
         "operation of a module": lambda h, p: p.setattr(tg.functional, "softsign", tg.relu),
         "method of tensors": lambda h, p: (h.eval(), p.setattr(tg.Tensor, "sigmoid", tg.relu)),
         "operator of tensors": lambda h, p: p.setattr(tg.Tensor, "__neg__", lambda x: x * 9),
-        "builtin": lambda h, p: p.setattr("builtins.divmod", lambda *_: (5, 5)),
+        # one that the compiler itself does not call
+        "builtin": lambda h, p: p.setattr("builtins.pow", lambda *_: 5),
     }
 
 

@@ -91,7 +91,7 @@ def show_config() -> str:
     """Engines, the one "auto" takes, the kernels of the BLAS, why the last calls fell back."""
     lines = [f"engines: {', '.join(sorted(ENGINES))}"]
     lines += [f"auto: {_best()}", f"BLAS kernels: {_blas_kernels()}"]
-    if available() and machine()[2] == 64 and _blas_kernels() in ("Haswell", "Zen"):
+    if available() and machine().vector == 64 and _blas_kernels() in ("Haswell", "Zen"):
         lines.append(
             "hint: this processor has AVX-512 and OpenBLAS does not use it; start Python with "
             "OPENBLAS_CORETYPE=SkylakeX for products up to twice as fast"

@@ -33,7 +33,7 @@ def write_gather(writer: Writer, part: Gather) -> None:
     """Write the loops that copy."""
     code, item = writer.code, int(part.out.dtype.itemsize)
     starts = [writer.start(a, []) for a in (part.table, part.numbers, part.out)]
-    native = machine()[2] // item
+    native = machine().vector // item
     zero = writer.number(0)
 
     def row(i: Any) -> None:

@@ -7,13 +7,14 @@ first call costs.
 from __future__ import annotations
 
 import importlib.util
+import platform
 from ctypes import CFUNCTYPE, c_int64, c_void_p
 from functools import cache
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
-__all__ = ["available", "compiled", "machine"]
+__all__ = ["Machine", "available", "compiled", "machine"]
 
 SIGNATURE = CFUNCTYPE(None, c_int64, c_void_p)
 _kernels: WeakValueDictionary[str, Any] = WeakValueDictionary()
@@ -36,12 +37,22 @@ def _llvm() -> Any:
     return binding
 
 
+class Machine(NamedTuple):
+    """What code is written for."""
+
+    cpu: str
+    features: str
+    vector: int  # bytes of one
+    registers: int  # how many vectors can be kept at once
+
+
 @cache
-def machine() -> tuple[str, str, int]:
-    """The processor, its features, and how many bytes a vector has."""
+def machine() -> Machine:
+    """This one."""
     features = _llvm().get_host_cpu_features()
     width = 64 if features.get("avx512f") else 32 if features.get("avx") else 16
-    return _llvm().get_host_cpu_name(), features.flatten(), width
+    many = width == 64 or platform.machine().lower() in ("arm64", "aarch64")
+    return Machine(_llvm().get_host_cpu_name(), features.flatten(), width, 32 if many else 16)
 
 
 def compiled(text: str, signature: Any = SIGNATURE) -> Any:
@@ -58,9 +69,8 @@ def compiled(text: str, signature: Any = SIGNATURE) -> Any:
 
 def _compile(text: str, signature: Any) -> Any:
     binding = _llvm()
-    cpu, features, _ = machine()
     target = binding.Target.from_default_triple().create_target_machine(
-        cpu=cpu, features=features, opt=2, jit=True
+        cpu=machine().cpu, features=machine().features, opt=2, jit=True
     )
     module = binding.parse_assembly(text)
     module.verify()

@@ -84,7 +84,7 @@ class Writer(Loops):
     def widths(self, size: Any, block: Block) -> list[tuple[Any, Any, int]]:
         """(start, stop, width) of the pieces of the innermost axis."""
         items = [a.dtype.itemsize for a, _ in block.accesses()]
-        return self.cut(size, machine()[2] // max(items, default=8))
+        return self.cut(size, machine().vector // max(items, default=8))
 
     def cut(self, size: Any, native: int) -> list[tuple[Any, Any, int]]:
         """`size` points in pieces of the widest vectors that fit."""

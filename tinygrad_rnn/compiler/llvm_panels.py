@@ -29,7 +29,7 @@ SIGNATURE = CFUNCTYPE(None, c_int64, c_int64, c_int64, c_int64, c_void_p)
 
 def panel(dtype: Any) -> int:
     """The columns of a panel: two vectors."""
-    return 2 * machine()[2] // int(dtype.itemsize)
+    return 2 * machine().vector // int(dtype.itemsize)
 
 
 def packed(matrix: Any) -> Any:
@@ -71,7 +71,7 @@ class _Panels(Writer):
     def __init__(self, dtype: Any, turned: bool) -> None:
         super().__init__(0, 4)
         self.item, self.one = int(dtype.itemsize), element(dtype)
-        self.lanes, self.width = machine()[2] // self.item, panel(dtype)
+        self.lanes, self.width = machine().vector // self.item, panel(dtype)
         target, self.stride, self.inner, self.count = self.code.args[:4]
         self.target = self.code.convert("inttoptr", target, POINTER)
         if turned:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from .llvm_jit import machine
@@ -19,7 +20,7 @@ from .llvm_panels import panel
 from .llvm_text import vector
 from .lowering import Address
 
-__all__ = ["Product", "Tile", "panels_of", "tiles_of_all", "write_product"]
+__all__ = ["Product", "Tile", "evenly", "panels_of", "tallest", "tiles_of_all", "write_product"]
 
 UNROLL = 2
 FAR = 1 << 18  # bytes of panels of which the next one is fetched while one is read
@@ -58,12 +59,30 @@ def panels_of(columns: int, widest: int) -> list[tuple[int, int, int]]:
     return found
 
 
+def tallest() -> int:
+    """The rows of a tile two vectors wide, with which the registers are full."""
+    return 8 if machine().registers == 32 else 6
+
+
+def evenly(size: int, most: int) -> list[tuple[int, int, int]]:
+    """(first, how many, height) of tiles of at most so many rows, as few and as even as can be.
+
+    A tile of few rows waits for its own sums.
+    """
+    count = max(-(-size // most), 1)
+    height, taller = divmod(size, count)
+    pieces = (0, taller, height + 1), (taller * (height + 1), count - taller, height)
+    return [piece for piece in pieces if piece[1] * piece[2]]
+
+
 def tiles_of_all(writer: Writer, rows: int, height: int, body: Tile) -> None:
-    """body(top, height) for all rows; the last tile may be lower."""
-    full = rows // height * height
-    writer.loop(0, full, height, lambda top: body(top, height))
-    if full < rows:
-        writer.loop(full, rows, rows - full, lambda top: body(top, rows - full))
+    """body(top, height) for all rows, by tiles that are no higher."""
+    for start, count, size in evenly(rows, height):
+        writer.loop(start, start + count * size, size, partial(_at, body, size))
+
+
+def _at(body: Tile, height: int, top: Any) -> None:
+    body(top, height)
 
 
 def write_product(
@@ -81,12 +100,11 @@ def _one_product(
     writer: Writer, product: Product, outer: list[Any], tiles: Tiles, steps: Steps | None = None
 ) -> None:
     item = product.out.dtype.itemsize
-    native = machine()[2] // item
-    height = 8 if machine()[2] == 64 else 4
+    native = machine().vector // item
     right, sides = writer.start(product.right, outer), (product.left, product.out)
     starts = [] if steps is not None else [writer.start(a, outer) for a in sides]
     for first, count, width in panels_of(product.columns, 2 * native):
-        shape = count, width, min(width, native), height
+        shape = count, width, min(width, native), tallest()
         _panels(writer, product, right, starts, first, shape, tiles, steps)
 
 

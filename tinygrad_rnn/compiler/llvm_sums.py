@@ -16,20 +16,19 @@ from .llvm_jit import machine
 from .llvm_kernels import Writer, element
 from .llvm_math import Lanes
 from .llvm_panels import panel
-from .llvm_products import panels_of
+from .llvm_products import evenly, panels_of, tallest
 from .llvm_text import INT, vector
 
 __all__ = ["ProductWriter", "RowsWriter", "write_scatter"]
 
 FIRST = 3 << 14  # bytes of a block of rows that is read as it is, from the first cache
-TILE = 8  # columns of a for which some of b are in registers
 
 
 class Sizes(Protocol):
     """What a sum is compiled for.
 
     `block` are the rows that are added up in registers, `strip` the columns of a that are put in
-    order at a time, a number of tiles.
+    order at a time.
     """
 
     dtype: Any
@@ -55,7 +54,7 @@ class RowsWriter(Writer):
     def side(self, b: Any, total: Any, columns: int, stride: int) -> None:
         """The sum of one b."""
         rows, most = self.counts[3], self.number(self.most)
-        for first, count, width in panels_of(columns, 8 * machine()[2] // self.item):
+        for first, count, width in panels_of(columns, 8 * machine().vector // self.item):
 
             def panel(n: Any, first: int = first, width: int = width) -> None:
                 start = self.number(first * self.item)
@@ -75,7 +74,7 @@ class RowsWriter(Writer):
 
     def some(self, source: Any, out: Any, rows: Any, width: int, stride: int) -> None:
         """Some rows of some columns."""
-        lanes = min(width, machine()[2] // self.item)
+        lanes = min(width, machine().vector // self.item)
         vectors, kind = Lanes(self.code, lanes), vector(element(self.dtype), lanes)
         places = [self.number(i * self.item) for i in range(0, width, lanes)]
         before = [self.code.load(kind, self.code.moved(out, p), self.item) for p in places]
@@ -131,7 +130,8 @@ class ProductWriter(Writer):
         self.most, self.strip = sizes.block, sizes.strip
         self.widest = panel(self.dtype)
         panels = sum(count for n in self.columns for _, count, _ in panels_of(n, self.widest))
-        tiles = max(panels, 1) * self.strip // TILE
+        self.one = sum(count for _, count, _ in evenly(self.strip, tallest()))  # tiles of a strip
+        tiles = max(panels, 1) * self.one
         self.each = -(-self.most // tiles)  # rows of the next strip that are fetched in a tile
         self.near = self.most * (self.height + sum(self.columns)) * self.item <= FIRST
         count = len(self.columns)
@@ -178,7 +178,7 @@ class ProductWriter(Writer):
 
     def copied(self, source: Any, stride: int, target: Any, rows: Any, width: int) -> None:
         """Columns side by side, of some rows."""
-        one, native = element(self.dtype), machine()[2] // self.item
+        one, native = element(self.dtype), machine().vector // self.item
 
         def row(k: Any) -> None:
             line, place = self.beyond(source, k, stride), self.beyond(target, k, width * self.item)
@@ -216,24 +216,27 @@ class ProductWriter(Writer):
         right = self.beyond(panels.source, number, panels.apart)
         out = self.beyond(panels.out, number, panels.columns * self.item)
         many = self.code.add(number, self.number(panels.before))
-        following = self.beyond(strip.following, many, self.strip // TILE * self.each * self.left)
+        following = self.beyond(strip.following, many, self.one * self.each * self.left)
+        done = 0
+        for start, count, height in evenly(strip.height, tallest()):
 
-        def one(n: Any, height: int = TILE) -> None:
-            left = self.beyond(strip.source, n, TILE * self.item)
-            below = self.beyond(out, n, TILE * panels.width * self.item)
-            ahead = self.beyond(following, n, self.each * self.left)
-            self.tile(strip, panels, (left, right, below, ahead), height)
+            def one(n: Any, done: int = done, start: int = start, height: int = height) -> None:
+                left = self.beyond(self.moved(strip.source, start), n, height * self.item)
+                first = self.moved(out, start * panels.width)
+                below = self.beyond(first, n, height * panels.width * self.item)
+                number = self.code.add(n, self.number(done))
+                ahead = self.beyond(following, number, self.each * self.left)
+                self.tile(strip, panels, (left, right, below, ahead), height)
 
-        self.loop(0, strip.height // TILE, 1, one)
-        if strip.height % TILE:
-            one(self.number(strip.height // TILE), strip.height % TILE)
+            self.loop(0, count, 1, one)
+            done += count
 
     def tile(
         self, strip: Strip, panels: Panels, places: tuple[Any, Any, Any, Any], height: int
     ) -> None:
         """One tile, whose sums are in registers; `places` are of a, b, the sums, the next strip."""
         left, right, out, ahead = places
-        code, lanes = self.code, min(panels.columns, machine()[2] // self.item)
+        code, lanes = self.code, min(panels.columns, machine().vector // self.item)
         vectors, one = Lanes(code, lanes), element(self.dtype)
         kind, parts = vector(one, lanes), range(0, panels.columns, lanes)
         lines = [self.moved(out, r * panels.width) for r in range(height)]
@@ -276,7 +279,7 @@ def write_scatter(writer: Writer, dtype: Any, columns: int) -> None:
     """Rows added to the rows of a table that their numbers name, one after the other."""
     code, item = writer.code, int(dtype.itemsize)
     first, count, direction = writer.counts
-    native = machine()[2] // item
+    native = machine().vector // item
 
     def row(k: Any) -> None:
         i = code.add(first, code.mul(k, direction))

@@ -31,7 +31,7 @@ from .workers import at_once, shares_of
 __all__ = ["Sum", "add_rows", "rows_times_of", "suits", "sum_kernels"]
 
 BLOCK = 32  # rows of x that are done together, so that they stay near
-FEW, MANY = 64, 256  # rows that are added up in registers
+FEW, MANY = 64, 256
 NEAR = 1 << 21  # bytes of sums that stay near
 NARROW, WIDE = 32, 64  # columns of a that are put in order at a time
 SHARED = 16  # wide strips, from which on they are wide: threads share them out

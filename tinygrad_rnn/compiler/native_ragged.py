@@ -144,8 +144,9 @@ class PackedWriter(Writer):
 
 
 def tiles_of_rows(writer: Any, rows: int, height: int, body: Tile) -> None:
-    """Tiles of `height`, of half of it, and so on, as far as n goes."""
+    """Tiles of a power of two up to `height`, of half of it, and so on, as far as n goes."""
     start, count = writer.number(0), writer.extent(rows).value
+    height = 1 << height.bit_length() - 1
     while height:
         stop = writer.code.and_(count, writer.number(-height))
         writer.loop(start, stop, height, partial(_turned, body, height))
