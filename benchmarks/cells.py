@@ -142,9 +142,15 @@ def scan_forward(
     work: Work, make: Callable[[Any], Step] = lstm, **options: Any
 ) -> tuple[dict[str, Any], Callable[[], Any]]:
     """The leaves of a cell, and `tg.scan` over it as a function that gives ys."""
-    leaves = _leaves(work.parameters | _further(make, work))
+    further = {n: a.astype(work.xs.dtype) for n, a in _further(make, work).items()}
+    leaves = _leaves(work.parameters | further)
     xs, (_, B, H), step = tg.tensor(work.xs), work.size, make(leaves)
-    return leaves, lambda: tg.scan(step, (tg.zeros(B, H), tg.zeros(B, H)), xs, **options)[1]
+
+    def forward() -> Any:
+        h, c = (tg.zeros(B, H, dtype=xs.dtype) for _ in range(2))
+        return tg.scan(step, (h, c), xs, **options)[1]
+
+    return leaves, forward
 
 
 def scanned(

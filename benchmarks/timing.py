@@ -20,9 +20,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["Contender", "Effort", "Spread", "WrongResult", "alternate", "compare", "spread_of"]
+__all__ = [
+    "Contender", "Effort", "Spread", "WrongResult", "alternate", "compare", "compare_rounding",
+    "spread_of",
+]  # fmt: skip
 
 BLOCK = 0.01  # seconds that a contender runs at a stretch
+ROUNDING = 8  # times the error of another contender, where errors grow with every step
 PAUSE = 0.03  # seconds after which idle threads are asleep
 Arrays = dict[str, np.ndarray]
 
@@ -99,14 +103,40 @@ def compare(contenders: Sequence[Contender], tolerance: float = 1e-4) -> float:
     return worst
 
 
+def compare_rounding(contender: Contender, other: Contender, exact: Contender) -> float:
+    """The error of a contender in float32 over that of another one, both from float64; at most.
+
+    For work that amplifies rounding, where two that are right may be far from each other.
+
+    Raises:
+        WrongResult: arrays that are missing, of another shape, or `ROUNDING` times further off.
+    """
+    expected = exact.read(exact.run())
+    found, beside = (c.read(c.run()) for c in (contender, other))
+    worst = 0.0
+    for name, array in expected.items():
+        where = f"{name} of {contender.name} against {exact.name}"
+        limit = _distance(beside.get(name), array, where) + 1e-6
+        distance = _distance(found.get(name), array, where)
+        if not distance <= ROUNDING * limit:
+            raise WrongResult(f"{where}: differs by {distance:.1e}, {other.name} by {limit:.1e}")
+        worst = max(worst, distance / limit)
+    return worst
+
+
 def _difference(found: Any, expected: np.ndarray, where: str, tolerance: float) -> float:
-    if found is None or found.shape != expected.shape:
-        raise WrongResult(f"{where}: shape {getattr(found, 'shape', None)}, not {expected.shape}")
-    scale = float(np.abs(expected).max(initial=1e-30))
-    difference = float(np.abs(found - expected).max(initial=0.0)) / scale
+    difference = _distance(found, expected, where)
     if not difference <= tolerance:
         raise WrongResult(f"{where}: differs by {difference:.1e} of the largest element")
     return difference
+
+
+def _distance(found: Any, expected: np.ndarray, where: str) -> float:
+    """The largest difference over the largest element."""
+    if found is None or found.shape != expected.shape:
+        raise WrongResult(f"{where}: shape {getattr(found, 'shape', None)}, not {expected.shape}")
+    scale = float(np.abs(expected).max(initial=1e-30))
+    return float(np.abs(found - expected).max(initial=0.0)) / scale
 
 
 def alternate(contenders: Sequence[Contender], effort: Effort) -> dict[str, Spread]:

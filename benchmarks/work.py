@@ -82,6 +82,12 @@ class Work(NamedTuple):
         xs, cotangent = (rng.standard_normal((T, B, H), dtype=np.float32) for _ in range(2))
         return Work(size, xs, parameters, cotangent)
 
+    def in_double(self) -> Work:
+        """The same numbers in float64."""
+        parameters = {name: array.astype(np.float64) for name, array in self.parameters.items()}
+        xs, cotangent = (a.astype(np.float64) for a in (self.xs, self.cotangent))
+        return Work(self.size, xs, parameters, cotangent)
+
 
 def contender(
     name: str, leaves: Mapping[str, Any], forward: Callable[[], Any], cotangent: Any

@@ -17,7 +17,16 @@ from benchmarks.__main__ import main
 from benchmarks.measure import absolute, as_json, faster, from_json, longer, verdict
 from benchmarks.parts import PARTS
 from benchmarks.processes import ROOT, environment
-from benchmarks.timing import PAUSE, Contender, Effort, Spread, WrongResult, alternate, compare
+from benchmarks.timing import (
+    PAUSE,
+    Contender,
+    Effort,
+    Spread,
+    WrongResult,
+    alternate,
+    compare,
+    compare_rounding,
+)
 from benchmarks.work import Settings
 
 LINUX_ONLY = ("memory", "footprint")  # they read the resident set
@@ -86,6 +95,16 @@ def test_wrong_results_are_refused(wrong: dict[str, Any]) -> None:
     right = gives("right", y=[1.0, 2.0])
     with pytest.raises(WrongResult, match="y of wrong against right"):
         compare([right, gives("wrong", **wrong), right])
+
+
+def test_errors_are_held_against_those_of_another() -> None:
+    exact, other = gives("exact", y=[1.0, 2.0]), gives("other", y=[1.0, 2.002])
+    assert compare_rounding(gives("a", y=[1.0, 2.004]), other, exact) == pytest.approx(2, rel=0.01)
+    for y in ([1.0, 2.1], [np.nan, 2.0], [1.0]):
+        with pytest.raises(WrongResult, match="y of wrong against exact"):
+            compare_rounding(gives("wrong", y=y), other, exact)
+    with pytest.raises(WrongResult):
+        compare_rounding(gives("a", y=[1.0, 2.0]), gives("b", y=[np.nan, 2.0]), exact)
 
 
 def test_contenders_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
