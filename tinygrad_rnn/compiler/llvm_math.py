@@ -37,7 +37,7 @@ class Format:
         return 1.5 * 2.0**self.mantissa
 
 
-SINGLE = Format("float", 32, 23, 127, 8, -104.0, 89.0, 9.1)
+SINGLE = Format("float", 32, 23, 127, 7, -104.0, 89.0, 9.1)
 DOUBLE = Format("double", 64, 52, 1023, 14, -746.0, 710.0, 20.0)
 LN2_HIGH = {"float": 0.693145751953125, "double": 0.6931471803691238}
 LN2_LOW = {"float": 1.4286068203094173e-06, "double": 1.9082149292705877e-10}
@@ -125,12 +125,17 @@ class Lanes:
         return self.series(r), self.integer(shifted)
 
     def series(self, r: Word) -> Word:
-        """eʳ − 1 for |r| ≤ ½ ln 2."""
-        terms = self.format(r).terms
-        total = constant(r.type, 1 / math.factorial(terms))
-        for k in range(terms - 1, 0, -1):
-            total = self.fma(total, r, constant(r.type, 1 / math.factorial(k)))
-        return self.mul(total, r)
+        """eʳ − 1 = r + r²(½ + r/6 + r²(…)) for |r| ≤ ½ ln 2.
+
+        Terms in pairs, as they wait for each other half as often (Estrin 1960).
+        """
+        terms = [1 / math.factorial(k) for k in range(2, self.format(r).terms + 1)]
+        square, total = self.mul(r, r), None
+        for i in reversed(range(0, len(terms), 2)):
+            first, *second = (constant(r.type, number) for number in terms[i : i + 2])
+            pair = self.fma(r, second[0], first) if second else first
+            total = pair if total is None else self.fma(total, square, pair)
+        return r if total is None else self.fma(total, square, r)
 
     def bits(self, x: Word) -> Word:
         """The bits of floating-point numbers as integers."""
