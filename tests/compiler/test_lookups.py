@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scan_cells import difference
 
 import tinygrad_rnn as tg
-from tinygrad_rnn.compiler import fallbacks, llvm_jit, structures
+from tinygrad_rnn.compiler import fallbacks, llvm_jit, long_products, structures, workers
 from tinygrad_rnn.compiler.long_products import add_rows
 from tinygrad_rnn.errors import IndexRangeError
 from tinygrad_rnn.graph import primitives
@@ -227,15 +227,24 @@ def test_it_is_explained() -> None:
     assert "--- the loop backward" in text  # it is compiled
 
 
-@given(st.integers(0, 40), st.integers(1, 70), st.sampled_from([1, -1]), st.integers(0, 2**32))
-def test_rows_are_added_in_order(count: int, width: int, turn: int, seed: int) -> None:
+WIDTHS = st.one_of(st.integers(0, 70), st.sampled_from([64, 128, 192]))
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@given(st.integers(0, 40), WIDTHS, st.sampled_from([1, -1]), st.integers(0, 2**32))
+def test_rows_are_added_in_order(
+    threads: int, count: int, width: int, turn: int, seed: int
+) -> None:
     if not EXACT:
         pytest.skip("needs llvmlite")
     rng = np.random.default_rng(seed)
     rows = rng.standard_normal((count, width)).astype(np.float32)
     numbers = rng.integers(-3, 3, count)
     total, expected = np.zeros((3, width), np.float32), np.zeros((3, width), np.float32)
-    add_rows(total, numbers, rows, turn)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(long_products, "ADDED", 1)
+        patch.setattr(workers, "threads", lambda: threads)
+        add_rows(total, numbers, rows, turn)
     for i in range(count)[::turn]:
         expected[numbers[i]] += rows[i]
     assert np.array_equal(total, expected)

@@ -275,8 +275,11 @@ class ProductWriter(Writer):
             code.store(total, target, self.item)
 
 
-def write_scatter(writer: Writer, dtype: Any, columns: int) -> None:
-    """Rows added to the rows of a table that their numbers name, one after the other."""
+def write_scatter(writer: Writer, dtype: Any, columns: int, whole: int) -> None:
+    """Some columns of rows (R, whole) added to the rows of a table that their numbers name.
+
+    One row after the other.
+    """
     code, item = writer.code, int(dtype.itemsize)
     first, count, direction = writer.counts
     native = machine().vector // item
@@ -284,8 +287,8 @@ def write_scatter(writer: Writer, dtype: Any, columns: int) -> None:
     def row(k: Any) -> None:
         i = code.add(first, code.mul(k, direction))
         number = code.load(INT, writer.beyond(writer.bases[1], i, 8), 8)
-        source = writer.beyond(writer.bases[0], i, columns * item)
-        target = writer.beyond(writer.bases[2], number, columns * item)
+        source = writer.beyond(writer.bases[0], i, whole * item)
+        target = writer.beyond(writer.bases[2], number, whole * item)
         for low, high, width in writer.cut(columns, native):
             writer.loop(low, high, width, partial(added, source, target, width))
 

@@ -37,6 +37,7 @@ NARROW, WIDE = 32, 64  # columns of a that are put in order at a time
 SHARED = 16  # wide strips, from which on they are wide: threads share them out
 KEPT = 256  # sizes for which compiled code is kept
 EACH = 5_000_000  # multiplications that make a share worth a thread
+ADDED = 500_000  # additions that do, where all comes from memory
 Signature = CFUNCTYPE(None, c_void_p)  # of a table that has numbers, then addresses
 Times = Callable[[Any, Any], Any]
 
@@ -228,18 +229,28 @@ class SumKernels:
 
 # ------------------------------------------------------------------------------ rows of a table
 def add_rows(total: Any, numbers: Any, rows: Any, turn: int) -> None:
-    """total (V, N) += rows (R, N), one after the other, each at the row that its number says."""
+    """total (V, N) += rows (R, N), one after the other, each at the row that its number says.
+
+    Threads share the columns, so that none writes where another one does.
+    """
+    if not rows.size:
+        return
     numbers = np.ascontiguousarray(numbers, np.int64) % max(len(total), 1)
     rows, width = np.ascontiguousarray(rows), total.shape[1]
-    first = 0 if turn > 0 else len(rows) - 1
-    places = address_of(rows), address_of(numbers), address_of(total)
-    _scatter(total.dtype, width)(table_maker(6)(first, len(rows), turn, *places))
+    first, item = 0 if turn > 0 else len(rows) - 1, int(total.itemsize)
+    count = shares_of(rows.size, ADDED)
+    columns = width // count if width % (count * panel(total.dtype)) == 0 else width
+    kernel, table = _scatter(total.dtype, columns, width), table_maker(6)
+    source, target = address_of(rows), address_of(total)
+    starts = range(0, width * item, columns * item)
+    tables = [(source + s, address_of(numbers), target + s) for s in starts]
+    at_once([partial(kernel, table(first, len(rows), turn, *places)) for places in tables])
 
 
 @lru_cache(KEPT)
-def _scatter(dtype: Any, width: int) -> Callable[..., None]:
+def _scatter(dtype: Any, columns: int, width: int) -> Callable[..., None]:
     """Called with (first row, how many, +1 or −1, and the rows, numbers and the result)."""
     writer = Writer(3, 0, 3)
-    write_scatter(writer, dtype, width)
+    write_scatter(writer, dtype, columns, width)
     found: Callable[..., None] = compiled(writer.text(), Signature)
     return found
