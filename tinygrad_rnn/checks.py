@@ -78,14 +78,14 @@ def check_shape(shape: Any, called: str) -> tuple[int, ...]:
         shape = tuple(shape[0])
     count = 1
     for size in shape:
-        if isinstance(size, (bool, float)) or not hasattr(size, "__index__"):
+        if type(size) is not int and (type(size) is bool or not hasattr(size, "__index__")):
             raise DTypeError(called, "integer sizes", repr(shape))
         if size < 0:
             raise ShapeError(called, "sizes >= 0", str(tuple(shape)))
         count *= int(size)
     if count >= 2**60:
         raise ShapeError(called, "a shape that fits memory", str(tuple(shape)))
-    return tuple(int(size) for size in shape)
+    return tuple(map(int, shape))
 
 
 def check_dims(dim: Any, ndim: int, called: str) -> tuple[int, ...]:

@@ -40,19 +40,19 @@ def full(
     if kind is None:
         kind = get_default_dtype() if isinstance(value, float) else np.asarray(value).dtype
     sizes = check_shape((shape,), "full")
-    return _filled(sizes, value, kind, device, requires_grad)
+    return _filled(sizes, "full", (value,), kind, device, requires_grad)
 
 
-def _filled(sizes: Any, value: float, dtype: Any, device: Any, requires_grad: bool) -> Tensor:
-    kind = check_dtype(get_default_dtype() if dtype is None else dtype, "full")
+def _filled(sizes: Any, how: str, value: Any, dtype: Any, device: Any, leaf: bool) -> Tensor:
+    kind = check_dtype(get_default_dtype() if dtype is None else dtype, how)
     backend = get_backend("cpu" if device is None else device)
     try:
-        made = Tensor(backend.xp.full(sizes, value, dtype=kind))
+        made = Tensor(getattr(backend.xp, how)(sizes, *value, dtype=kind))
     except MemoryError:
-        raise ShapeError("full", "a shape that fits memory", str(sizes)) from None
+        raise ShapeError(how, "a shape that fits memory", str(sizes)) from None
     except (TypeError, ValueError):
-        raise DTypeError("full", "one number to fill with", type(value).__name__) from None
-    return made.requires_grad_() if requires_grad else made
+        raise DTypeError(how, "one number to fill with", type(*value).__name__) from None
+    return made.requires_grad_() if leaf else made
 
 
 def zeros(
@@ -63,12 +63,12 @@ def zeros(
     >>> zeros(2, 3).shape
     (2, 3)
     """
-    return _filled(check_shape(shape, "zeros"), 0.0, dtype, device, requires_grad)
+    return _filled(check_shape(shape, "zeros"), "zeros", (), dtype, device, requires_grad)
 
 
 def ones(*shape: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor of ones."""
-    return _filled(check_shape(shape, "ones"), 1.0, dtype, device, requires_grad)
+    return _filled(check_shape(shape, "ones"), "ones", (), dtype, device, requires_grad)
 
 
 empty = zeros  # reading uninitialised memory has never helped a learner
