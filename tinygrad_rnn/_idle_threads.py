@@ -1,12 +1,51 @@
-"""Asks OpenBLAS that its idle threads sleep; imported before NumPy, which loads it.
+"""Has OpenBLAS let its idle threads sleep; imported before anything that imports NumPy.
 
-After a product on several threads these wait busily for tens of milliseconds, in which they take a
+After a product on several threads these wait busily for a tenth of a second, in which they take a
 core from the threads of compiled loops. 2¹⁸ ticks, a tenth of a millisecond, still bridge the gaps
-between products that follow each other.
+between products that follow each other. OpenBLAS reads that number before it starts its threads.
+Where NumPy came first they are ended and started anew, as OpenBLAS does itself when a process
+forks; but not if another thread might be at a product just then.
 """
 
 import os
 import sys
+from types import FrameType
+from typing import Any
 
-if "numpy" not in sys.modules:
-    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "18")
+TICKS = "OPENBLAS_THREAD_TIMEOUT"
+NUMPY = "numpy._core._multiarray_umath"
+RESTART = ("openblas_read_env", "blas_thread_shutdown_", "blas_thread_init")
+KINDS = ("scipy_openblas_get_parallel64_", "scipy_openblas_get_parallel", "openblas_get_parallel")
+WAITING = {("threading", "wait"), ("selectors", "select"), ("concurrent.futures.thread", "_worker")}
+NOTEBOOK = {"ipykernel", "zmq"}  # whose threads wait for messages
+
+
+def _waits(frame: FrameType) -> bool:
+    """Whether a thread that is there waits in what does no products."""
+    module = frame.f_globals.get("__name__", "")
+    return (module, frame.f_code.co_name) in WAITING or module.partition(".")[0] in NOTEBOOK
+
+
+def _restart() -> None:
+    """Have OpenBLAS read the number and start its threads anew, if that can be."""
+    import ctypes
+    from threading import get_ident
+
+    file = getattr(sys.modules.get(NUMPY), "__file__", None)
+    others = [frame for i, frame in sys._current_frames().items() if i != get_ident()]
+    if file is None or not all(map(_waits, others)):
+        return
+    library: Any = ctypes.PyDLL(file)  # meanwhile no thread of Python's can begin a product
+    kind = next((getattr(library, name) for name in KINDS if hasattr(library, name)), None)
+    if kind is None or kind() != 1 or not all(hasattr(library, name) for name in RESTART):
+        return
+    os.environ[TICKS] = "18"
+    for name in RESTART:
+        getattr(library, name)()
+
+
+if TICKS not in os.environ:
+    if "numpy" in sys.modules:
+        _restart()
+    else:
+        os.environ[TICKS] = "18"
