@@ -26,7 +26,8 @@ __all__ = [
 ]  # fmt: skip
 
 BLOCK = 0.01  # seconds that a contender runs at a stretch
-ROUNDING = 8  # times the error of another contender, where errors grow with every step
+ROUNDING = 8  # how many times the error of another contender, where errors grow in every step
+LEAST_ERROR, MOST_ERROR = 1e-6, 1e-2  # that such another one is said to have, and may have
 PAUSE = 0.03  # seconds after which idle threads are asleep
 Arrays = dict[str, np.ndarray]
 
@@ -104,39 +105,34 @@ def compare(contenders: Sequence[Contender], tolerance: float = 1e-4) -> float:
 
 
 def compare_rounding(contender: Contender, other: Contender, exact: Contender) -> float:
-    """The error of a contender in float32 over that of another one, both from float64; at most.
+    """The largest ratio of a contender's error to that of another one, both against an exact one.
 
     For work that amplifies rounding, where two that are right may be far from each other.
 
     Raises:
-        WrongResult: arrays that are missing, of another shape, or `ROUNDING` times further off.
+        WrongResult: arrays that are missing, of another shape, or more than `ROUNDING` times
+            further off than the other's, which must not be off by more than `MOST_ERROR`.
     """
     expected = exact.read(exact.run())
     found, beside = (c.read(c.run()) for c in (contender, other))
     worst = 0.0
     for name, array in expected.items():
-        where = f"{name} of {contender.name} against {exact.name}"
-        limit = _distance(beside.get(name), array, where) + 1e-6
-        distance = _distance(found.get(name), array, where)
-        if not distance <= ROUNDING * limit:
-            raise WrongResult(f"{where}: differs by {distance:.1e}, {other.name} by {limit:.1e}")
-        worst = max(worst, distance / limit)
+        ours, theirs = (f"{name} of {c.name} against {exact.name}" for c in (contender, other))
+        usual = _difference(beside.get(name), array, theirs, MOST_ERROR)
+        least = max(usual, LEAST_ERROR)
+        worst = max(worst, _difference(found.get(name), array, ours, ROUNDING * least) / least)
     return worst
 
 
 def _difference(found: Any, expected: np.ndarray, where: str, tolerance: float) -> float:
-    difference = _distance(found, expected, where)
-    if not difference <= tolerance:
-        raise WrongResult(f"{where}: differs by {difference:.1e} of the largest element")
-    return difference
-
-
-def _distance(found: Any, expected: np.ndarray, where: str) -> float:
     """The largest difference over the largest element."""
     if found is None or found.shape != expected.shape:
         raise WrongResult(f"{where}: shape {getattr(found, 'shape', None)}, not {expected.shape}")
     scale = float(np.abs(expected).max(initial=1e-30))
-    return float(np.abs(found - expected).max(initial=0.0)) / scale
+    difference = float(np.abs(found - expected).max(initial=0.0)) / scale
+    if not difference <= tolerance:
+        raise WrongResult(f"{where}: differs by {difference:.1e} of the largest element")
+    return difference
 
 
 def alternate(contenders: Sequence[Contender], effort: Effort) -> dict[str, Spread]:

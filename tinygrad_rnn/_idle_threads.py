@@ -7,8 +7,10 @@ Where NumPy came first they are ended and started anew, as OpenBLAS does itself 
 forks; but not if another thread might be at a product just then.
 """
 
+import ctypes
 import os
 import sys
+from threading import get_ident
 from types import FrameType
 from typing import Any
 
@@ -28,9 +30,6 @@ def _waits(frame: FrameType) -> bool:
 
 def _restart() -> None:
     """Have OpenBLAS read the number and start its threads anew, if that can be."""
-    import ctypes
-    from threading import get_ident
-
     file = getattr(sys.modules.get(NUMPY), "__file__", None)
     others = [frame for i, frame in sys._current_frames().items() if i != get_ident()]
     if file is None or not all(map(_waits, others)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -76,16 +77,18 @@ def check_shape(shape: Any, called: str) -> tuple[int, ...]:
     """A shape given as numbers or as one sequence; sizes are not negative and fit memory."""
     if len(shape) == 1 and hasattr(shape[0], "__iter__") and getattr(shape[0], "ndim", True):
         shape = tuple(shape[0])
-    count = 1
-    for size in shape:
-        if type(size) is not int and (type(size) is bool or not hasattr(size, "__index__")):
-            raise DTypeError(called, "integer sizes", repr(shape))
-        if size < 0:
-            raise ShapeError(called, "sizes >= 0", str(tuple(shape)))
-        count *= int(size)
-    if count >= 2**60:
-        raise ShapeError(called, "a shape that fits memory", str(tuple(shape)))
-    return tuple(map(int, shape))
+    sizes = tuple([int(n) for n in shape if type(n) is int or _is_index(n)])
+    if len(sizes) < len(shape):
+        raise DTypeError(called, "integer sizes", repr(shape))
+    if min(sizes, default=0) < 0:
+        raise ShapeError(called, "sizes >= 0", str(sizes))
+    if len(sizes) > 64 or prod(filter(None, sizes)) >= 2**60:
+        raise ShapeError(called, "a shape that fits memory, of at most 64 axes", str(sizes))
+    return sizes
+
+
+def _is_index(size: Any) -> bool:
+    return hasattr(size, "__index__") and type(size) is not bool and not getattr(size, "ndim", 0)
 
 
 def check_dims(dim: Any, ndim: int, called: str) -> tuple[int, ...]:

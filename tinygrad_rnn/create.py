@@ -33,25 +33,24 @@ def _made(array: Any, dtype: Any, device: Any, requires_grad: bool, called: str)
 
 
 def full(
-    shape: Any, value: float, dtype: Any = None, device: Any = None, requires_grad: bool = False
+    shape: Any, value: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
     """A tensor filled with one value."""
-    kind: Any = dtype
-    if kind is None:
-        kind = get_default_dtype() if isinstance(value, float) else np.asarray(value).dtype
-    sizes = check_shape((shape,), "full")
-    return _filled(sizes, "full", (value,), kind, device, requires_grad)
+    if dtype is None and not isinstance(value, float):
+        dtype = np.asarray(value).dtype
+    return _filled(check_shape((shape,), "full"), "full", dtype, device, requires_grad, value)
 
 
-def _filled(sizes: Any, how: str, value: Any, dtype: Any, device: Any, leaf: bool) -> Tensor:
-    kind = check_dtype(get_default_dtype() if dtype is None else dtype, how)
+def _filled(sizes: Any, name: str, dtype: Any, device: Any, leaf: bool, *value: Any) -> Tensor:
+    kind = check_dtype(get_default_dtype() if dtype is None else dtype, name)
     backend = get_backend("cpu" if device is None else device)
     try:
-        made = Tensor(getattr(backend.xp, how)(sizes, *value, dtype=kind))
+        made = Tensor(getattr(backend.xp, name)(sizes, *value, dtype=kind))
     except MemoryError:
-        raise ShapeError(how, "a shape that fits memory", str(sizes)) from None
-    except (TypeError, ValueError):
-        raise DTypeError(how, "one number to fill with", type(*value).__name__) from None
+        raise ShapeError(name, "a shape that fits memory", str(sizes)) from None
+    except (TypeError, ValueError, OverflowError):
+        got = ", ".join(map(repr, value))
+        raise DTypeError(name, f"one number that fits {kind}", got) from None
     return made.requires_grad_() if leaf else made
 
 
@@ -63,12 +62,12 @@ def zeros(
     >>> zeros(2, 3).shape
     (2, 3)
     """
-    return _filled(check_shape(shape, "zeros"), "zeros", (), dtype, device, requires_grad)
+    return _filled(check_shape(shape, "zeros"), "zeros", dtype, device, requires_grad)
 
 
 def ones(*shape: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor of ones."""
-    return _filled(check_shape(shape, "ones"), "ones", (), dtype, device, requires_grad)
+    return _filled(check_shape(shape, "ones"), "ones", dtype, device, requires_grad)
 
 
 empty = zeros  # reading uninitialised memory has never helped a learner
@@ -81,12 +80,12 @@ def full_like(x: Tensor, value: float, dtype: Any = None) -> Tensor:
 
 def zeros_like(x: Tensor, dtype: Any = None) -> Tensor:
     """A tensor of zeros with the shape, dtype and device of `x`."""
-    return full_like(x, 0, dtype)
+    return zeros(x.shape, dtype=x.dtype if dtype is None else dtype, device=x.device)
 
 
 def ones_like(x: Tensor, dtype: Any = None) -> Tensor:
     """A tensor of ones with the shape, dtype and device of `x`."""
-    return full_like(x, 1, dtype)
+    return ones(x.shape, dtype=x.dtype if dtype is None else dtype, device=x.device)
 
 
 def arange(

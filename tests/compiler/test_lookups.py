@@ -13,7 +13,9 @@ from scan_cells import difference
 
 import tinygrad_rnn as tg
 from tinygrad_rnn.compiler import fallbacks, llvm_jit, long_products, structures, workers
+from tinygrad_rnn.compiler.llvm_panels import panel
 from tinygrad_rnn.compiler.long_products import add_rows
+from tinygrad_rnn.compiler.workers import at_once
 from tinygrad_rnn.errors import IndexRangeError
 from tinygrad_rnn.graph import primitives
 from tinygrad_rnn.ops.call import bind
@@ -244,7 +246,13 @@ def test_rows_are_added_in_order(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(long_products, "ADDED", 1)
         patch.setattr(workers, "threads", lambda: threads)
+        shared: list[int] = []
+        patch.setattr(
+            long_products, "at_once", lambda calls: (shared.append(len(calls)), at_once(calls))
+        )
         add_rows(total, numbers, rows, turn)
+    fit = [n for n in range(1, threads + 1) if n == 1 or width % (n * panel(rows.dtype)) == 0]
+    assert shared == ([max(fit)] if rows.size > 1 else [1] * rows.size)
     for i in range(count)[::turn]:
         expected[numbers[i]] += rows[i]
     assert np.array_equal(total, expected)

@@ -38,17 +38,21 @@ def _llvm() -> Any:
 
 
 class Machine(NamedTuple):
-    """What code is written for."""
+    """A processor that code is written for.
+
+    Attributes:
+        vector: bytes of a vector. registers: how many vectors there are.
+    """
 
     cpu: str
     features: str
-    vector: int  # bytes of one
-    registers: int  # how many vectors can be kept at once
+    vector: int
+    registers: int
 
 
 @cache
 def machine() -> Machine:
-    """This one."""
+    """The processor that this runs on."""
     features = _llvm().get_host_cpu_features()
     width = 64 if features.get("avx512f") else 32 if features.get("avx") else 16
     many = width == 64 or platform.machine().lower() in ("arm64", "aarch64")

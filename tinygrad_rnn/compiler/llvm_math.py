@@ -130,12 +130,12 @@ class Lanes:
         Terms in pairs, as they wait for each other half as often (Estrin 1960).
         """
         terms = [1 / math.factorial(k) for k in range(2, self.format(r).terms + 1)]
-        square, total = self.mul(r, r), None
-        for i in reversed(range(0, len(terms), 2)):
-            first, *second = (constant(r.type, number) for number in terms[i : i + 2])
-            pair = self.fma(r, second[0], first) if second else first
-            total = pair if total is None else self.fma(total, square, pair)
-        return r if total is None else self.fma(total, square, r)
+        numbers = [constant(r.type, term) for term in terms]
+        pairs = [self.fma(r, b, a) for a, b in zip(numbers[::2], numbers[1::2], strict=False)]
+        square, total = self.mul(r, r), numbers[-1] if len(terms) % 2 else pairs.pop()
+        for pair in reversed(pairs):
+            total = self.fma(total, square, pair)
+        return self.fma(total, square, r)
 
     def bits(self, x: Word) -> Word:
         """The bits of floating-point numbers as integers."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from .llvm_jit import machine
@@ -20,7 +19,10 @@ from .llvm_panels import panel
 from .llvm_text import vector
 from .lowering import Address
 
-__all__ = ["Product", "Tile", "evenly", "panels_of", "tallest", "tiles_of_all", "write_product"]
+__all__ = [
+    "Product", "Tile", "evenly", "of_height", "panels_of", "tallest", "tiles_of_all",
+    "write_product",
+]  # fmt: skip
 
 UNROLL = 2
 FAR = 1 << 18  # bytes of panels of which the next one is fetched while one is read
@@ -60,7 +62,7 @@ def panels_of(columns: int, widest: int) -> list[tuple[int, int, int]]:
 
 
 def tallest() -> int:
-    """The rows of a tile two vectors wide, with which the registers are full."""
+    """The rows of a tile two vectors wide whose sums, and what is added, are in registers."""
     return 8 if machine().registers == 32 else 6
 
 
@@ -78,11 +80,12 @@ def evenly(size: int, most: int) -> list[tuple[int, int, int]]:
 def tiles_of_all(writer: Writer, rows: int, height: int, body: Tile) -> None:
     """body(top, height) for all rows, by tiles that are no higher."""
     for start, count, size in evenly(rows, height):
-        writer.loop(start, start + count * size, size, partial(_at, body, size))
+        writer.loop(start, start + count * size, size, of_height(body, size))
 
 
-def _at(body: Tile, height: int, top: Any) -> None:
-    body(top, height)
+def of_height(body: Tile, height: int) -> Callable[[Any], None]:
+    """What writes tiles of one height."""
+    return lambda top: body(top, height)
 
 
 def write_product(

@@ -130,8 +130,8 @@ class ProductWriter(Writer):
         self.most, self.strip = sizes.block, sizes.strip
         self.widest = panel(self.dtype)
         panels = sum(count for n in self.columns for _, count, _ in panels_of(n, self.widest))
-        self.one = sum(count for _, count, _ in evenly(self.strip, tallest()))  # tiles of a strip
-        tiles = max(panels, 1) * self.one
+        self.tiles_of_strip = sum(count for _, count, _ in evenly(self.strip, tallest()))
+        tiles = max(panels, 1) * self.tiles_of_strip
         self.each = -(-self.most // tiles)  # rows of the next strip that are fetched in a tile
         self.near = self.most * (self.height + sum(self.columns)) * self.item <= FIRST
         count = len(self.columns)
@@ -216,7 +216,8 @@ class ProductWriter(Writer):
         right = self.beyond(panels.source, number, panels.apart)
         out = self.beyond(panels.out, number, panels.columns * self.item)
         many = self.code.add(number, self.number(panels.before))
-        following = self.beyond(strip.following, many, self.one * self.each * self.left)
+        size = self.tiles_of_strip * self.each * self.left
+        following = self.beyond(strip.following, many, size)
         done = 0
         for start, count, height in evenly(strip.height, tallest()):
 
@@ -224,8 +225,8 @@ class ProductWriter(Writer):
                 left = self.beyond(self.moved(strip.source, start), n, height * self.item)
                 first = self.moved(out, start * panels.width)
                 below = self.beyond(first, n, height * panels.width * self.item)
-                number = self.code.add(n, self.number(done))
-                ahead = self.beyond(following, number, self.each * self.left)
+                tile = self.code.add(n, self.number(done))
+                ahead = self.beyond(following, tile, self.each * self.left)
                 self.tile(strip, panels, (left, right, below, ahead), height)
 
             self.loop(0, count, 1, one)

@@ -31,7 +31,7 @@ from .workers import at_once, shares_of
 __all__ = ["Sum", "add_rows", "rows_times_of", "suits", "sum_kernels"]
 
 BLOCK = 32  # rows of x that are done together, so that they stay near
-FEW, MANY = 64, 256
+FEW, MANY = 64, 256  # rows that are added up in registers
 NEAR = 1 << 21  # bytes of sums that stay near
 NARROW, WIDE = 32, 64  # columns of a that are put in order at a time
 SHARED = 16  # wide strips, from which on they are wide: threads share them out
@@ -231,15 +231,15 @@ class SumKernels:
 def add_rows(total: Any, numbers: Any, rows: Any, turn: int) -> None:
     """total (V, N) += rows (R, N), one after the other, each at the row that its number says.
 
-    Threads share the columns, so that none writes where another one does.
+    Threads share the columns, as many as get whole panels: none writes where another one does.
     """
     if not rows.size:
         return
     numbers = np.ascontiguousarray(numbers, np.int64) % max(len(total), 1)
     rows, width = np.ascontiguousarray(rows), total.shape[1]
     first, item = 0 if turn > 0 else len(rows) - 1, int(total.itemsize)
-    count = shares_of(rows.size, ADDED)
-    columns = width // count if width % (count * panel(total.dtype)) == 0 else width
+    counts = range(2, shares_of(rows.size, ADDED) + 1)
+    columns = width // max([n for n in counts if width % (n * panel(total.dtype)) == 0], default=1)
     kernel, table = _scatter(total.dtype, columns, width), table_maker(6)
     source, target = address_of(rows), address_of(total)
     starts = range(0, width * item, columns * item)

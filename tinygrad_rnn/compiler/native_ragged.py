@@ -24,7 +24,7 @@ from .llvm_jit import compiled
 from .llvm_kernels import Writer
 from .llvm_loops import Fold
 from .llvm_panels import filling
-from .llvm_products import Tile
+from .llvm_products import Tile, of_height
 from .llvm_text import INT, POINTER
 from .lowering import Address
 from .native_block import LARGEST
@@ -149,12 +149,8 @@ def tiles_of_rows(writer: Any, rows: int, height: int, body: Tile) -> None:
     height = 1 << height.bit_length() - 1
     while height:
         stop = writer.code.and_(count, writer.number(-height))
-        writer.loop(start, stop, height, partial(_turned, body, height))
+        writer.loop(start, stop, height, of_height(body, height))
         start, height = stop, height // 2
-
-
-def _turned(body: Tile, height: int, top: Any) -> None:
-    body(top, height)
 
 
 class NativePackedRunner(NativeRunner):
