@@ -31,16 +31,17 @@ def _waits(frame: FrameType) -> bool:
 def _restart() -> None:
     """Have OpenBLAS read the number and start its threads anew, if that can be."""
     file = getattr(sys.modules.get(NUMPY), "__file__", None)
-    others = [frame for i, frame in sys._current_frames().items() if i != get_ident()]
-    if file is None or not all(map(_waits, others)):
+    if file is None:
         return
     library: Any = ctypes.PyDLL(file)  # meanwhile no thread of Python's can begin a product
     kind = next((getattr(library, name) for name in KINDS if hasattr(library, name)), None)
     if kind is None or kind() != 1 or not all(hasattr(library, name) for name in RESTART):
         return
-    os.environ[TICKS] = "18"
-    for name in RESTART:
-        getattr(library, name)()
+    others = [frame for i, frame in sys._current_frames().items() if i != get_ident()]
+    if all(map(_waits, others)):
+        os.environ[TICKS] = "18"
+        for name in RESTART:
+            getattr(library, name)()
 
 
 if TICKS not in os.environ:
