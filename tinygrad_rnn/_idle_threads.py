@@ -10,6 +10,7 @@ forks; but not if another thread might be at a product just then.
 import ctypes
 import os
 import sys
+from _thread import _count
 from threading import get_ident
 from types import FrameType
 from typing import Any
@@ -38,7 +39,7 @@ def _restart() -> None:
     if kind is None or kind() != 1 or not all(hasattr(library, name) for name in RESTART):
         return
     others = [frame for i, frame in sys._current_frames().items() if i != get_ident()]
-    if all(map(_waits, others)):
+    if len(others) >= _count() and all(map(_waits, others)):  # none is in C alone
         os.environ[TICKS] = "18"
         for name in RESTART:
             getattr(library, name)()
