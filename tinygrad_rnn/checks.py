@@ -87,8 +87,8 @@ def check_shape(shape: Any, called: str) -> tuple[int, ...]:
     return sizes
 
 
-def _is_index(size: Any) -> bool:
-    return hasattr(size, "__index__") and type(size) is not bool and not getattr(size, "ndim", 0)
+def _is_index(n: Any) -> bool:
+    return hasattr(n, "__index__") and not (isinstance(n, (bool, float)) or getattr(n, "ndim", 0))
 
 
 def check_dims(dim: Any, ndim: int, called: str) -> tuple[int, ...]:

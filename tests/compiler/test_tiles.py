@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -26,8 +27,22 @@ def test_rows_are_shared_out_evenly(size: int, most: int) -> None:
     assert max(heights, default=0) - min(heights, default=0) <= 1
 
 
+@pytest.fixture
+def forget() -> Iterator[Callable[[], None]]:
+    """Has code for other registers forgotten, at the end in any case."""
+
+    def both() -> None:
+        rows_times_of.cache_clear()
+        sum_kernels.cache_clear()
+
+    yield both
+    both()
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_bits_do_not_depend_on_the_registers(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bits_do_not_depend_on_the_registers(
+    dtype: str, forget: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     rng, here = np.random.default_rng(0), llvm_jit.machine()
     cases = [
         (rows, height, width) for rows in (5, 70) for height in (7, 37, 64) for width in (3, 64)
@@ -41,8 +56,7 @@ def test_bits_do_not_depend_on_the_registers(dtype: str, monkeypatch: pytest.Mon
         monkeypatch.setattr(
             llvm_products, "machine", lambda n=registers: here._replace(registers=n)
         )
-        rows_times_of.cache_clear()
-        sum_kernels.cache_clear()
+        forget()
         assert llvm_products.tallest() == {16: 6, 32: 8}[registers]
         results = []
         for x, matrix, y in arrays:
@@ -50,8 +64,6 @@ def test_bits_do_not_depend_on_the_registers(dtype: str, monkeypatch: pytest.Mon
             total.add(x, [y], 1)
             results += [rows_times_of(x.dtype, *matrix.shape)(x, matrix), *total.results()]
         found.append(results)
-    rows_times_of.cache_clear()
-    sum_kernels.cache_clear()
     for few, many in zip(*found, strict=True):
         assert np.array_equal(few, many)
     for (x, matrix, y), i in zip(arrays, range(0, 2 * len(cases), 2), strict=True):
