@@ -77,7 +77,7 @@ def check_shape(shape: Any, called: str) -> tuple[int, ...]:
     """A shape given as numbers or as one sequence; sizes are not negative and fit memory."""
     if len(shape) == 1 and hasattr(shape[0], "__iter__") and getattr(shape[0], "ndim", True):
         shape = tuple(shape[0])
-    sizes = tuple([int(n) for n in shape if type(n) is int or _is_index(n)])
+    sizes = tuple([int(size) for size in shape if type(size) is int or _is_index(size)])
     if len(sizes) < len(shape):
         raise DTypeError(called, "integer sizes", repr(shape))
     if min(sizes, default=0) < 0:
@@ -88,7 +88,7 @@ def check_shape(shape: Any, called: str) -> tuple[int, ...]:
 
 
 def _is_index(n: Any) -> bool:
-    return hasattr(n, "__index__") and not (isinstance(n, (bool, float)) or getattr(n, "ndim", 0))
+    return hasattr(n, "__index__") and not isinstance(n, bool | float) and not getattr(n, "ndim", 0)
 
 
 def check_dims(dim: Any, ndim: int, called: str) -> tuple[int, ...]:
