@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..autodiff import pull
 from ..graph import Node
@@ -30,8 +30,7 @@ CHEAP_AGAIN = frozenset(
 SMALL = 8  # times smaller is small
 
 
-@dataclass(frozen=True)
-class Backward:
+class Backward(NamedTuple):
     """A backward pass: the loop, what is needed for it, and where the cotangents are found.
 
     Attributes:

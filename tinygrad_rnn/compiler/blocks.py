@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from .cut import Loop
@@ -225,7 +225,7 @@ def _blocks(plan: Plan, rows: str, count: int, like: Value) -> Place:
 
 def _row(blocks: Place, number: int) -> Place:
     offset = blocks.offset + number * blocks.strides[0]
-    return replace(blocks, offset=offset, shape=blocks.shape[1:], strides=blocks.strides[1:])
+    return blocks._replace(offset=offset, shape=blocks.shape[1:], strides=blocks.strides[1:])
 
 
 def _between(blocks: Place) -> Place:
@@ -234,7 +234,7 @@ def _between(blocks: Place) -> Place:
     def moved(items: tuple[int, ...]) -> tuple[int, ...]:
         return (*items[1:-1], items[0], items[-1])
 
-    return replace(blocks, shape=moved(blocks.shape), strides=moved(blocks.strides))
+    return blocks._replace(shape=moved(blocks.shape), strides=moved(blocks.strides))
 
 
 def _in_parts(operand: Any, count: int) -> Any:
@@ -244,9 +244,9 @@ def _in_parts(operand: Any, count: int) -> Any:
     *lead, size = operand.shape
     *steps, step = operand.strides
     if size == 1:
-        return replace(operand, shape=(*lead, 1, 1), strides=(*steps, 0, step))
+        return operand._replace(shape=(*lead, 1, 1), strides=(*steps, 0, step))
     width = size // count
-    return replace(operand, shape=(*lead, count, width), strides=(*steps, width * step, step))
+    return operand._replace(shape=(*lead, count, width), strides=(*steps, width * step, step))
 
 
 def _together(operands: Sequence[Any], rank: int) -> Any:
@@ -256,10 +256,10 @@ def _together(operands: Sequence[Any], rank: int) -> Any:
         return first  # a number, the same of all
     step = operands[1].offset - first.offset
     for n, place in enumerate(operands):
-        if replace(place, offset=first.offset) != first or place.offset != first.offset + n * step:
+        if place._replace(offset=first.offset) != first or place.offset != first.offset + n * step:
             return None
     if not step and first.shape:
         return None
     ones = rank - len(first.shape)
     shape = (len(operands), *(1,) * ones, *first.shape)
-    return replace(first, shape=shape, strides=(step, *(0,) * ones, *first.strides))
+    return first._replace(shape=shape, strides=(step, *(0,) * ones, *first.strides))

@@ -12,7 +12,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from threading import RLock
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..backend import quiet
 from ..checkpointing import outputs_of
@@ -38,8 +38,7 @@ def _never(value: Value) -> bool:
     return False
 
 
-@dataclass(frozen=True)
-class Engine:
+class Engine(NamedTuple):
     """How loops are run, and what is cheap enough to be left in them."""
 
     name: str
@@ -57,8 +56,7 @@ class Engine:
         return self.sinks(value) or self.keeps(value)
 
 
-@dataclass(frozen=True)
-class Pass:
+class Pass(NamedTuple):
     """One direction: the loop, and what runs it with all that is before and after it."""
 
     runner: Any

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from .program import Graph, Value, ancestors, check, listing
 from .step import CARRY, TIME, Step, classes
@@ -88,8 +89,7 @@ class Loop:
         return listing(self.body, ends)
 
 
-@dataclass(frozen=True)
-class Cut:
+class Cut(NamedTuple):
     """The parts of a step, all of one graph.
 
     Attributes:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from types import FrameType
 from typing import Any
 
@@ -48,7 +47,7 @@ def explain(step: Callable[..., Any], init: Any, xs: Any, engine: str = "auto") 
         inputs = [v for v in trace.values if v.op is None]
         traced = Step(inputs, carries, outputs)
         compiled = compile_step(traced, chosen)
-        textbook = compile_step(traced, replace(chosen, factors=False)).core
+        textbook = compile_step(traced, chosen._replace(factors=False)).core
     except Refused as refusal:
         return f"run by the loop: {refusal.reason}\n"
     except Exception as error:

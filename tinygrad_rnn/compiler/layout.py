@@ -9,9 +9,9 @@ overwritten), temporaries.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -46,8 +46,7 @@ class Buffer:
         return count
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """A view of a row of a buffer: byte offset and strides, and which row (`ahead`: the next)."""
 
     buffer: Buffer
@@ -64,7 +63,7 @@ class Place:
 
     def shaped(self, shape: tuple[int, ...]) -> Place:
         """The same elements, which follow each other, in another shape."""
-        return replace(self, shape=shape, strides=_strides(shape, np.dtype(self.dtype).itemsize))
+        return self._replace(shape=shape, strides=_strides(shape, np.dtype(self.dtype).itemsize))
 
 
 def _strides(shape: tuple[int, ...], item: int) -> tuple[int, ...]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from .llvm_jit import machine
 from .llvm_kernels import Writer, element
@@ -14,8 +13,7 @@ from .lowering import Address
 __all__ = ["Gather", "write_gather"]
 
 
-@dataclass(frozen=True)
-class Gather:
+class Gather(NamedTuple):
     """Addresses of the table, of the numbers, which are in range, and of the rows to be written.
 
     `size` is how many rows the table has: below zero, numbers count from its end.

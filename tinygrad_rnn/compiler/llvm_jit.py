@@ -41,6 +41,8 @@ class Machine(NamedTuple):
     """A processor that code is written for.
 
     Attributes:
+        cpu: whose timings LLVM puts instructions in order by: on x86 those of none in particular,
+            which takes it a tenth less and gives code that is as quick. features: what it can do.
         vector: bytes of a vector. registers: how many vectors there are.
     """
 
@@ -55,8 +57,10 @@ def machine() -> Machine:
     """The processor that this runs on."""
     features = _llvm().get_host_cpu_features()
     width = 64 if features.get("avx512f") else 32 if features.get("avx") else 16
-    many = width == 64 or platform.machine().lower() in ("arm64", "aarch64")
-    return Machine(_llvm().get_host_cpu_name(), features.flatten(), width, 32 if many else 16)
+    kind = platform.machine().lower()
+    many = width == 64 or kind in ("arm64", "aarch64")
+    cpu = "x86-64" if kind in ("x86_64", "amd64") else _llvm().get_host_cpu_name()
+    return Machine(cpu, features.flatten(), width, 32 if many else 16)
 
 
 def compiled(text: str, signature: Any = SIGNATURE) -> Any:

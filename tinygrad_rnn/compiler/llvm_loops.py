@@ -1,4 +1,9 @@
-"""Loops in LLVM's language, which may carry values from one round to the next."""
+"""Loops in LLVM's language, which may carry values from one round to the next.
+
+Addresses are written as they should be computed. LLVM looks for better ones from round to round
+(its pass is called loop strength reduction), which takes a quarter of the time to compile and finds
+none: so it is not shown that an index grows by a constant.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +54,7 @@ class Loops:
         code.at(inside)
         index, *carried = (code.phi(word.type) for word in (low, *first))
         results = body(index, list(carried))
-        following, last = code.add(index, self.number(step)), code.block
+        following, last = code.hidden(code.add(index, self.number(step))), code.block
         for phi, old, new in zip(
             (index, *carried), (low, *first), (following, *results), strict=True
         ):

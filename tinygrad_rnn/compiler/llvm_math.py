@@ -10,16 +10,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from .llvm_text import BOOL, Function, Word, constant, lanes, scalar, vector
 
 __all__ = ["ARITHMETIC", "DOUBLE", "LN2_HIGH", "LN2_LOW", "Lanes", "SINGLE"]
 
 
-@dataclass(frozen=True)
-class Format:
+class Format(NamedTuple):
     """A floating-point format: its bits, and the bounds that follow from them."""
 
     name: str

@@ -9,8 +9,7 @@ step, is packed once per call into panels as wide as a tile, so that its loads f
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from .llvm_jit import machine
 from .llvm_kernels import Writer, element
@@ -32,8 +31,7 @@ Tiles = Callable[[Writer, int, int, Tile], None]
 Steps = Callable[[Callable[[], None]], None]  # runs something for each of some steps
 
 
-@dataclass(frozen=True)
-class Product:
+class Product(NamedTuple):
     """Addresses of A, B and C, and the sizes; `panels` says that B is packed.
 
     `batch` are the sizes of axes before the last two, for each of which there is a product.

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from .llvm_kernels import Writer, element
 from .llvm_math import Lanes
@@ -12,8 +11,7 @@ from .lowering import Address
 __all__ = ["Running", "write_running"]
 
 
-@dataclass(frozen=True)
-class Running:
+class Running(NamedTuple):
     """What is added up, where the sums go, and along which axis."""
 
     source: Address

@@ -78,7 +78,7 @@ def _constant(kind: str, one: str, number: int | None) -> Word:
         return Word(kind, one, number)
     if not one.strip("0x"):
         return Word(kind, "zeroinitializer")
-    return Word(kind, f"<{', '.join([f'{scalar(kind)} {one}'] * count)}>")
+    return Word(kind, f"splat ({scalar(kind)} {one})")
 
 
 class Function:
@@ -156,6 +156,10 @@ class Function:
         if x.number == 1 or y.number == 1:
             return y if x.number == 1 else x
         return self.binary("mul", x, y)
+
+    def hidden(self, x: Word) -> Word:
+        """x, of which LLVM can't see what it was made of."""
+        return self.emit(x.type, f'call {x.type} asm "", "=r,0"({x.type} {x.name})')
 
     def least(self, x: Word, y: Word) -> Word:
         """The smaller of two integers."""

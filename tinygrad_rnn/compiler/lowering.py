@@ -7,9 +7,9 @@ is in the cache then. Nothing here knows for which machine the code will be.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 from .fuse import Nest
 from .index_maps import Map, identity
@@ -20,8 +20,7 @@ from .program import Value
 __all__ = ["Address", "Bases", "Block", "Rows", "copying", "lowered", "places_of"]
 
 
-@dataclass(frozen=True)
-class Address:
+class Address(NamedTuple):
     """Where an operand is: which base, byte offset, byte strides along the axes of the block.
 
     `row` are the bytes from one step to the next, `few` says that only some steps have a row.
@@ -295,7 +294,7 @@ def _merged(block: Block, rows_apart: bool = False) -> Block:
 
     def moved(address: Address) -> Address:
         strides = tuple(address.strides[group[-1]] for group in groups)
-        return replace(address, strides=strides)
+        return address._replace(strides=strides)
 
     return Block(
         tuple(prod(block.sizes[axis] for axis in group) for group in groups),

@@ -8,8 +8,7 @@ Large loops take each array by itself, as what is kept of one would keep the who
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,8 +26,7 @@ View = tuple[int, tuple[int, ...], Any, int, tuple[int, ...] | None]
 # the number of an input, or −1 for the block; shape, dtype, offset, strides
 
 
-@dataclass(frozen=True)
-class Block:
+class Block(NamedTuple):
     """Where everything is in the memory of one call.
 
     Attributes:

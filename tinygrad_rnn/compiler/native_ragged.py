@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from ctypes import CFUNCTYPE, c_int64, c_void_p
-from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any, NamedTuple
 
@@ -121,7 +120,7 @@ class PackedWriter(Writer):
 
     def start(self, address: Address, outer: Any) -> Any:
         """As before, with the distance between rows in place of that between steps."""
-        return super().start(replace(address, row=address.row // SYMBOLIC), outer)
+        return super().start(address._replace(row=address.row // SYMBOLIC), outer)
 
     def cut(self, size: Any, native: int) -> list[tuple[Any, Any, int]]:
         """Pieces of vectors; what is left over is cut when n is known."""

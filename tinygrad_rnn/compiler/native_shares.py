@@ -106,13 +106,13 @@ class _Shared:
             sizes = (self.fraction(part.sizes[0]), *part.sizes[1:])
             self.access(part.source, sizes, False)
             self.access(part.target, sizes, True)
-            return replace(part, sizes=sizes)
+            return part._replace(sizes=sizes)
         if isinstance(part, Gather):
             rows = self.fraction(part.rows)
             self.access(part.numbers, (rows,), False)
             self.access(part.out, (rows, part.columns), True)
             self.agree(part.table, 0, False)
-            return replace(part, rows=rows)
+            return part._replace(rows=rows)
         if isinstance(part, Product):
             rows = self.fraction(part.rows)
             if rows < FEW:
@@ -120,7 +120,7 @@ class _Shared:
             self.access(part.left, (rows, part.inner), False)
             self.access(part.out, (rows, part.columns), True)
             self.agree(part.right, 0, False)
-            return replace(part, rows=rows)
+            return part._replace(rows=rows)
         if isinstance(part, Rows):
             blocks = [self.block(block) for block in part.blocks]
             return Rows(self.fraction(part.size), blocks)
@@ -133,7 +133,7 @@ class _Shared:
         self.access(part.left, (*batch, rows, inner), False)
         self.access(part.right, (*batch, inner, columns), False)
         self.access(part.out, (*batch, rows, columns), True)
-        return replace(part, batch=batch)
+        return part._replace(batch=batch)
 
     def fraction(self, size: int) -> int:
         """A share of a size."""

@@ -8,7 +8,6 @@ of it), makes the views, and runs the loop.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -144,7 +143,7 @@ class _Writer:
         """All steps of a place, in the order of time."""
         buffer, memory = place.buffer, self.where[place.buffer.number][0]
         ahead = buffer.rows == "carry" and place.ahead != self.reverse
-        whole = replace(place, ahead=False) == fresh(buffer)
+        whole = place._replace(ahead=False) == fresh(buffer)
         if whole and buffer.number < self.inputs:
             return memory
         shape = f"(length, {''.join(f'{n}, ' for n in place.shape)})"

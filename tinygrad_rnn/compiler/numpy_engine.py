@@ -7,7 +7,6 @@ storage has a row for each step, are made before the loop starts.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -78,7 +77,7 @@ def plan_calls(loop: Loop, stacked_carries: bool, in_blocks: bool = True) -> Pla
                 if blocks.act(plan, value) and is_logistic(value):
                     action = plan.actions[-1]
                     operands = (*action.operands, _scratch_like(plan, action.target))
-                    plan.actions[-1] = replace(action, operands=operands)
+                    plan.actions[-1] = action._replace(operands=operands)
 
         def may_overwrite(after: Value, before: Value, made: list[Value] = made) -> bool:
             return _may_overwrite(after, before, loop.body, made)
@@ -95,7 +94,7 @@ def _scratch_like(plan: Plan, place: Place | None) -> Place:
     order = sorted(range(len(place.shape)), key=lambda d: -place.strides[d])
     whole = fresh(plan.memory("scratch", tuple([place.shape[d] for d in order]), place.dtype))
     strides = [whole.strides[order.index(d)] for d in range(len(order))]
-    return replace(whole, shape=place.shape, strides=tuple(strides))
+    return whole._replace(shape=place.shape, strides=tuple(strides))
 
 
 def _may_overwrite(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..ops.parts import tiles
 from .cut import Loop
@@ -27,8 +27,7 @@ class NoView(Exception):
         self.value = value
 
 
-@dataclass(frozen=True)
-class Action:
+class Action(NamedTuple):
     """One thing done in a step: `operands` (places, or Python numbers) into `target`.
 
     kind: "op" (an operation of `values[0]`), "copy", or "kernel" (`nests`, which make several

@@ -11,7 +11,6 @@ Legend: B batch, N packed rows, n rows of one step.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -47,7 +46,7 @@ def for_rows(engine: Engine) -> Engine:
         return make(with_rows(loop), stacked_carries)
 
     name = f"{engine.name}, packed"
-    return replace(engine, name=name, sinks=sinks, compile=compiled, change=one_row)
+    return engine._replace(name=name, sinks=sinks, compile=compiled, change=one_row)
 
 
 def compile_packed(loop: Loop, stacked_carries: bool) -> PackedRunner:

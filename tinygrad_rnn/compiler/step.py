@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from .program import Graph, Value, ancestors, check, listing
 
@@ -14,8 +13,7 @@ CARRY, TIME = 1, 2  # what a value depends on
 Rewriter = Callable[[Graph, Value, tuple[Any, ...]], Value]
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(NamedTuple):
     """The program of one step: inputs in order of creation, the next carry, the outputs."""
 
     inputs: list[Value]
