@@ -92,16 +92,23 @@ def test_threads_change_no_bit(height: int, monkeypatch: pytest.MonkeyPatch) -> 
         assert all(np.array_equal(x, y) for x, y in zip(found, results[0], strict=True))
 
 
-def test_sums_that_are_far_away_take_more_rows() -> None:
+@pytest.mark.parametrize(
+    ("height", "widths", "block"),
+    [(129, (70,), 64), (600, (410, 63), 128), (1030, (1030,), 256)],
+)
+def test_the_further_away_sums_are_the_more_rows_they_take(
+    height: int, widths: tuple[int, ...], block: int
+) -> None:
     rng = np.random.default_rng(0)
-    a, b = numbers(rng, "float32", 600, 1030), numbers(rng, "float32", 600, 520)
-    assert a.shape[1] * b.shape[1] * 4 > long_products.NEAR
+    assert long_products.sum_kernels(np.dtype("float32"), height, widths, 1, True).block == block
+    a, bs = numbers(rng, "float32", 600, height), [numbers(rng, "float32", 600, n) for n in widths]
     whole, cut = Sum(), Sum()
-    whole.add(a, [b], 1)
+    whole.add(a, bs, 1)
     for start in range(0, 600, 90):
-        cut.add(a[start : start + 90], [b[start : start + 90]], 1)
-    np.testing.assert_allclose(whole.results()[0], a.T @ b, atol=1e-3)
-    assert np.array_equal(whole.results()[0], cut.results()[0])
+        cut.add(a[start : start + 90], [b[start : start + 90] for b in bs], 1)
+    for b, found, again in zip(bs, whole.results(), cut.results(), strict=True):
+        np.testing.assert_allclose(found, a.T @ b, atol=1e-3)
+        assert np.array_equal(found, again)
 
 
 def test_what_is_not_finite_stays() -> None:

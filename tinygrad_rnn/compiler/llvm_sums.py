@@ -116,8 +116,8 @@ class Panels(NamedTuple):
 class ProductWriter(Writer):
     """Writes sums Σ aᵀ·b over rows, for each b (Goto and van de Geijn 2008).
 
-    For some rows, each b is copied panel after panel, as wide as one or two vectors, and a strip
-    after strip: then all that the innermost loop reads follows in memory. Meanwhile the next strip
+    For some rows, each b is copied into panels as wide as one or two vectors, and a strip after
+    strip: then all that the innermost loop reads follows in memory. Meanwhile the next strip
     is fetched, some rows of it in each tile. If the rows are near enough they are read where they
     are.
     """
@@ -156,15 +156,7 @@ class ProductWriter(Writer):
         left = self.beyond(self.source, top, self.left)
         sides = [self.beyond(b, top, s) for b, s in zip(self.sides, self.right, strict=True)]
         for side in [] if self.near else range(len(sides)):
-            for start, count, width in panels_of(self.columns[side], self.widest):
-
-                def panel(n: Any, side: int = side, start: int = start, width: int = width) -> None:
-                    source = self.beyond(self.moved(sides[side], start), n, width * self.item)
-                    size = width * self.most * self.item
-                    target = self.beyond(self.copy_of(side, start), n, size)
-                    self.copied(source, self.right[side], target, rows, width)
-
-                self.loop(0, count, 1, panel)
+            self.loop(0, rows, 1, partial(self.row_of_b, side, sides[side]))
         size = self.strip
         self.loop(first, last, 1, lambda n: self.some_columns(left, sides, n, size, rows))
         end, over = divmod(self.height, size)
@@ -176,29 +168,41 @@ class ProductWriter(Writer):
         """Behind so many elements."""
         return self.code.moved(pointer, self.number(count * self.item))
 
-    def copied(self, source: Any, stride: int, target: Any, rows: Any, width: int) -> None:
-        """Columns side by side, of some rows."""
+    def row_of_b(self, side: int, source: Any, k: Any) -> None:
+        """A row of a b into its panels, in one go: as it comes from memory."""
+        line = self.beyond(source, k, self.right[side])
+        for start, count, width in panels_of(self.columns[side], self.widest):
+
+            def panel(n: Any, start: int = start, width: int = width) -> None:
+                size = width * self.item
+                place = self.beyond(self.copy_of(side, start), n, size * self.most)
+                here = self.beyond(self.moved(line, start), n, size)
+                self.copied(here, self.beyond(place, k, size), width)
+
+            self.loop(0, count, 1, panel)
+
+    def copied(self, source: Any, target: Any, width: int) -> None:
+        """So many numbers side by side."""
         one, native = element(self.dtype), machine().vector // self.item
-
-        def row(k: Any) -> None:
-            line, place = self.beyond(source, k, stride), self.beyond(target, k, width * self.item)
-            for start, count, lanes in panels_of(width, native):
-                for i in range(start, start + count * lanes, lanes):
-                    value = self.code.load(vector(one, lanes), self.moved(line, i), self.item)
-                    self.code.store(value, self.moved(place, i), self.item)
-
-        self.loop(0, rows, 1, row)
+        for start, count, lanes in panels_of(width, native):
+            for i in range(start, start + count * lanes, lanes):
+                value = self.code.load(vector(one, lanes), self.moved(source, i), self.item)
+                self.code.store(value, self.moved(target, i), self.item)
 
     def some_columns(
         self, left: Any, sides: Sequence[Any], number: Any, height: int, rows: Any
     ) -> None:
         """Some columns of a, with all of each b."""
-        source, step = self.beyond(left, number, self.strip * self.item), self.left
+        source = self.beyond(left, number, self.strip * self.item)
         following = self.moved(source, self.strip)
+        strip = Strip(source, self.left, height, rows, following)
         if not self.near:
-            self.copied(source, step, self.strips, rows, height)
-            source, step = self.strips, height * self.item
-        strip, before = Strip(source, step, height, rows, following), 0
+            size = height * self.item
+            self.loop(0, rows, 1, lambda k: self.copied(
+                self.beyond(source, k, self.left), self.beyond(self.strips, k, size), height
+            ))  # fmt: skip
+            strip = Strip(self.strips, size, height, rows, following)
+        before = 0
         for side, width in enumerate(self.columns):
             out = self.beyond(self.sums[side], number, self.strip * width * self.item)
             for first, count, columns in panels_of(width, self.widest):

@@ -31,8 +31,8 @@ from .workers import at_once, shares_of
 __all__ = ["Sum", "add_rows", "rows_times_of", "suits", "sum_kernels"]
 
 BLOCK = 32  # rows of x that are done together, so that they stay near
-FEW, MANY = 64, 256  # rows that are added up in registers
-NEAR = 1 << 21  # bytes of sums that stay near
+NEAR, FAR = 1 << 20, 1 << 22  # bytes of sums that stay near, or are far away
+FEW, MORE, MANY = 64, 128, 256  # rows that are added up in registers: near, between, far away
 NARROW, WIDE = 32, 64  # columns of a that are put in order at a time
 SHARED = 16  # wide strips, from which on they are wide: threads share them out
 KEPT = 256  # sizes for which compiled code is kept
@@ -179,7 +179,7 @@ class SumKernels:
     """The compiled code for sums of one size.
 
     Attributes:
-        block: how many rows are added up in registers: more, where all the sums are far away.
+        block: how many rows are added up in registers: the more, the further away all the sums are.
         strip: how many columns of a are put in order at a time.
     """
 
@@ -188,7 +188,8 @@ class SumKernels:
     ) -> None:
         item, width = int(dtype.itemsize), sum(widths)
         self.dtype, self.height, self.widths, self.product = dtype, height, widths, product
-        self.block = FEW if height * max(widths) * item <= NEAR else MANY
+        sums = height * width * item
+        self.block = FEW if sums < NEAR else MORE if sums <= FAR else MANY
         self.strides = [turn * n * item for n in ([height, *widths] if product else widths)]
         self.strip = WIDE if height >= SHARED * WIDE else NARROW
         self.strips, size = height // self.strip, self.block * item
