@@ -88,7 +88,9 @@ def check_shape(shape: Any, called: str) -> tuple[int, ...]:
 
 
 def _is_index(n: Any) -> bool:
-    return hasattr(n, "__index__") and not isinstance(n, bool | float) and not getattr(n, "ndim", 0)
+    kind = getattr(getattr(n, "dtype", None), "kind", "i")  # an array has __index__ in any case
+    single = not isinstance(n, bool | float) and not getattr(n, "ndim", 0)
+    return hasattr(n, "__index__") and single and kind in "iu"
 
 
 def check_dims(dim: Any, ndim: int, called: str) -> tuple[int, ...]:

@@ -35,10 +35,22 @@ def _made(array: Any, dtype: Any, device: Any, requires_grad: bool, called: str)
 def full(
     shape: Any, value: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
-    """A tensor filled with one value."""
+    """A tensor filled with one number, which the dtype must be able to hold."""
+    number = np.asarray(value)
     if dtype is None and not isinstance(value, float):
-        dtype = np.asarray(value).dtype
-    return _filled(check_shape((shape,), "full"), "full", dtype, device, requires_grad, value)
+        dtype = number.dtype
+    kind = check_dtype(get_default_dtype() if dtype is None else dtype, "full")
+    if number.ndim or number.dtype.kind not in "biuf" or not _holds(kind, number):
+        raise DTypeError("full", f"one number that fits {kind}", repr(value))
+    sizes = check_shape((shape,), "full")
+    return _filled(sizes, "full", kind, device, requires_grad, number.item())
+
+
+def _holds(kind: Any, number: Any) -> bool:
+    if kind.kind == "b" or (kind.kind == "f" and not np.isfinite(number)):
+        return True
+    limits: Any = np.finfo(kind) if kind.kind == "f" else np.iinfo(kind)
+    return bool(limits.min <= number <= limits.max)
 
 
 def _filled(sizes: Any, name: str, dtype: Any, device: Any, leaf: bool, *value: Any) -> Tensor:
@@ -48,9 +60,6 @@ def _filled(sizes: Any, name: str, dtype: Any, device: Any, leaf: bool, *value: 
         made = Tensor(getattr(backend.xp, name)(sizes, *value, dtype=kind))
     except MemoryError:
         raise ShapeError(name, "a shape that fits memory", str(sizes)) from None
-    except (TypeError, ValueError, OverflowError):
-        got = ", ".join(map(repr, value))
-        raise DTypeError(name, f"one number that fits {kind}", got) from None
     return made.requires_grad_() if leaf else made
 
 

@@ -6,20 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from .. import checks
 from ..backend import backend_of, get_backend, is_device, moved
-from ..checks import (
-    bool_,
-    check_dim,
-    check_dims,
-    check_dtype,
-    check_shape,
-    float16,
-    float32,
-    float64,
-    int32,
-    int64,
-    sizes_of,
-)
+from ..checks import check_dim, check_dims, check_dtype, check_shape, sizes_of
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..graph import Node, Primitive, grad_mode
 from ..tensor import Tensor, as_tensor, method
@@ -239,7 +228,8 @@ def _to_dtype(name: str, dtype: Any) -> None:
 
 
 for _name, _dtype in {
-    "float": float32, "double": float64, "half": float16, "long": int64, "int": int32, "bool": bool_
+    "float": checks.float32, "double": checks.float64, "half": checks.float16,
+    "long": checks.int64, "int": checks.int32, "bool": checks.bool_,
 }.items():  # fmt: skip
     _to_dtype(_name, _dtype)
 
