@@ -13,13 +13,7 @@ from threading import Lock
 from typing import Any
 
 from .backend import quiet
-from .errors import (
-    AutodiffError,
-    DTypeError,
-    NotDifferentiable,
-    ShapeError,
-    UnusedInputError,
-)
+from .errors import AutodiffError, DTypeError, NotDifferentiable, ShapeError, UnusedInputError
 from .graph import (
     ANOMALY,
     INTERPRETERS,

@@ -188,6 +188,29 @@ def test_3_ties_follow_one_rule() -> None:
     assert gradient(lambda x: x.sort().values[:1], [1.0, 1.0]) == [1.0, 0.0]
 
 
+@pytest.mark.parametrize("kind", ["f2", "f4", "f8", "i4", "u1", "?"])
+@pytest.mark.parametrize("name", ["amax", "amin"])
+def test_extremes_of_rows_are_those_of_numpy(name: str, kind: str) -> None:
+    values = np.random.default_rng(0).standard_normal((3, 4, 5)) * 9
+    values[1, 2, 3], values[2, 1] = (np.nan, -np.inf) if kind[0] == "f" else (0, 1)
+    with np.errstate(invalid="ignore"):
+        array = values.astype(kind)
+    for x in (
+        array,
+        array[0],
+        array[0, 0],
+        array[..., :1],
+        array[:, ::2, ::-1],
+        array.T,
+        array[:0],
+    ):
+        for keepdim in (False, True):
+            found = getattr(tg, name)(tg.tensor(x), -1, keepdim=keepdim).numpy()
+            expected = getattr(x, name[1:])(axis=-1, keepdims=keepdim)
+            assert found.dtype == x.dtype
+            np.testing.assert_array_equal(found, expected, strict=True)
+
+
 def test_4_ties_are_counted_in_any_precision() -> None:
     x = tg.ones(70000, dtype=tg.float16, requires_grad=True)
     x.amax().backward(tg.tensor(1000.0, dtype=tg.float16))

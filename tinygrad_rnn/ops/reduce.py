@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from ..checks import check_dim, check_dims, check_dtype, float16, float32, int64
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..graph import Primitive
@@ -177,14 +179,21 @@ def _extreme_jvp(t: Any, out: Any, x: Any, dims: tuple[int, ...], keepdim: bool)
     return sum(t * _winners(out, x, dims), dims, keepdim)
 
 
-_amax = general(
-    "amax", lambda xp, x, dims, keepdim: x.max(axis=dims, keepdims=keepdim),
-    _extreme_vjp, jvps=[_extreme_jvp],
-)  # fmt: skip
-_amin = general(
-    "amin", lambda xp, x, dims, keepdim: x.min(axis=dims, keepdims=keepdim),
-    _extreme_vjp, jvps=[_extreme_jvp],
-)  # fmt: skip
+def _extreme_of(name: str, ufunc: Any) -> Any:
+    """The forward function of x.max or x.min."""
+
+    def forward(xp: Any, x: Any, dims: tuple[int, ...], keepdim: bool) -> Any:
+        rows = type(x) is np.ndarray and x.ndim > 1 and x.size and x.flags.c_contiguous
+        if not rows or dims != (x.ndim - 1,):
+            return getattr(x, name)(axis=dims, keepdims=keepdim)
+        starts = np.arange(0, x.size, x.shape[-1])  # of rows NumPy is twice as fast in this way
+        return ufunc.reduceat(x.ravel(), starts).reshape(*x.shape[:-1], *[1] * keepdim)
+
+    return forward
+
+
+_amax = general("amax", _extreme_of("max", np.maximum), _extreme_vjp, jvps=[_extreme_jvp])
+_amin = general("amin", _extreme_of("min", np.minimum), _extreme_vjp, jvps=[_extreme_jvp])
 
 
 def _extreme(primitive: Any, x: Any, dim: Dims, keepdim: bool, called: str) -> Any:
