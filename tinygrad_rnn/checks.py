@@ -13,7 +13,7 @@ from .errors import DTypeError, IndexRangeError, ShapeError
 __all__ = [
     "DTYPES", "bool_", "check_callable", "check_dim", "check_dims", "check_dtype", "check_key",
     "check_masks", "check_shape", "float16", "float32", "float64", "get_default_dtype", "int16",
-    "int32", "int64", "int8", "require_float", "set_default_dtype", "sizes_of", "uint8",
+    "int32", "int64", "int8", "is_index", "require_float", "set_default_dtype", "sizes_of", "uint8",
 ]  # fmt: skip
 
 float16, float32, float64 = (np.dtype(name) for name in ("float16", "float32", "float64"))
@@ -65,7 +65,7 @@ def check_callable(function: Any, called: str) -> None:
 
 def check_dim(dim: Any, ndim: int, called: str) -> int:
     """`dim` counted from the front; negative numbers count from the back."""
-    if isinstance(dim, bool) or not hasattr(dim, "__index__"):
+    if not is_index(dim):
         raise DTypeError(called, "dim as an integer", repr(dim))
     index = dim.__index__()
     if not -max(ndim, 1) <= index < max(ndim, 1):
@@ -77,7 +77,7 @@ def check_shape(shape: Any, called: str) -> tuple[int, ...]:
     """A shape given as numbers or as one sequence; sizes are not negative and fit memory."""
     if len(shape) == 1 and hasattr(shape[0], "__iter__") and getattr(shape[0], "ndim", True):
         shape = tuple(shape[0])
-    sizes = tuple([int(size) for size in shape if type(size) is int or _is_index(size)])
+    sizes = tuple([int(size) for size in shape if type(size) is int or is_index(size)])
     if len(sizes) < len(shape):
         raise DTypeError(called, "integer sizes", repr(shape))
     if min(sizes, default=0) < 0:
@@ -87,10 +87,11 @@ def check_shape(shape: Any, called: str) -> tuple[int, ...]:
     return sizes
 
 
-def _is_index(n: Any) -> bool:
-    kind = getattr(getattr(n, "dtype", None), "kind", "i")  # an array has __index__ in any case
-    single = not isinstance(n, bool | float) and not getattr(n, "ndim", 0)
-    return hasattr(n, "__index__") and single and kind in "iu"
+def is_index(n: Any) -> bool:
+    """Whether something is one integer: any array has an `__index__`, and so has True."""
+    if getattr(n, "ndim", 0) or isinstance(n, bool | float):
+        return False
+    return hasattr(n, "__index__") and getattr(getattr(n, "dtype", None), "kind", "i") in "iu"
 
 
 def check_dims(dim: Any, ndim: int, called: str) -> tuple[int, ...]:

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from math import inf
 from typing import Any
 
 import numpy as np
 
 from .backend import get_backend
-from .checks import check_dtype, check_shape, get_default_dtype
+from .checks import check_dtype, check_shape, get_default_dtype, is_index
 from .errors import ArgumentError, DTypeError, ShapeError
 from .tensor import Tensor
 
@@ -36,21 +37,25 @@ def full(
     shape: Any, value: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
     """A tensor filled with one number, which the dtype must be able to hold."""
-    number = np.asarray(value)
+    number = value if getattr(value, "ndim", 1) else value.item()
+    if not isinstance(number, bool | int | float):
+        raise DTypeError("full", "one number", repr(value))
     if dtype is None and not isinstance(value, float):
-        dtype = number.dtype
+        dtype = getattr(value, "dtype", np.int64 if type(number) is int else bool)
     kind = check_dtype(get_default_dtype() if dtype is None else dtype, "full")
-    if number.ndim or number.dtype.kind not in "biuf" or not _holds(kind, number):
+    if not _holds(kind, number):
         raise DTypeError("full", f"one number that fits {kind}", repr(value))
-    sizes = check_shape((shape,), "full")
-    return _filled(sizes, "full", kind, device, requires_grad, number.item())
+    number = bool(number) if kind.kind == "b" else number
+    return _filled(check_shape((shape,), "full"), "full", kind, device, requires_grad, number)
 
 
-def _holds(kind: Any, number: Any) -> bool:
-    if kind.kind == "b" or (kind.kind == "f" and not np.isfinite(number)):
+def _holds(kind: Any, number: float) -> bool:
+    if kind.kind in "iu":
+        return bool(np.iinfo(kind).min <= number <= np.iinfo(kind).max)
+    if kind.kind == "b" or not -inf < number < inf:
         return True
-    limits: Any = np.finfo(kind) if kind.kind == "f" else np.iinfo(kind)
-    return bool(limits.min <= number <= limits.max)
+    form = np.finfo(kind)  # what is less than half a unit beyond the largest is rounded to that
+    return bool(abs(number) < 2**form.maxexp - 2 ** (form.maxexp - form.nmant - 2))
 
 
 def _filled(sizes: Any, name: str, dtype: Any, device: Any, leaf: bool, *value: Any) -> Tensor:
@@ -116,7 +121,7 @@ def linspace(
     start: float, stop: float, steps: int, dtype: Any = None, device: Any = None
 ) -> Tensor:
     """`steps` equally spaced numbers from start to stop."""
-    if not hasattr(steps, "__index__") or steps < 0:
+    if not is_index(steps) or steps < 0:
         raise ArgumentError("linspace", "steps, an integer >= 0,", steps)
     return _made(np.linspace(start, stop, steps), dtype, device, False, "linspace")
 
@@ -133,24 +138,24 @@ _generator = [np.random.Generator(np.random.PCG64())]
 
 def manual_seed(seed: int) -> None:
     """Start the random numbers anew: the same seed gives the same numbers on every device."""
-    if isinstance(seed, bool) or not hasattr(seed, "__index__") or seed < 0:
+    if not is_index(seed) or seed < 0:
         raise ArgumentError("manual_seed", "an integer >= 0", repr(seed))
     _generator[0] = np.random.Generator(np.random.PCG64(int(seed)))
 
 
+Recorder = Callable[[Any, tuple[int, ...], Any], Tensor]  # of the method, the shape, the dtype
+_recorder: ContextVar[Recorder | None] = ContextVar("recorder", default=None)
+
+
 def generator() -> np.random.Generator:
     """The generator that all random functions draw from."""
-    _refuse_if_drawing()
+    if _recorder.get() is not None:
+        raise ArgumentError("drawing", "rand, randn or dropout", "another random function")
     return _generator[0]
 
 
-_recorder: ContextVar[Callable[[Any, tuple[int, ...], Any], Tensor] | None] = ContextVar(
-    "recorder", default=None
-)
-
-
 @contextmanager
-def drawing(recorder: Callable[[Any, tuple[int, ...], Any], Tensor]) -> Iterator[None]:
+def drawing(recorder: Recorder) -> Iterator[None]:
     """Inside, `rand` and `randn` ask `recorder(method, shape, dtype)` and draw nothing.
 
     The loop compiler traces a step so: what is random in it is drawn for all steps, in their order.
@@ -160,11 +165,6 @@ def drawing(recorder: Callable[[Any, tuple[int, ...], Any], Tensor]) -> Iterator
         yield
     finally:
         _recorder.reset(token)
-
-
-def _refuse_if_drawing() -> None:
-    if _recorder.get() is not None:
-        raise ArgumentError("drawing", "rand, randn or dropout", "another random function")
 
 
 def get_rng_state() -> dict[str, Any]:
@@ -188,7 +188,7 @@ def _drawn(draw: Any, shape: Any, dtype: Any, device: Any, requires_grad: bool) 
     recorder = _recorder.get()
     if recorder is not None and kind is direct and not requires_grad and device in (None, "cpu"):
         return recorder(draw, check_shape(shape, "random"), kind)
-    _refuse_if_drawing()
+    generator()  # refuses, if what is drawn can't be recorded
     array = np.asarray(draw(check_shape(shape, "random"), dtype=direct))
     return _made(array, kind, device, requires_grad, "random")
 
@@ -216,7 +216,7 @@ def randint(
     """Random integers low … high − 1; `randint(high, shape)` starts at 0."""
     if shape is None:
         low, high, shape = 0, low, high
-    if not (hasattr(low, "__index__") and hasattr(high, "__index__")):
+    if not (is_index(low) and is_index(high)):
         raise DTypeError("randint", "integer bounds", f"{low!r} and {high!r}")
     if high <= low:
         raise ArgumentError("randint", "low < high", f"{low} and {high}")

@@ -76,11 +76,16 @@ def test_one_row_of_any_stride(turn: int) -> None:
         assert np.array_equal(rows_times(row, np.eye(10)), row)
 
 
-@pytest.mark.parametrize("height", [1, 64, 520, 1100])
-def test_threads_change_no_bit(height: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("height", "width"), [(1, 64), (520, 64), (1100, 64), (600, 450), (1100, 999)]
+)
+def test_threads_change_no_bit(
+    height: int, width: int, dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rng = np.random.default_rng(0)
-    a, b = numbers(rng, "float32", 300, height), numbers(rng, "float32", 300, 64)
-    w = numbers(rng, "float32", 64, 96)
+    a, b = numbers(rng, dtype, 300, height), numbers(rng, dtype, 300, width)
+    w = numbers(rng, dtype, width, 96)
     monkeypatch.setattr(long_products, "EACH", 1)
     results = []
     for count in (1, 2, 3):
@@ -94,7 +99,15 @@ def test_threads_change_no_bit(height: int, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize(
     ("height", "widths", "block"),
-    [(129, (70,), 64), (600, (410, 63), 128), (1030, (1030,), 256)],
+    [
+        (129, (70,), 64),
+        (512, (256, 255), 64),
+        (512, (256, 256), 128),
+        (600, (410, 63), 128),
+        (1024, (512, 511), 128),
+        (1024, (512, 512), 256),
+        (1030, (1030,), 256),
+    ],
 )
 def test_the_further_away_sums_are_the_more_rows_they_take(
     height: int, widths: tuple[int, ...], block: int

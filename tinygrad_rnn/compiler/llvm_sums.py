@@ -116,9 +116,9 @@ class Panels(NamedTuple):
 class ProductWriter(Writer):
     """Writes sums Σ aᵀ·b over rows, for each b (Goto and van de Geijn 2008).
 
-    For some rows, each b is copied into panels as wide as one or two vectors, and a strip after
-    strip: then all that the innermost loop reads follows in memory. Meanwhile the next strip
-    is fetched, some rows of it in each tile. If the rows are near enough they are read where they
+    For some rows, each b is copied into panels as wide as one or two vectors, and a into a strip
+    of some columns after the other: then all that the innermost loop reads follows in memory. In
+    each tile some rows of the next strip are fetched. Rows that are near enough are read where they
     are.
     """
 
@@ -181,6 +181,11 @@ class ProductWriter(Writer):
 
             self.loop(0, count, 1, panel)
 
+    def row_of_strip(self, source: Any, width: int, k: Any) -> None:
+        """A row of some columns of a, put in order."""
+        place = self.beyond(self.strips, k, width * self.item)
+        self.copied(self.beyond(source, k, self.left), place, width)
+
     def copied(self, source: Any, target: Any, width: int) -> None:
         """So many numbers side by side."""
         one, native = element(self.dtype), machine().vector // self.item
@@ -197,11 +202,8 @@ class ProductWriter(Writer):
         following = self.moved(source, self.strip)
         strip = Strip(source, self.left, height, rows, following)
         if not self.near:
-            size = height * self.item
-            self.loop(0, rows, 1, lambda k: self.copied(
-                self.beyond(source, k, self.left), self.beyond(self.strips, k, size), height
-            ))  # fmt: skip
-            strip = Strip(self.strips, size, height, rows, following)
+            self.loop(0, rows, 1, partial(self.row_of_strip, source, height))
+            strip = strip._replace(source=self.strips, step=height * self.item)
         before = 0
         for side, width in enumerate(self.columns):
             out = self.beyond(self.sums[side], number, self.strip * width * self.item)

@@ -110,7 +110,8 @@ def _times(dtype: Any, inner: int, columns: int, panels: bool) -> Callable[..., 
 class Sum:
     """Σ aᵀ·b (M, N) for each b, over rows of a (R, M) and b (R, N); or Σ b (1, N), of each b.
 
-    They may come in several parts. Some rows are added up in registers, and these sums in memory.
+    They may come in several parts. Some rows are added up in registers, and these sums in memory:
+    how many depends on the sizes of all b together.
     A part may be taken from its last row up (`turn` −1).
     """
 
@@ -189,7 +190,7 @@ class SumKernels:
         item, width = int(dtype.itemsize), sum(widths)
         self.dtype, self.height, self.widths, self.product = dtype, height, widths, product
         sums = height * width * item
-        self.block = FEW if sums < NEAR else MORE if sums <= FAR else MANY
+        self.block = FEW if sums < NEAR else MORE if sums < FAR else MANY
         self.strides = [turn * n * item for n in ([height, *widths] if product else widths)]
         self.strip = WIDE if height >= SHARED * WIDE else NARROW
         self.strips, size = height // self.strip, self.block * item

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..arguments import positive, several, whole_number
+from ..checks import is_index
 from ..errors import ArgumentError, DataError, DTypeError, IndexRangeError, ShapeError
 from ..tensor import Tensor
 from .beam import ROUNDING, Hypothesis
@@ -38,7 +39,7 @@ def ctc_merge(path: Iterable[int], blank: int | None = 0) -> tuple[int, ...]:
     (1, 1, 2)
     """
     labels = several("ctc_merge", "path", path)
-    if any(not hasattr(k, "__index__") for k in labels):
+    if not all(map(is_index, labels)):
         raise DTypeError("ctc_merge", "a path of integers", "others")
     return tuple(int(k) for k, _ in itertools.groupby(labels) if k != blank)
 
@@ -216,7 +217,7 @@ def ctc_beam_search(
 
 def _check_widths(beam_width: int, n_best: int) -> None:
     for name, value in (("beam_width", beam_width), ("n_best", n_best)):
-        if isinstance(value, bool) or not hasattr(value, "__index__") or value < 1:
+        if not is_index(value) or value < 1:
             raise ArgumentError("ctc_beam_search", f"{name}, a whole number >= 1,", repr(value))
     if n_best > beam_width:
         raise ArgumentError("ctc_beam_search", f"n_best <= beam_width {beam_width}", n_best)

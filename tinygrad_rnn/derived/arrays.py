@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..checks import check_dim, check_shape
+from ..checks import check_dim, check_shape, is_index
 from ..create import full, rand, randn
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..ops.shape import cat, expand, flatten, reshape, unsqueeze
@@ -73,7 +73,7 @@ def roll(x: Any, shifts: Any, dims: Any = None) -> Any:
     if len(_several(shifts)) != len(_several(dims)):
         raise ArgumentError("roll", "as many shifts as dims", f"{shifts} and {dims}")
     for shift, dim in ways:
-        if isinstance(shift, bool) or not hasattr(shift, "__index__"):
+        if not is_index(shift):
             raise DTypeError("roll", "integer shifts", repr(shift))
         axis = check_dim(dim, x.ndim, "roll")
         cut = -int(shift) % max(1, x.shape[axis]) if x.ndim else 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..backend import backend_of
-from ..checks import check_dim, int64
+from ..checks import check_dim, int64, is_index
 from ..errors import DTypeError, ShapeError
 from ..ops.elementwise import where
 from ..ops.indexing import take_at
@@ -84,7 +84,7 @@ def triu(x: Any, diagonal: int = 0) -> Any:
 
 
 def _offset(value: Any, called: str) -> int:
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
+    if not is_index(value):
         raise DTypeError(called, "the number of a diagonal", repr(value))
     return int(value)
 

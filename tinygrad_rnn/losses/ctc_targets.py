@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..checks import is_index
 from ..errors import ArgumentError, DTypeError, IndexRangeError, ShapeError
 from ..tensor import as_tensor
 
@@ -33,7 +34,7 @@ def read_targets(
         targets: (N, L), or (Σ target_lengths,), the rows one after the other.
     """
     steps, rows, classes = shape
-    if isinstance(blank, bool) or not hasattr(blank, "__index__"):
+    if not is_index(blank):
         raise DTypeError(called, "blank as an integer", repr(blank))
     if not 0 <= blank < classes:
         raise IndexRangeError(called, f"blank in 0 … {classes - 1}", blank)

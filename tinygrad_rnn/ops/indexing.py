@@ -13,7 +13,7 @@ from itertools import accumulate
 from typing import Any, NamedTuple
 
 from ..backend import backend_of, is_array
-from ..checks import check_dim, check_key, check_masks, int64
+from ..checks import check_dim, check_key, check_masks, int64, is_index
 from ..errors import ArgumentError, DeviceError, DTypeError, IndexRangeError, ShapeError
 from ..graph import INTERPRETERS, Node, Primitive, grad_mode
 from ..tensor import Tensor, as_tensor, method
@@ -207,7 +207,7 @@ def _axis(x: Any, dim: int, called: str) -> int:
 
 def _count(value: Any, called: str, least: int = 0) -> int:
     """An integer that counts something."""
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
+    if not is_index(value):
         raise DTypeError(called, "an integer", repr(value))
     if value < least:
         raise ArgumentError(called, f"a number >= {least}", repr(value))

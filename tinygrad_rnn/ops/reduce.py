@@ -24,6 +24,7 @@ __all__ = [
 ]  # fmt: skip
 
 Dims = Any  # an axis, several, or None for all
+MANY = 64  # rows
 
 
 class Extreme(NamedTuple):
@@ -183,11 +184,12 @@ def _extreme_of(name: str, ufunc: Any) -> Any:
     """The forward function of x.max or x.min."""
 
     def forward(xp: Any, x: Any, dims: tuple[int, ...], keepdim: bool) -> Any:
-        rows = type(x) is np.ndarray and x.ndim > 1 and x.size and x.flags.c_contiguous
-        if not rows or dims != (x.ndim - 1,):
+        rows = type(x) is np.ndarray and x.flags.c_contiguous and dims == (x.ndim - 1,)
+        if not rows or x.shape[-1] < 2 or x.size < MANY * x.shape[-1]:
             return getattr(x, name)(axis=dims, keepdims=keepdim)
-        starts = np.arange(0, x.size, x.shape[-1])  # of rows NumPy is twice as fast in this way
-        return ufunc.reduceat(x.ravel(), starts).reshape(*x.shape[:-1], *[1] * keepdim)
+        starts = np.arange(0, x.size, x.shape[-1])  # of many rows this takes half of the time
+        shape = (*x.shape[:-1], 1) if keepdim else x.shape[:-1]
+        return ufunc.reduceat(x.ravel(), starts).reshape(shape)
 
     return forward
 

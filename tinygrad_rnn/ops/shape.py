@@ -328,7 +328,7 @@ def pad(x: Any, widths: Sequence[int], value: float = 0.0) -> Any:
     """
     if not hasattr(x, "dtype"):
         raise DTypeError("pad", "a tensor or an array", type(x).__name__, HINT)
-    if not isinstance(widths, (tuple, list)) or any(not hasattr(w, "__index__") for w in widths):
+    if not isinstance(widths, (tuple, list)) or not all(map(checks.is_index, widths)):
         raise DTypeError("pad", "a tuple of integers", repr(widths))
     if len(widths) % 2 or len(widths) > 2 * x.ndim:
         raise ShapeError(
