@@ -134,6 +134,8 @@ def _norm(arrays: Sequence[Array], p: float) -> float:
 
 def _host(scalars: Sequence[Array]) -> np.ndarray[Any, Any]:
     """0-d arrays as one float64 array on the host: one transfer where they share a device."""
+    if all(isinstance(scalar, np.generic) for scalar in scalars):
+        return np.array(scalars, np.float64)
     groups: dict[Any, list[Array]] = {}
     for scalar in scalars:
         groups.setdefault((backend_of(scalar).name, scalar.dtype), []).append(scalar)

@@ -136,12 +136,15 @@ class _Counted:
         self, called: str, target: Tensor, classes: int, ignore_index: int, weights: Tensor | None
     ) -> None:
         self.called = called
-        ignored = target == ignore_index
-        self.kept: Tensor | None = ~ignored
-        if type(target.array) not in INTERPRETERS:
-            within = _check_classes(called, target, ignored, classes, ignore_index)
-            if within and not bool(ignored.any()):
-                self.kept = None
+        self.kept: Tensor | None = None
+        known = type(target.array) not in INTERPRETERS
+        within = known and _are_classes(target, classes)
+        if not within or 0 <= ignore_index < classes:
+            ignored = target == ignore_index
+            if known and not within:
+                _check_classes(called, target, ignored, classes, ignore_index)
+            if not within or bool(ignored.any()):
+                self.kept = ~ignored
         self.target = target if self.kept is None else where(self.kept, target, 0)
         self.weight = None if weights is None else weights[self.target]
 
@@ -177,16 +180,18 @@ class _Counted:
         return total
 
 
+def _are_classes(target: Tensor, classes: int) -> bool:
+    array = target.array
+    return not target.numel() or bool((array.min() >= 0) & (array.max() < classes))
+
+
 def _check_classes(
     called: str, target: Tensor, ignored: Tensor, classes: int, ignore_index: int
-) -> bool:
-    """Whether all targets are classes; those that are not must be ignored."""
-    array = target.array
-    if not target.numel() or bool((array.min() >= 0) & (array.max() < classes)):
-        return True
+) -> None:
+    """Targets that are no class must be ignored."""
     bad = ((target < 0) | (target >= classes)) & ~ignored
     if not bool(bad.any()):
-        return False
+        return
     at = int(bad.to("int8").argmax())
     raise IndexRangeError(
         called, f"classes in 0 … {classes - 1}, or ignore_index {ignore_index}",

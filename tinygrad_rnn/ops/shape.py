@@ -267,7 +267,7 @@ _cat: Primitive = linear(
 )
 _stack: Primitive = linear(
     "stack",
-    lambda xp, *xs, dim: xp.stack(xs, axis=dim),
+    lambda xp, *xs, dim: xp.concatenate([x[(*(slice(None),) * dim, None)] for x in xs], axis=dim),
     lambda g, position, node, dim: g[(slice(None),) * dim + (position,)],
     variadic=True,
     promote="same",
