@@ -65,7 +65,7 @@ def check_callable(function: Any, called: str) -> None:
 
 def check_dim(dim: Any, ndim: int, called: str) -> int:
     """`dim` counted from the front; negative numbers count from the back."""
-    if not is_index(dim):
+    if type(dim) is not int and not is_index(dim):
         raise DTypeError(called, "dim as an integer", repr(dim))
     index = dim.__index__()
     if not -max(ndim, 1) <= index < max(ndim, 1):
