@@ -41,7 +41,7 @@ def full(
     if not isinstance(number, bool | int | float):
         raise DTypeError("full", "one number", repr(value))
     if dtype is None and not isinstance(value, float):
-        dtype = getattr(value, "dtype", np.int64 if type(number) is int else bool)
+        dtype = getattr(value, "dtype", bool if isinstance(number, bool) else np.int64)
     kind = check_dtype(get_default_dtype() if dtype is None else dtype, "full")
     if not _holds(kind, number):
         raise DTypeError("full", f"one number that fits {kind}", repr(value))
@@ -54,8 +54,9 @@ def _holds(kind: Any, number: float) -> bool:
         return bool(np.iinfo(kind).min <= number <= np.iinfo(kind).max)
     if kind.kind == "b" or not -inf < number < inf:
         return True
-    form = np.finfo(kind)  # what is less than half a unit beyond the largest is rounded to that
-    return bool(abs(number) < 2**form.maxexp - 2 ** (form.maxexp - form.nmant - 2))
+    form = np.finfo(kind)  # a float less than half a unit beyond the largest is rounded to that
+    beyond = 1 if isinstance(number, int) else 2 ** (form.maxexp - form.nmant - 2)
+    return abs(number) < int(form.max) + beyond
 
 
 def _filled(sizes: Any, name: str, dtype: Any, device: Any, leaf: bool, *value: Any) -> Tensor:

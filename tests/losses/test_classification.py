@@ -136,6 +136,32 @@ def test_ignored_rows_may_be_anything_and_get_no_gradient() -> None:
     assert x.grad is not None and x.grad.tolist() == [[0.5, -0.5], [0.0, 0.0], [0.0, 0.0]]
 
 
+@pytest.mark.parametrize("function", [cross_entropy, nll_loss])
+@pytest.mark.parametrize("ignored", [0, C - 1])
+def test_a_class_may_be_ignored(function: Any, ignored: int) -> None:
+    x, target = random(6, C), np.array([0, 1, C - 1, 1, 0, C - 1])
+    kept = np.flatnonzero(target != ignored)
+    found = function(x, target, ignore_index=ignored)
+    assert found.item() == pytest.approx(function(x[kept], target[kept]).item(), rel=1e-6)
+    others = [1, 2, 1, 2, 1, 2]
+    assert function(x, others, ignore_index=ignored).item() == function(x, others).item()
+
+
+@pytest.mark.parametrize("wrong", [-1, C])
+@pytest.mark.parametrize("engine", ["loop", "numpy", "auto"])
+def test_no_class_is_counted_from_the_end_in_a_scan(wrong: int, engine: str) -> None:
+    def step(carry: Any, x: Any) -> Any:
+        return carry, cross_entropy(*x)
+
+    targets = np.ones((5, 3), int)
+    xs = random(5, 3, C), tg.tensor(targets)
+    losses = tg.scan(step, tg.zeros(1), xs, engine=engine)[1]
+    assert losses[0].item() == pytest.approx(cross_entropy(xs[0][0], [1, 1, 1]).item())
+    targets[2, 1] = wrong
+    with pytest.raises(IndexRangeError):
+        tg.scan(step, tg.zeros(1), (xs[0], tg.tensor(targets)), engine=engine)
+
+
 def test_class_of_weight_zero_may_be_impossible() -> None:
     x = tg.tensor([[0.0, 0.0, -INF]])
     loss = cross_entropy(x, [0], weight=[1.0, 1.0, 0.0], label_smoothing=0.3)
@@ -188,8 +214,11 @@ def test_weights_of_the_classes(function: Any) -> None:
         (DTypeError, (tg.zeros(2, C), [True, False]), {}),
         (ArgumentError, (tg.zeros(2, C), [0, 1]), {"reduction": "average"}),
         (ArgumentError, (tg.zeros(2, C), [0, 1]), {"label_smoothing": 1.5}),
+        (DTypeError, (tg.zeros(2, C), [0, 1]), {"ignore_index": None}),
+        (DTypeError, (tg.zeros(2, C), [0, 1]), {"ignore_index": 1.5}),
+        (DTypeError, (tg.zeros(2, C), [0, 1]), {"ignore_index": np.array([1, 1])}),
     ],
-    ids=range(9),
+    ids=range(12),
 )
 def test_cross_entropy_refuses(error: Any, args: Any, kwargs: Any) -> None:
     with pytest.raises(error, match="cross_entropy"):

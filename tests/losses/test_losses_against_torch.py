@@ -47,6 +47,21 @@ def test_cross_entropy(
         compare("nll_loss", x, target, theirs, weight=weight, dim=1, reduction=reduction)
 
 
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("ignored", [-100, 0, 4, 5])
+@pytest.mark.parametrize("there", [False, True], ids=["absent", "there"])
+def test_ignored_classes(
+    reduction: str, ignored: int, there: bool, rng: np.random.Generator
+) -> None:
+    x, weight = rng.standard_normal((7, 5)), rng.random(5)
+    target = rng.choice([1, 2, 3, ignored] if there else [1, 2, 3], 7)
+    target[0] = ignored if there else 1
+    options: dict[str, Any] = {"reduction": reduction, "ignore_index": ignored}
+    theirs = {"weight": torch.tensor(weight), **options}
+    compare("cross_entropy", x, target, theirs, weight=weight, **options)
+    compare("nll_loss", x, target, theirs, weight=weight, **options)
+
+
 @pytest.mark.filterwarnings("ignore:reduction:UserWarning")  # PyTorch's on the mean of kl_div
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 @pytest.mark.parametrize("name", ["mse_loss", "l1_loss", "huber_loss", "kl_div"])

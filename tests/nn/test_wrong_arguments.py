@@ -160,6 +160,7 @@ REFUSED: dict[str, tuple[Any, type[TinygradRNNError], str]] = {
     "full beyond float32": (lambda: tg.full((3,), 1e60), DTypeError, "fits float32.*1e\\+60"),
     "full beyond int64": (lambda: tg.full((3,), 2.0**63, dtype="i8"), DTypeError, "int64.*e\\+18"),
     "full beyond float64": (lambda: tg.full((3,), 10**400, dtype="f8"), DTypeError, "fits float64"),
+    "full of an int": (lambda: tg.full((3,), 2**128 - 2**103 - 1, "f4"), DTypeError, "float32"),
     "full of rows": (lambda: tg.full((3,), [[1], [1, 2]]), DTypeError, "full: one number"),
     "full of NaN": (lambda: tg.full((3,), float("nan"), dtype="i4"), DTypeError, "int32.*nan"),
     "full of nothing": (lambda: tg.full((3,), None, dtype="f4"), DTypeError, "one number.*None"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import enum
+import math
 import os
 import warnings
 from typing import Any
@@ -17,6 +19,29 @@ DTYPES = "float16 float32 float64 int8 int16 int32 int64 uint8 bool".split()
 
 
 # ----------------------------------------------------------------------------------- construction
+class Number(enum.IntEnum):
+    FIVE = 5
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype", "expected", "kind"),
+    [
+        (Number.FIVE, None, 5, "int64"), (True, None, True, "bool"),
+        (np.float64(2), None, 2.0, "float32"), (np.float32(2), None, 2.0, "float32"),
+        (np.int8(3), None, 3, "int8"), (2**70, "?", True, "bool"),
+        (2**70, "f4", 2.0**70, "float32"), (np.float16(100), "i4", 100, "int32"),
+        (-(2**63), "i8", -(2**63), "int64"),
+        (2**64 - 1, "u8", 2**64 - 1, "uint64"), (65519.0, "f2", 65504.0, "float16"),
+        (3.4028235e38, None, float(np.finfo("f4").max), "float32"),
+        (2**128 - 2**104, "f4", float(np.finfo("f4").max), "float32"),
+        (-math.inf, "f2", -math.inf, "float16"),
+    ],
+)  # fmt: skip
+def test_full_holds_what_its_dtype_can(value: Any, dtype: Any, expected: Any, kind: str) -> None:
+    made = tg.full((2,), value, dtype)
+    assert made.dtype == kind and made.tolist() == [expected] * 2
+
+
 def test_python_numbers_and_lists() -> None:
     assert tg.tensor(1.5).dtype == tg.float32 and tg.tensor(1.5).shape == ()
     assert tg.tensor([1, 2]).dtype == tg.int64 and tg.tensor([True]).dtype == tg.bool_

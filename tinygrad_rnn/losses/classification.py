@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..checks import check_dim
+from ..checks import check_dim, is_index
 from ..errors import ArgumentError, DTypeError, IndexRangeError, ShapeError
 from ..graph import INTERPRETERS
 from ..ops.elementwise import exp, isfinite, log, softplus, where
@@ -51,6 +51,7 @@ def cross_entropy(
     """
     called = "cross_entropy"
     check_reduction(called, reduction)
+    _check_ignored(called, ignore_index)
     if not isinstance(label_smoothing, (int, float)) or not 0 <= label_smoothing <= 1:
         raise ArgumentError(called, "label_smoothing in [0, 1]", label_smoothing)
     logits, goal = _aligned(called, as_tensor(input), target, dim)
@@ -75,6 +76,7 @@ def nll_loss(
     """−input[target], for an input of log-probabilities; arguments as of `cross_entropy`."""
     called = "nll_loss"
     check_reduction(called, reduction)
+    _check_ignored(called, ignore_index)
     scores, goal = _aligned(called, as_tensor(input), target, dim)
     if goal.ndim == scores.ndim:
         raise DTypeError(called, "class numbers as target", goal.dtype.name, "use kl_div")
@@ -129,6 +131,11 @@ def _class_weights(called: str, weight: Any, logits: Tensor) -> Tensor | None:
     return given.to(logits.dtype)
 
 
+def _check_ignored(called: str, ignore_index: Any) -> None:
+    if not is_index(ignore_index):
+        raise DTypeError(called, "ignore_index as an integer", repr(ignore_index))
+
+
 class _Counted:
     """The targets of the rows: which count, and with which weight."""
 
@@ -146,6 +153,8 @@ class _Counted:
             if not within or bool(ignored.any()):
                 self.kept = ~ignored
         self.target = target if self.kept is None else where(self.kept, target, 0)
+        if not known:  # what is below 0 is no class counted from the end
+            self.target = where(self.target < 0, classes, self.target)
         self.weight = None if weights is None else weights[self.target]
 
     def pick(self, rows: Tensor) -> Tensor:

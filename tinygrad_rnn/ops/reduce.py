@@ -24,7 +24,6 @@ __all__ = [
 ]  # fmt: skip
 
 Dims = Any  # an axis, several, or None for all
-MANY = 64  # rows
 
 
 class Extreme(NamedTuple):
@@ -185,9 +184,9 @@ def _extreme_of(name: str, ufunc: Any) -> Any:
 
     def forward(xp: Any, x: Any, dims: tuple[int, ...], keepdim: bool) -> Any:
         rows = type(x) is np.ndarray and x.flags.c_contiguous and dims == (x.ndim - 1,)
-        if not rows or x.shape[-1] < 2 or x.size < MANY * x.shape[-1]:
+        if not rows or x.shape[-1] < 2 or x.size < 64 * x.shape[-1]:
             return getattr(x, name)(axis=dims, keepdims=keepdim)
-        starts = np.arange(0, x.size, x.shape[-1])  # of many rows this takes half of the time
+        starts = np.arange(0, x.size, x.shape[-1])  # of many rows it takes half of the time
         shape = (*x.shape[:-1], 1) if keepdim else x.shape[:-1]
         return ufunc.reduceat(x.ravel(), starts).reshape(shape)
 
