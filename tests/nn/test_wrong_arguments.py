@@ -25,6 +25,7 @@ from tinygrad_rnn.errors import (
     CarryError,
     DataError,
     DTypeError,
+    IndexRangeError,
     ShapeError,
     TinygradRNNError,
 )
@@ -174,6 +175,9 @@ REFUSED: dict[str, tuple[Any, type[TinygradRNNError], str]] = {
     "shape of rows": (lambda: tg.zeros(np.array([[2, 3]])), DTypeError, "zeros: integer sizes"),
     "a float seed": (lambda: tg.manual_seed(np.array(2.5)), ArgumentError, "an integer"),
     "a float bound": (lambda: tg.randint(0, tg.tensor(5.5), (3,)), DTypeError, "bounds.*5.5"),
+    "a float index": (lambda: T[tg.tensor(0.7)], DTypeError, "getitem: an integer, a slice.*0.7"),
+    "a float array as an index": (lambda: T[np.array(1.0)], DTypeError, "getitem: an integer"),
+    "a float place": (lambda: T.clone().__setitem__(np.array(1.0), 0), IndexRangeError, "integer"),
     "a float axis": (lambda: T.sum(np.array(0.0)), DTypeError, "dim as an integer"),
     "float pieces": (lambda: T.split(tg.tensor(2.0)), DTypeError, "split: an integer.*2."),
     "float widths": (lambda: T.pad((tg.tensor(1.0), 0)), DTypeError, "pad: a tuple of integers"),

@@ -146,6 +146,40 @@ def test_float16_is_stored_and_does_not_overflow_inside() -> None:
     assert many.mean().item() == 1.0 and many.mean().dtype == tg.float16
 
 
+@pytest.mark.parametrize("kind", ["f2", "f4", "f8", "i4", "u1", "?"])
+@pytest.mark.parametrize("name", ["amax", "amin"])
+def test_extremes_of_rows_are_those_of_numpy(name: str, kind: str) -> None:
+    values = np.random.default_rng(0).standard_normal((20, 8, 5)) * 9
+    values[1, 2, 3], values[2, 1] = (np.nan, -np.inf) if kind[0] == "f" else (0, 1)
+    with np.errstate(invalid="ignore"):
+        array = values.astype(kind)
+    forward = primitives[name].forward
+    parts = array, array[0], array[0, 0], array[..., :1], array[:, ::2, ::-1], array.T, array[:0]
+    for x in (*parts, np.ascontiguousarray(array.T), array[..., :1].copy()):
+        for keepdim in (False, True):
+            expected = getattr(x, name[1:])(axis=-1, keepdims=keepdim)
+            found = forward(np, x, dims=(x.ndim - 1,), keepdim=keepdim)
+            np.testing.assert_array_equal(found, expected, strict=True)
+            found = getattr(tg, name)(tg.tensor(x), -1, keepdim=keepdim).numpy()
+            np.testing.assert_array_equal(found, expected, strict=True)
+
+
+def test_many_rows_are_reduced_as_segments() -> None:
+    class Largest:
+        calls = 0
+
+        def reduceat(self, flat: Any, starts: Any) -> Any:
+            self.calls += 1
+            return np.maximum.reduceat(flat, starts)
+
+    largest = Largest()
+    forward = reduce._extreme_of("max", largest)
+    for shape, calls in (((64, 3), 1), ((63, 3), 1), ((8, 8, 2), 2), ((100, 1), 2), ((64,), 2)):
+        forward(np, np.zeros(shape), dims=(len(shape) - 1,), keepdim=False)
+        forward(np, np.zeros(shape), dims=(), keepdim=False)
+        assert largest.calls == calls
+
+
 # --------------------------------------------------------------------------- singular points
 def test_derivatives_at_kinks() -> None:
     assert gradient(tg.abs, [0.0, -0.0]) == [0.0, 0.0]
@@ -188,40 +222,6 @@ def test_3_ties_follow_one_rule() -> None:
     assert gradient(lambda x: x.max(), [3.0, 3.0, 3.0]) == [1 / 3] * 3
     assert gradient(lambda x: x.max(0).values, [3.0, 1.0, 3.0]) == [1.0, 0.0, 0.0]
     assert gradient(lambda x: x.sort().values[:1], [1.0, 1.0]) == [1.0, 0.0]
-
-
-@pytest.mark.parametrize("kind", ["f2", "f4", "f8", "i4", "u1", "?"])
-@pytest.mark.parametrize("name", ["amax", "amin"])
-def test_extremes_of_rows_are_those_of_numpy(name: str, kind: str) -> None:
-    values = np.random.default_rng(0).standard_normal((20, 8, 5)) * 9
-    values[1, 2, 3], values[2, 1] = (np.nan, -np.inf) if kind[0] == "f" else (0, 1)
-    with np.errstate(invalid="ignore"):
-        array = values.astype(kind)
-    forward = primitives[name].forward
-    parts = array, array[0], array[0, 0], array[..., :1], array[:, ::2, ::-1], array.T, array[:0]
-    for x in (*parts, np.ascontiguousarray(array.T), array[..., :1].copy()):
-        for keepdim in (False, True):
-            expected = getattr(x, name[1:])(axis=-1, keepdims=keepdim)
-            found = forward(np, x, dims=(x.ndim - 1,), keepdim=keepdim)
-            np.testing.assert_array_equal(found, expected, strict=True)
-            found = getattr(tg, name)(tg.tensor(x), -1, keepdim=keepdim).numpy()
-            np.testing.assert_array_equal(found, expected, strict=True)
-
-
-def test_many_rows_are_reduced_as_segments(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Largest:
-        calls = 0
-
-        def reduceat(self, flat: Any, starts: Any) -> Any:
-            self.calls += 1
-            return np.maximum.reduceat(flat, starts)
-
-    largest = Largest()
-    forward = reduce._extreme_of("max", largest)
-    for shape, calls in (((64, 3), 1), ((63, 3), 1), ((8, 8, 2), 2), ((100, 1), 2), ((64,), 2)):
-        forward(np, np.zeros(shape), dims=(len(shape) - 1,), keepdim=False)
-        forward(np, np.zeros(shape), dims=(), keepdim=False)
-        assert largest.calls == calls
 
 
 def test_4_ties_are_counted_in_any_precision() -> None:

@@ -110,9 +110,8 @@ def _times(dtype: Any, inner: int, columns: int, panels: bool) -> Callable[..., 
 class Sum:
     """Σ aᵀ·b (M, N) for each b, over rows of a (R, M) and b (R, N); or Σ b (1, N), of each b.
 
-    They may come in several parts. Some rows are added up in registers, and these sums in memory:
-    how many depends on the sizes of all b together.
-    A part may be taken from its last row up (`turn` −1).
+    They may come in several parts, each taken from its last row up if `turn` is −1. Some rows are
+    added up in registers, and these sums in memory; how many, the sizes of all b together decide.
     """
 
     def __init__(self) -> None:

@@ -217,8 +217,7 @@ def ctc_beam_search(
 
 def _check_widths(beam_width: int, n_best: int) -> None:
     for name, value in (("beam_width", beam_width), ("n_best", n_best)):
-        if not is_index(value) or value < 1:
-            raise ArgumentError("ctc_beam_search", f"{name}, a whole number >= 1,", repr(value))
+        whole_number("ctc_beam_search", name, value)
     if n_best > beam_width:
         raise ArgumentError("ctc_beam_search", f"n_best <= beam_width {beam_width}", n_best)
 

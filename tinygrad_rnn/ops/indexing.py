@@ -117,11 +117,11 @@ def _index_item(x: Tensor, item: Any) -> tuple[list[Any], list[Any]]:
     if type(item) in _BASIC:
         return [item], []
     if isinstance(item, bool) or (isinstance(item, Tensor) and not item.ndim):
-        if isinstance(item, bool) or item.dtype.kind == "b":
+        if not is_index(item):
             raise DTypeError("getitem", "an integer, a slice or a tensor", repr(item))
         return [int(item)], []
     if not isinstance(item, (Tensor, list)) and not is_array(item):
-        if hasattr(item, "__index__"):
+        if is_index(item):
             return [item.__index__()], []
         raise DTypeError("getitem", "integers, slices or integer tensors", type(item).__name__)
     where = _beside(x, as_tensor(item), "getitem")
