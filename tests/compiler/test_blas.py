@@ -14,7 +14,7 @@ import pytest
 
 import tinygrad_rnn as tg
 from tinygrad_rnn.backend import quiet
-from tinygrad_rnn.compiler import blas, workers
+from tinygrad_rnn.compiler import blas, numpy_engine, workers
 
 AWAKE = 3
 
@@ -214,3 +214,93 @@ def test_openblas_is_found_before_two_can_look_for_it(number: Callable[[], int])
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     assert module._alone.count() == number() == AWAKE  # nothing was multiplied yet
+
+
+# ----------------------------------------------------------------------- a few rows at a time
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kernels that read small matrices where they are, and of 24 × 16 no more than 5 rows."""
+    monkeypatch.setattr(blas, "kernels", lambda: blas.IN_PLACE[0])
+    for module in (blas, numpy_engine):
+        monkeypatch.setattr(module, "SMALL", 5 * 24 * 16)
+    monkeypatch.setattr("tinygrad_rnn.compiler.structures._structures", {})
+    monkeypatch.setattr("tinygrad_rnn.compiler.structures._known", {})
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("long", [1, 10**9])
+@pytest.mark.parametrize("rows", [0, 1, 2, 4, 5, 6, 11, 15, 37, 100])
+def test_a_product_by_a_few_rows_is_numpys(
+    shared: int, few: None, rows: int, long: int, dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blas, "LONG", long)
+    assert blas.rows_at_once(24, 16, np.dtype(dtype).itemsize) == 5
+    rng = np.random.default_rng(0)
+    a, b = (rng.integers(-9, 9, s).astype(dtype) for s in ((rows, 24), (24, 16)))
+    for x in (a, np.asfortranarray(a), a[::-1], np.repeat(a, 2, 1)[:, ::2]):
+        for y in (b, np.asfortranarray(b), np.repeat(b, 2, 1)[:, ::2]):
+            expected = x.astype(int) @ y.astype(int)
+            np.testing.assert_array_equal(blas.product(x, y), expected)
+
+
+@pytest.mark.parametrize("width", [16, 48, 128])
+def test_a_row_has_the_same_bits_whatever_is_beside_it(width: int) -> None:
+    """What is computed again between checkpoints has as many rows as are left there."""
+    if blas.kernels() not in blas.IN_PLACE:
+        pytest.skip("needs OpenBLAS's kernels for AVX-512")
+    rng = np.random.default_rng(0)
+    a, b = (rng.normal(size=s).astype("float32") for s in ((700, 600), (600, width)))
+    whole = blas.product(a, b)
+    for count in (96, 255, 256, 257, 611):
+        np.testing.assert_array_equal(blas.product(a[:count], b), whole[:count])
+
+
+@pytest.mark.parametrize(
+    ("kernels", "inner", "columns", "rows"),
+    [
+        ("SkylakeX", 128, 512, 15),
+        ("SkylakeX", 512, 512, 0),  # three: not worth a call
+        ("SkylakeX", 16, 16, blas.MOST),
+        ("SkylakeX", 128, 500, 0),  # its rows begin anywhere
+        ("SkylakeX", 0, 16, 0),
+        ("Haswell", 128, 512, 0),
+        ("unknown", 128, 512, 0),
+    ],
+)
+def test_how_many_rows(
+    kernels: str, inner: int, columns: int, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blas, "kernels", lambda: kernels)
+    assert blas.rows_at_once(inner, columns, 4) == rows
+
+
+@pytest.mark.parametrize("batch", [4, 7, 10, 15])
+@pytest.mark.parametrize("joined", [False, True])
+def test_products_of_a_step_by_a_few_rows(
+    few: None, joined: bool, batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts: list[int] = []
+    original = numpy_engine._in_parts
+    monkeypatch.setattr(
+        numpy_engine, "_in_parts", lambda place, n: (parts.append(n), original(place, n))[1]
+    )
+    rng = np.random.default_rng(0)
+    u, w = (
+        tg.tensor(rng.normal(size=(n, 16)) / 5, requires_grad=True)
+        for n in (24, 16 if joined else 8)
+    )
+    xs = tg.tensor(rng.normal(size=(9, batch, 8)), requires_grad=True)
+
+    def step(h: Any, x: Any) -> Any:
+        y = (tg.cat([x, h[:, ::2].exp() - 1, h[:, 8:]], 1) if joined else tg.cat([h, x], 1)) @ u
+        h = y.tanh() @ w if joined else (y + x @ w).tanh()
+        return h, h
+
+    results = []
+    for engine in ("numpy", "loop"):
+        ys = tg.scan(step, tg.zeros(batch, 16, dtype="float64"), xs, engine=engine)[1]
+        results.append([t.numpy() for t in tg.gradients((ys * ys).sum(), [xs, u, w])])
+    for found, expected in zip(*results, strict=True):
+        assert np.abs(found - expected).max() <= 1e-12 * np.abs(expected).max()
+    assert bool(parts) == (batch > 4 and batch != 7)
+    assert set(parts) <= {5}

@@ -1,8 +1,14 @@
-"""Products of NumPy's BLAS over all rows of a sequence, on threads of ours.
+"""Products of NumPy's BLAS: of all rows of a sequence on threads of ours, a few rows at a time.
 
-OpenBLAS wakes its own for products that are done before these are awake, and in a virtual machine
-may find them no core (see `workers`). It is asked to use one thread meanwhile, by the function that
-it has for that; with any other BLAS a product is NumPy's, as it is.
+OpenBLAS wakes its own threads for products that are done before these are awake, and in a virtual
+machine may find them no core (see `workers`). It is asked to use one meanwhile, by the function
+that it has for that; with any other BLAS a product is NumPy's, as it is.
+
+Its kernels for AVX-512 read the matrices of a small product where they are; for any other it puts
+both in order first, which is a third of the time if rows are few. So a product is made of small
+ones with a few rows each (`rows_at_once`).
+
+Legend: M rows; K, N columns.
 """
 
 from __future__ import annotations
@@ -11,7 +17,7 @@ import ctypes
 import os
 import sys
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from itertools import pairwise
 from threading import Lock
 from typing import Any
@@ -19,13 +25,18 @@ from typing import Any
 import numpy as np
 
 from ..backend import quiet
+from .pool import ALIGNMENT, is_aligned, pool
 from .workers import at_once, shares_of
 
-__all__ = ["product"]
+__all__ = ["SMALL", "kernels", "product", "rows_at_once"]
 
 EACH = 8_000_000  # multiplications that make a share worth a thread
 ALONE = 200_000  # up to so many OpenBLAS takes one thread
 FEWEST = 16  # rows of a share, for which all of the other matrix is read
+SMALL = 1_000_000  # multiplications of a product whose matrices are read where they are
+LEAST, MOST = 4, 64  # rows of one that is worth a call, or that is no better for more of them
+LONG = 256  # rows for which the other matrix is put where it is read faster
+IN_PLACE = ("SkylakeX", "Cooperlake", "SapphireRapids")  # the kernels that do this
 
 
 def product(a: Any, b: Any) -> Any:
@@ -39,19 +50,51 @@ def product(a: Any, b: Any) -> Any:
     work = a.size * b.shape[1]
     if _alone is None or work <= ALONE or a.dtype != b.dtype or a.dtype.char not in "fd":
         return a @ b
+    few = rows_at_once(b.shape[0], b.shape[1], b.itemsize) if a.flags.c_contiguous else 0
+    if few:
+        b = _placed(b, len(a))
+    out = np.empty((a.shape[0], b.shape[1]), a.dtype)
     with _alone as most:
         count = min(most, shares_of(work, EACH), a.shape[0] // FEWEST)
         if count <= 1:
-            return np.matmul(a, b)  # behind a call an interrupt comes before the exit, not in it
-        out = np.empty((a.shape[0], b.shape[1]), a.dtype)
-        ends = pairwise([a.shape[0] * i // count for i in range(count + 1)])
-        at_once([partial(_quietly, a[i:j], b, out[i:j]) for i, j in ends])
+            _some_rows(a, b, out, few)  # in it an interrupt comes, not in the exit behind it
+        else:
+            ends = pairwise([a.shape[0] * i // count for i in range(count + 1)])
+            at_once([partial(_some_rows, a[i:j], b, out[i:j], few) for i, j in ends])
     return out
 
 
-def _quietly(a: Any, b: Any, out: Any) -> None:
+def rows_at_once(inner: int, columns: int, item: int) -> int:
+    """How many rows of a product are done at a time, so that it is small; 0 if that is no gain.
+
+    The rows of the other matrix, which begin with vectors, have to be aligned as these are.
+    """
+    if columns * item % ALIGNMENT or not inner * columns or kernels() not in IN_PLACE:
+        return 0
+    rows = min(SMALL // (inner * columns), MOST)
+    return rows if rows >= LEAST else 0
+
+
+def _placed(b: Any, rows: int) -> Any:
+    """A matrix by rows; aligned if so many other rows are worth a copy."""
+    if b.flags.c_contiguous and (rows < LONG or is_aligned(b)):
+        return b
+    found = pool.array(b.shape, b.dtype)
+    np.copyto(found, b)
+    return found
+
+
+def _some_rows(a: Any, b: Any, out: Any, few: int) -> None:
+    """out = a @ b, `few` rows at a time if that is not 0; of one row alone it would be a sum."""
+    rows = len(a)
+    done = rows // few * few if few else 0
     with quiet():  # a thread does not know that its caller is
-        np.matmul(a, b, out)
+        if done:
+            parts = [x[:done].reshape(-1, few, x.shape[1]) for x in (a, out)]
+            np.matmul(parts[0], b, parts[1])
+        if done < rows:
+            done = min(done, max(rows - 2, 0))
+            np.matmul(a[done:], b, out[done:])
 
 
 class _Alone:
@@ -102,3 +145,15 @@ def _looked_for() -> _Alone | None:
 _alone = _looked_for()  # now: two who look for it at once would not know of each other
 if _alone is not None and hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_alone.begin_anew)
+
+
+@cache
+def kernels() -> str:
+    """The name of the processor for which NumPy's OpenBLAS has chosen its kernels."""
+    try:
+        library = ctypes.CDLL(np._core._multiarray_umath.__file__)  # type: ignore[attr-defined]
+        name = library.scipy_openblas_get_corename64_
+        name.restype = ctypes.c_char_p
+        return str(name().decode())
+    except (AttributeError, OSError):
+        return "unknown"

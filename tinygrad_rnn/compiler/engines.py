@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-from ctypes import CDLL, c_char_p
 from typing import Any
-
-import numpy as np
 
 from ..errors import MissingDependencyError
 from ..scan import ENGINES, Problem, register_engine
+from .blas import kernels
 from .core import Engine
 from .layout import is_view
 from .llvm_engine import compile_loop as compile_with_kernels
@@ -90,27 +88,16 @@ def engine_named(name: str) -> Engine:
 def show_config() -> str:
     """Engines, the one "auto" takes, the kernels of the BLAS, why the last calls fell back."""
     lines = [f"engines: {', '.join(sorted(ENGINES))}"]
-    lines += [f"auto: {_best()}", f"BLAS kernels: {_blas_kernels()}"]
-    if available() and machine().vector == 64 and _blas_kernels() in ("Haswell", "Zen"):
+    lines += [f"auto: {_best()}", f"BLAS kernels: {kernels()}"]
+    if available() and machine().vector == 64 and kernels() in ("Haswell", "Zen"):
         lines.append(
             "hint: this processor has AVX-512 and OpenBLAS does not use it; start Python with "
             "OPENBLAS_CORETYPE=SkylakeX for products up to twice as fast"
         )
-    if _blas_kernels() != "unknown" and threads() > 1 and IDLE not in os.environ:
+    if kernels() != "unknown" and threads() > 1 and IDLE not in os.environ:
         lines.append(
             "hint: OpenBLAS's idle threads stay busy for a while and take cores from compiled "
             f"loops; import tinygrad_rnn before numpy, or start Python with {IDLE}=18"
         )
     lines += [f"fell back to the loop: {reason}" for reason in fallbacks]
     return "\n".join(lines)
-
-
-def _blas_kernels() -> str:
-    """The name of the processor for which NumPy's OpenBLAS has chosen its kernels."""
-    try:
-        library = CDLL(np._core._multiarray_umath.__file__)  # type: ignore[attr-defined]
-        name = library.scipy_openblas_get_corename64_
-        name.restype = c_char_p
-        return str(name().decode())
-    except (AttributeError, OSError):
-        return "unknown"

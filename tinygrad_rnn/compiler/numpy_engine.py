@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from .blas import LEAST, SMALL, rows_at_once
 from .blocks import Blocks, is_logistic
 from .cut import Loop
 from .layout import FEW, Place, fresh, is_view
 from .plan import Action, NoView, Plan, make_plan
-from .pool import ALIGNMENT, pool
+from .pool import is_aligned, pool
 from .program import Value
 from .ufuncs import UFUNCS
 
@@ -28,7 +29,6 @@ CHAINS: dict[str, tuple[tuple[str, float | None], ...]] = {
     "relu": (("maximum", 0.0),),
     "rsqrt": (("sqrt", None), ("reciprocal", None)),
 }
-SMALL_PRODUCT = 1_000_000  # multiplications: OpenBLAS reads aligned matrices a third faster
 BY_NAME = frozenset((np.maximum, np.minimum))  # which take their result as out= alone
 REDUCTIONS = {"sum": np.add, "amax": np.maximum, "amin": np.minimum}
 
@@ -121,6 +121,8 @@ class NumpyRunner:
     backward pass of truncated BPTT.
     """
 
+    knows_rows = True  # whether places have the shape that arrays have
+
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.names: dict[Place, str] = {}
@@ -183,8 +185,14 @@ class NumpyRunner:
             return self.logistic(number, words, target, value.dtype)
         if value.name in CHAINS and value.dtype.kind == "f":
             return self.chain(number, CHAINS[value.name], words[0], action.target)
-        call = np.dot if _is_plain_product(action) else operation(value)
-        return self.call(name, call, words, target)
+        if not _is_plain_product(action):
+            return self.call(name, operation(value), words, target)
+        few = _rows_at_once(action) if self.knows_rows else 0
+        if few:
+            sides = action.operands[0], action.target
+            left, out = [self.word(_in_parts(place, few)) for place in sides]
+            return self.call(name, np.matmul, [left, words[1]], out)
+        return self.call(name, np.dot, words, target)
 
     def call(self, name: str, call: Any, words: Sequence[str], target: str) -> str:
         """A call with its result; a ufunc takes that faster by place than by name."""
@@ -284,7 +292,7 @@ class NumpyRunner:
 
     def given(self, number: int, array: Any) -> Any:
         """An input as the loop needs it."""
-        if number not in self.aligned or (array.flags.c_contiguous and _is_aligned(array)):
+        if number not in self.aligned or (array.flags.c_contiguous and is_aligned(array)):
             return np.ascontiguousarray(array)
         found = pool.array(array.shape, array.dtype)
         np.copyto(found, array)
@@ -341,12 +349,25 @@ def _is_read_in_place(operand: Any, action: Action) -> bool:
     """Whether it is the same matrix in every step, which BLAS reads without a copy of its own."""
     if type(operand) is not Place or operand.buffer.rows != "constant":
         return False
-    product = action.kind == "op" and _is_plain_product(action)
-    return product and action.values[0].size * operand.shape[0] <= SMALL_PRODUCT
+    if action.kind != "op" or not _is_plain_product(action):
+        return False
+    return action.values[0].size * operand.shape[0] <= SMALL or _rows_at_once(action) > 0
 
 
-def _is_aligned(array: Any) -> bool:
-    return bool(array.ctypes.data % ALIGNMENT == 0)
+def _rows_at_once(action: Action) -> int:
+    """How many of a product's rows are multiplied at a time; 0 for all."""
+    left, right = (x.shape for x in action.values[0].inputs)
+    if left[0] * left[1] * right[1] <= SMALL or action.operands[1].buffer.rows != "constant":
+        return 0
+    most = rows_at_once(right[0], right[1], action.values[0].dtype.itemsize)
+    return max([n for n in range(LEAST, most + 1) if left[0] % n == 0], default=0)
+
+
+def _in_parts(place: Place, rows: int) -> Place:
+    """The same matrix, some rows after the other."""
+    (height, width), (across, item) = place.shape, place.strides
+    shape, strides = (height // rows, rows, width), (rows * across, across, item)
+    return place._replace(shape=shape, strides=strides)
 
 
 def _rows(view: Any, reverse: bool) -> Any:

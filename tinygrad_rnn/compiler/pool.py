@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["ALIGNMENT", "Pool", "pool"]
+__all__ = ["ALIGNMENT", "Pool", "is_aligned", "pool"]
 
 LARGEST = 1 << 28  # bytes kept for use again
 LONGEST = 256  # arrays of one size
@@ -64,6 +64,11 @@ class Pool(threading.local):
     def clear(self) -> None:
         """Forget everything; what is still held elsewhere stays alive there."""
         self.shelves, self.bytes = {}, 0
+
+
+def is_aligned(array: Any) -> bool:
+    """Whether an array begins where a vector does."""
+    return bool(array.ctypes.data % ALIGNMENT == 0)
 
 
 pool = Pool()

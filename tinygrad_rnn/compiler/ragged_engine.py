@@ -57,6 +57,8 @@ def compile_packed(loop: Loop, stacked_carries: bool) -> PackedRunner:
 class PackedRunner(NumpyRunner):
     """Runs a planned loop of `SYMBOLIC` rows on as many as there are in each step."""
 
+    knows_rows = False
+
     def __init__(self, plan: Plan) -> None:
         check_rows(plan)
         super().__init__(plan)
