@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -98,20 +99,25 @@ def test_threads_change_no_bit(
 
 
 @pytest.mark.parametrize(
-    ("height", "widths", "block"),
+    ("height", "widths", "near", "block"),
     [
-        (129, (70,), 64),
-        (512, (256, 255), 64),
-        (512, (256, 256), 128),
-        (600, (410, 63), 128),
-        (1024, (512, 511), 128),
-        (1024, (512, 512), 256),
-        (1030, (1030,), 256),
+        (129, (70,), 10**6, 64),
+        (512, (256, 255), 10**6, 64),
+        (512, (256, 256), 10**6, 128),
+        (600, (410, 63), 10**6, 128),
+        (1024, (512, 511), 10**6, 128),
+        (1024, (512, 512), 10**6, 256),
+        (1030, (1030,), 10**6, 256),
+        (1030, (1030,), 2 * 10**6, 128),  # so many rows of b stay in the cache
     ],
 )
 def test_the_further_away_sums_are_the_more_rows_they_take(
-    height: int, widths: tuple[int, ...], block: int
+    height: int, widths: tuple[int, ...], near: int, block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    cache = long_products.machine()._replace(near=near)
+    monkeypatch.setattr(long_products, "machine", lambda: cache)
+    sum_kernels = lru_cache(long_products.sum_kernels.__wrapped__)
+    monkeypatch.setattr(long_products, "sum_kernels", sum_kernels)
     rng = np.random.default_rng(0)
     assert long_products.sum_kernels(np.dtype("float32"), height, widths, 1, True).block == block
     a, bs = numbers(rng, "float32", 600, height), [numbers(rng, "float32", 600, n) for n in widths]

@@ -17,7 +17,7 @@
   `llvm_engine` calls
 - `native_engine` makes one function of the whole loop, with `llvm_products` (`llvm_panels`),
   `llvm_running` and `llvm_gather`, in one block of memory (`native_block`), on several threads
-  (`native_shares`, `workers`)
+  (`native_shares`, `workers`); what the next step reads is fetched early (`soon`)
 - `packed` runs rows of unequal length: `packing` says what is where, `rowwise` rewrites a step for
   one row, `ragged_engine` and `native_ragged` (in `pieces`) are the engines
 - `long_products` (`llvm_sums`) are products outside of a loop, over all rows of a sequence;

@@ -10,6 +10,7 @@ import importlib.util
 import platform
 from ctypes import CFUNCTYPE, c_int64, c_void_p
 from functools import cache
+from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
@@ -17,6 +18,7 @@ from weakref import WeakValueDictionary
 __all__ = ["Machine", "available", "compiled", "machine"]
 
 SIGNATURE = CFUNCTYPE(None, c_int64, c_void_p)
+SECOND_CACHE = "/sys/devices/system/cpu/cpu0/cache/index2/size"  # of Linux
 _kernels: WeakValueDictionary[str, Any] = WeakValueDictionary()
 _lock = Lock()
 
@@ -44,12 +46,14 @@ class Machine(NamedTuple):
         cpu: whose timings LLVM puts instructions in order by: on x86 those of none in particular,
             which takes it a tenth less and gives code that is as quick. features: what it can do.
         vector: bytes of a vector. registers: how many vectors there are.
+        near: bytes of the second cache, a megabyte if the system does not tell.
     """
 
     cpu: str
     features: str
     vector: int
     registers: int
+    near: int
 
 
 @cache
@@ -60,7 +64,16 @@ def machine() -> Machine:
     kind = platform.machine().lower()
     many = width == 64 or kind in ("arm64", "aarch64")
     cpu = "x86-64" if kind in ("x86_64", "amd64") else _llvm().get_host_cpu_name()
-    return Machine(cpu, features.flatten(), width, 32 if many else 16)
+    return Machine(cpu, features.flatten(), width, 32 if many else 16, _second_cache())
+
+
+def _second_cache() -> int:
+    """The bytes of a core's second cache."""
+    try:
+        text = Path(SECOND_CACHE).read_text(encoding="ascii")
+        return int(text.strip().removesuffix("K")) << 10
+    except (OSError, ValueError):
+        return 1 << 20
 
 
 def compiled(text: str, signature: Any = SIGNATURE) -> Any:

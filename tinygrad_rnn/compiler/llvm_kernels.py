@@ -116,6 +116,10 @@ class Writer(Loops):
         """How far the first axis of a block goes."""
         return size
 
+    def count_of(self, rows: int) -> Word:
+        """The same for rows of a product, as a value."""
+        return self.number(rows)
+
     def block(self, block: Block) -> None:
         """One loop nest."""
         sizes = [n if i else self.extent(n) for i, n in enumerate(block.sizes)]

@@ -8,24 +8,26 @@ step, is packed once per call into panels as wide as a tile, so that its loads f
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from .llvm_jit import machine
-from .llvm_kernels import Writer, element
+from .llvm_kernels import LINE, Writer, element
 from .llvm_math import Lanes
 from .llvm_panels import panel
 from .llvm_text import vector
 from .lowering import Address
 
 __all__ = [
-    "Product", "Tile", "evenly", "of_height", "panels_of", "tallest", "tiles_of_all",
+    "Product", "Soon", "Tile", "evenly", "of_height", "panels_of", "tallest", "tiles_of_all",
     "write_product",
 ]  # fmt: skip
 
 UNROLL = 2
 FAR = 1 << 18  # bytes of panels of which the next one is fetched while one is read
 MANY = 16  # rows of a product for which that is worth the time
+ROUND = 16  # k of a round, at least, before which some lines of what is read soon are fetched
+MOST = 8  # lines, at most, of each
 Tile = Callable[[Any, int], None]
 Tiles = Callable[[Writer, int, int, Tile], None]
 Steps = Callable[[Callable[[], None]], None]  # runs something for each of some steps
@@ -45,6 +47,13 @@ class Product(NamedTuple):
     columns: int
     panels: bool
     batch: tuple[int, ...] = ()
+
+
+class Soon(NamedTuple):
+    """Memory that is read soon: where it begins, and how many bytes for each row of a product."""
+
+    start: Any
+    size: int
 
 
 def panels_of(columns: int, widest: int) -> list[tuple[int, int, int]]:
@@ -87,31 +96,36 @@ def of_height(body: Tile, height: int) -> Callable[[Any], None]:
 
 
 def write_product(
-    writer: Writer, product: Product, tiles: Tiles = tiles_of_all, steps: Steps | None = None
-) -> None:
-    """Write all tiles of a product, or of a batch of them; panel by panel for all of some steps."""
+    writer: Writer, product: Product, tiles: Tiles = tiles_of_all, steps: Steps | None = None,
+    soon: Sequence[Soon] = (),
+) -> None:  # fmt: skip
+    """Write all tiles of a product, or of a batch of them; panel by panel for all of some steps.
+
+    Meanwhile what is read soon is fetched.
+    """
     if not product.batch:
-        _one_product(writer, product, [], tiles, steps)
+        _one_product(writer, product, [], tiles, steps, soon)
         return
     sizes = [writer.extent(product.batch[0]), *product.batch[1:]]
     writer.nested(sizes, lambda outer: _one_product(writer, product, outer, tiles_of_all))
 
 
 def _one_product(
-    writer: Writer, product: Product, outer: list[Any], tiles: Tiles, steps: Steps | None = None
-) -> None:
+    writer: Writer, product: Product, outer: list[Any], tiles: Tiles, steps: Steps | None = None,
+    soon: Sequence[Soon] = (),
+) -> None:  # fmt: skip
     item = product.out.dtype.itemsize
     native = machine().vector // item
     right, sides = writer.start(product.right, outer), (product.left, product.out)
     starts = [] if steps is not None else [writer.start(a, outer) for a in sides]
     for first, count, width in panels_of(product.columns, 2 * native):
         shape = count, width, min(width, native), tallest()
-        _panels(writer, product, right, starts, first, shape, tiles, steps)
+        _panels(writer, product, right, starts, first, shape, tiles, steps, soon)
 
 
 def _panels(
     writer: Writer, product: Product, right: Any, starts: list[Any], first: int,
-    shape: tuple[int, int, int, int], tiles: Tiles, steps: Steps | None,
+    shape: tuple[int, int, int, int], tiles: Tiles, steps: Steps | None, soon: Sequence[Soon],
 ) -> None:  # fmt: skip
     """The tiles of (count, width, lanes, height) of some panels, panel by panel, top down."""
     count, width, lanes, height = shape
@@ -120,10 +134,12 @@ def _panels(
     if product.panels:
         step = panel(product.out.dtype) * item
     code, size = writer.code, product.inner * step
+    each = [(s, -(-n * width // product.columns)) for s, n in soon]  # for each row of a panel
     far = product.panels and tiles is tiles_of_all and product.rows >= MANY and count * size >= FAR
 
     def one_panel(number: Any) -> None:
-        columns = code.add(code.mul(number, writer.number(width)), writer.number(first))
+        before = code.add(number, writer.number(first // width))
+        columns = code.mul(before, writer.number(width))
         beside = writer.beyond(right, columns, product.inner * item if product.panels else item)
 
         def one_step() -> None:
@@ -137,7 +153,10 @@ def _panels(
                 if far:
                     following = code.moved(beside, writer.number(size))
                     ahead = writer.beyond(following, top, size // product.rows)
-                _tile(writer, product, left, beside, below, step, height, width, lanes, ahead)
+                place = code.add(code.mul(before, writer.count_of(product.rows)), top)
+                share = [Soon(writer.beyond(s, place, n), n * height) for s, n in each]
+                tile = height, width, lanes
+                _tile(writer, product, left, beside, below, step, tile, ahead, share)
 
             tiles(writer, product.rows, height, rows)
 
@@ -151,13 +170,15 @@ def _panels(
 
 def _tile(
     writer: Writer, product: Product, left: Any, right: Any, out: Any, step: int,
-    height: int, width: int, lanes: int, ahead: Any,
+    tile: tuple[int, int, int], ahead: Any, soon: Sequence[Soon],
 ) -> None:  # fmt: skip
     """One tile: its accumulators go round the loop over k in registers.
 
-    Meanwhile its share of the next panel is fetched, which begins at `ahead`, if that is far.
+    Meanwhile its share of the next panel is fetched, which begins at `ahead`, if that is far, and
+    some lines of what is read soon, before each round of some k.
     """
     code, item = writer.code, product.out.dtype.itemsize
+    height, width, lanes = tile
     vectors = Lanes(code, lanes)
     one = element(product.out.dtype)
     kind = vector(one, lanes)
@@ -183,8 +204,29 @@ def _tile(
         return totals
 
     zeros = [vectors.filled(one, 0.0)] * (height * len(parts))
-    totals = writer.fold(0, product.inner, unroll, zeros, steps)
+    rounds = _rounds(product.inner, unroll, soon)
+    length = writer.number(product.inner // rounds)
+
+    def some(i: Any, totals: list[Any]) -> list[Any]:
+        for start, size in soon:
+            lines = -(-size // (LINE * rounds))
+            if lines <= MOST:
+                writer.fetched(writer.beyond(start, i, lines * LINE), lines * LINE)
+        first = code.mul(i, length)
+        return writer.fold(first, code.add(first, length), unroll, totals, steps)
+
+    if soon:
+        totals = writer.fold(0, rounds, 1, zeros, some)
+    else:
+        totals = writer.fold(0, product.inner, unroll, zeros, steps)
     for r in range(height):
         for p in parts:
             place = writer.number(r * product.out.strides[-2] + p * lanes * item)
             code.store(totals[r * len(parts) + p], code.moved(out, place), item)
+
+
+def _rounds(inner: int, unroll: int, soon: Sequence[Soon]) -> int:
+    """In how many rounds of k, all of them as long, a tile is done."""
+    lines = max([-(-size // LINE) for _, size in soon], default=0)
+    most = min(lines, inner // ROUND)
+    return max([n for n in range(1, most + 1) if inner % (n * unroll) == 0], default=1)

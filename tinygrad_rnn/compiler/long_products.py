@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from .llvm_engine import address_of, table_maker
-from .llvm_jit import compiled
+from .llvm_jit import compiled, machine
 from .llvm_kernels import Writer
 from .llvm_panels import packed, panel
 from .llvm_products import Product, write_product
@@ -179,7 +179,8 @@ class SumKernels:
     """The compiled code for sums of one size.
 
     Attributes:
-        block: how many rows are added up in registers: the more, the further away all the sums are.
+        block: how many rows are added up in registers: the more, the further away all the sums are,
+            unless so many rows would not stay near.
         strip: how many columns of a are put in order at a time.
     """
 
@@ -189,7 +190,8 @@ class SumKernels:
         item, width = int(dtype.itemsize), sum(widths)
         self.dtype, self.height, self.widths, self.product = dtype, height, widths, product
         sums = height * width * item
-        self.block = FEW if sums < NEAR else MORE if sums < FAR else MANY
+        stay = MORE * width * item <= machine().near // 2  # so many rows of all b
+        self.block = FEW if sums < NEAR else MORE if sums < FAR or stay else MANY
         self.strides = [turn * n * item for n in ([height, *widths] if product else widths)]
         self.strip = WIDE if height >= SHARED * WIDE else NARROW
         self.strips, size = height // self.strip, self.block * item

@@ -31,6 +31,7 @@ from .native_shares import Part, Shares, shares, work
 from .numpy_engine import NumpyRunner
 from .plan import Action, Plan
 from .program import Value
+from .soon import in_step, longest, wanted
 from .workers import at_once, shares_of
 
 __all__ = ["NativeRunner", "compile_loop", "is_native", "keeps", "keeps_product"]
@@ -149,6 +150,8 @@ class NativeRunner(NumpyRunner):
             place = "ahead" if action in self.ahead else "behind" if action in self.behind else ""
             self.places += [place] * len(parts)
         self.work = work(self.parts)
+        given = range(len(plan.loop.constant) + len(plan.loop.stacked))
+        self.inputs = {i for i, (n, _) in enumerate(self.bases.entries) if n in given}
         self.ways: dict[int, tuple[Any, Shares]] = {}
         self.calls: dict[tuple[int, bool], Any] = {}
 
@@ -185,7 +188,7 @@ class NativeRunner(NumpyRunner):
 
         def one(i: Any) -> None:
             writer.step = code.add(first, code.mul(i, direction))
-            self.write_parts(writer, each)
+            self.write_parts(writer, each, code.add(writer.step, direction))
 
         def some(i: Any) -> None:
             """A few steps, in which some products are done for all of them."""
@@ -207,7 +210,7 @@ class NativeRunner(NumpyRunner):
                         write_product(writer, part, self.tiles, steps)
 
             products("ahead")
-            steps(lambda: self.write_parts(writer, each))
+            steps(lambda: self.write_parts(writer, each, code.add(writer.step, direction)))
             products("behind")
 
         if len(each) < len(parts):
@@ -216,11 +219,13 @@ class NativeRunner(NumpyRunner):
             writer.loop(0, count, 1, one)
         return writer.text()
 
-    def write_parts(self, writer: Writer, parts: Sequence[Part]) -> None:
-        """One step."""
+    def write_parts(self, writer: Writer, parts: Sequence[Part], following: Any) -> None:
+        """One step, which the following one comes after."""
+        spans, fetching = wanted(parts, self.inputs), longest(parts)
         for part in parts:
             if isinstance(part, Product):
-                write_product(writer, part, self.tiles)
+                soon = in_step(writer, following, spans, part.rows) if part is fetching else ()
+                write_product(writer, part, self.tiles, soon=soon)
             elif isinstance(part, Running):
                 write_running(writer, part)
             elif isinstance(part, Gather):

@@ -24,7 +24,7 @@ from .llvm_kernels import Writer
 from .llvm_loops import Fold
 from .llvm_panels import filling
 from .llvm_products import Tile, of_height
-from .llvm_text import INT, POINTER
+from .llvm_text import INT, POINTER, Word
 from .lowering import Address
 from .native_block import LARGEST
 from .native_engine import EACH, LENGTHS, NativeRunner, is_native
@@ -67,8 +67,8 @@ class PackedWriter(Writer):
     def __init__(self, bases: int) -> None:
         super().__init__(bases, 2)
 
-    def pieces(self, step: Callable[[], None], moved: Sequence[Moved]) -> None:
-        """step() for each step of each piece, and the rows of carries to where they belong."""
+    def pieces(self, step: Callable[[Word], None], moved: Sequence[Moved]) -> None:
+        """step(the following one) in each piece, and the rows of carries to where they belong."""
         code, number = self.code, self.number
         first, count = code.args[:2]
         table = code.convert("inttoptr", first, POINTER)
@@ -88,7 +88,7 @@ class PackedWriter(Writer):
 
             def one(t: Any) -> None:
                 self.step = code.add(start, code.mul(t, stride))
-                step()
+                step(code.add(self.step, stride))
 
             self.loop(0, steps, 1, one)
             other = code.binary("sub", number(1), aside)
@@ -117,6 +117,10 @@ class PackedWriter(Writer):
         """`size` of `SYMBOLIC` rows, of n rows."""
         each = size // SYMBOLIC
         return Extent(self.code.mul(self.rows, self.number(each)), each)
+
+    def count_of(self, rows: int) -> Word:
+        """As before."""
+        return self.code.mul(self.rows, self.number(rows // SYMBOLIC))
 
     def start(self, address: Address, outer: Any) -> Any:
         """As before, with the distance between rows in place of that between steps."""
@@ -198,7 +202,7 @@ class NativePackedRunner(NativeRunner):
             for i, b in enumerate(self.moved)
         ]
         writer = PackedWriter(count)
-        writer.pieces(lambda: self.write_parts(writer, parts), moved)
+        writer.pieces(partial(self.write_parts, writer, parts), moved)
         return writer.text()
 
     def spots(self, how: Ragged) -> list[Spot]:

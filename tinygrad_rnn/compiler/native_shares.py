@@ -16,7 +16,7 @@ from .llvm_products import Product
 from .llvm_running import Running
 from .lowering import Address, Block, Rows
 
-__all__ = ["Part", "Shares", "shares", "work"]
+__all__ = ["Part", "Shares", "blocks_of", "shares", "work"]
 
 Part = Product | Block | Rows | Running | Gather
 FEW = 4  # rows of a product for which a weight would be loaded too often
@@ -59,7 +59,7 @@ def shares(parts: Sequence[Part], memory: Sequence[int], count: int) -> Shares |
     """
     if count == 1:
         return Shares(1, list(parts), [0] * len(memory), set())
-    sums = {memory[a.base] for block in _blocks(parts) for a in _over_rows(block)}
+    sums = {memory[a.base] for block in blocks_of(parts) for a in _over_rows(block)}
     found = _Shared(memory, sums, count)
     try:
         divided = [found.part(part) for part in parts]
@@ -69,7 +69,8 @@ def shares(parts: Sequence[Part], memory: Sequence[int], count: int) -> Shares |
     return Shares(count, divided, shifts, {i for i, m in enumerate(memory) if m in sums})
 
 
-def _blocks(parts: Sequence[Part]) -> Iterator[Block]:
+def blocks_of(parts: Sequence[Part]) -> Iterator[Block]:
+    """The blocks among some parts."""
     for part in parts:
         if isinstance(part, Rows):
             yield from part.blocks
