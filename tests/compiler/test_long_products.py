@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinygrad_rnn.compiler import llvm_jit, long_products, workers
+from tinygrad_rnn.compiler import llvm_jit, long_products, long_sums, workers
 from tinygrad_rnn.compiler.long_products import Sum, rows_times_of
 
 pytestmark = pytest.mark.skipif(not llvm_jit.available(), reason="needs llvmlite")
@@ -154,3 +154,28 @@ def test_several_sums_with_one_factor(
             alone = Sum()
             alone.add(left, [b], -1)
             assert np.array_equal(found, alone.results()[0])
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+@pytest.mark.parametrize("product", [True, False])
+@pytest.mark.parametrize("cuts", [(300,), (70, 300), (10, 20, 300), (128, 256, 300), (0,), (5,)])
+def test_memory_need_not_be_clean(
+    cuts: tuple[int, ...], product: bool, turn: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dirty(shape: Any, dtype: Any = float, order: Any = "C") -> Any:
+        return np.full(shape, np.nan, dtype, order)
+
+    rng = np.random.default_rng(0)
+    a, b = numbers(rng, "float32", cuts[-1], 40), numbers(rng, "float32", cuts[-1], 33)
+    monkeypatch.setattr(np, "empty", dirty)
+    monkeypatch.setattr(long_products.pool, "array", dirty)
+    total = Sum()
+    for part in [slice(*ends) for ends in itertools.pairwise((0, *cuts))][::turn]:
+        total.add(a[part] if product else None, [b[part]], turn)
+    expected = a.T @ b if product else b.sum(0)[None]
+    np.testing.assert_allclose(total.results()[0], expected, atol=1e-3)
+    height = 40 if product else None
+    sums = long_sums.RowSum(np.dtype("float32"), 1, height, shapes=[(40, 33) if product else (33,)])
+    arrays = [a[:, None], b[:, None]] if product else [b[:, None]]
+    found = long_sums.written_sums([sums], turn)(*arrays)
+    np.testing.assert_allclose(found[0], expected if product else expected[0], atol=1e-3)

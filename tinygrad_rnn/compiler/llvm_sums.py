@@ -39,13 +39,30 @@ class Sizes(Protocol):
     strip: int
 
 
-class RowsWriter(Writer):
+class SumWriter(Writer):
+    """What writers of sums have in common; `onward` ones go on with sums that are in memory."""
+
+    def __init__(self, sizes: Sizes, onward: bool, bases: int) -> None:
+        super().__init__(bases, 0, 5)
+        self.onward, self.dtype, self.item = onward, sizes.dtype, int(sizes.dtype.itemsize)
+
+    def added(self, totals: list[Any], targets: list[Any], before: Any, lanes: Lanes) -> list[Any]:
+        """These sums with what is in memory, if there were rows before."""
+        kind = vector(element(self.dtype), lanes.width)
+
+        def add(_: Any, totals: list[Any]) -> list[Any]:
+            held = [self.code.load(kind, target, self.item) for target in targets]
+            return [lanes.add(x, total) for x, total in zip(held, totals, strict=True)]
+
+        return self.fold(0, self.code.least(before, self.number(1)), 1, totals, add)
+
+
+class RowsWriter(SumWriter):
     """Writes sums of rows: several vectors of columns at a time."""
 
     def __init__(self, sizes: Sizes, onward: bool) -> None:
         count = len(sizes.widths)
-        super().__init__(2 * count, 0, 4)
-        self.onward, self.dtype, self.item = onward, sizes.dtype, int(sizes.dtype.itemsize)
+        super().__init__(sizes, onward, 2 * count)
         self.most = sizes.block
         places = zip(self.bases[:count], self.bases[count:], strict=True)
         for (b, total), columns, stride in zip(places, sizes.widths, sizes.strides, strict=True):
@@ -53,7 +70,7 @@ class RowsWriter(Writer):
 
     def side(self, b: Any, total: Any, columns: int, stride: int) -> None:
         """The sum of one b."""
-        rows, most = self.counts[3], self.number(self.most)
+        (rows, begun), most = self.counts[3:], self.number(self.most)
         for first, count, width in panels_of(columns, 8 * machine().vector // self.item):
 
             def panel(n: Any, first: int = first, width: int = width) -> None:
@@ -63,32 +80,37 @@ class RowsWriter(Writer):
                     for base in (b, total)
                 )
                 if self.onward:
-                    self.some(source, out, rows, width, stride)
+                    self.some(source, out, (rows, begun), width, stride)
                     return
                 self.loop(0, rows, self.most, lambda top: self.some(
                     self.beyond(source, top, stride), out,
-                    self.code.least(self.code.binary("sub", rows, top), most), width, stride,
+                    (self.code.least(self.code.binary("sub", rows, top), most),
+                     self.code.add(top, begun)), width, stride,
                 ))  # fmt: skip
 
             self.loop(0, count, 1, panel)
 
-    def some(self, source: Any, out: Any, rows: Any, width: int, stride: int) -> None:
-        """Some rows of some columns."""
+    def some(self, source: Any, out: Any, rows: tuple[Any, Any], width: int, stride: int) -> None:
+        """Some rows of some columns: how many, and whether there were others before."""
         lanes = min(width, machine().vector // self.item)
         vectors, kind = Lanes(self.code, lanes), vector(element(self.dtype), lanes)
         places = [self.number(i * self.item) for i in range(0, width, lanes)]
-        before = [self.code.load(kind, self.code.moved(out, p), self.item) for p in places]
+        targets = [self.code.moved(out, place) for place in places]
 
         def row(k: Any, totals: list[Any]) -> list[Any]:
             line = self.beyond(source, k, stride)
             loaded = [self.code.load(kind, self.code.moved(line, p), self.item) for p in places]
             return [vectors.add(t, x) for t, x in zip(totals, loaded, strict=True)]
 
-        zeros = [vectors.filled(element(self.dtype), 0.0)] * len(places)
-        totals = self.fold(0, rows, 1, before if self.onward else zeros, row)
-        for place, total, old in zip(places, totals, before, strict=True):
-            value = total if self.onward else vectors.add(old, total)
-            self.code.store(value, self.code.moved(out, place), self.item)
+        totals = [vectors.filled(element(self.dtype), 0.0)] * len(places)
+        count, before = rows
+        if self.onward:
+            totals = self.added(totals, targets, before, vectors)
+        totals = self.fold(0, count, 1, totals, row)
+        if not self.onward:
+            totals = self.added(totals, targets, before, vectors)
+        for total, target in zip(totals, targets, strict=True):
+            self.code.store(total, target, self.item)
 
 
 class Strip(NamedTuple):
@@ -98,6 +120,7 @@ class Strip(NamedTuple):
     step: int  # bytes to the next row
     height: int
     rows: Any
+    before: Any  # 0 if there were no rows before these
     following: Any
 
 
@@ -113,7 +136,7 @@ class Panels(NamedTuple):
     before: int  # how many other panels come first
 
 
-class ProductWriter(Writer):
+class ProductWriter(SumWriter):
     """Writes sums Σ aᵀ·b over rows, for each b (Goto and van de Geijn 2008).
 
     For some rows, each b is copied into panels as wide as one or two vectors, and a into a strip
@@ -123,8 +146,7 @@ class ProductWriter(Writer):
     """
 
     def __init__(self, sizes: Sizes, onward: bool) -> None:
-        super().__init__(1 + 2 * len(sizes.widths) + 2, 0, 4)
-        self.onward, self.dtype, self.item = onward, sizes.dtype, int(sizes.dtype.itemsize)
+        super().__init__(sizes, onward, 1 + 2 * len(sizes.widths) + 2)
         self.left, *self.right = sizes.strides
         self.height, self.columns = sizes.height, sizes.widths
         self.most, self.strip = sizes.block, sizes.strip
@@ -138,7 +160,7 @@ class ProductWriter(Writer):
         self.source, *sides = self.bases[: 1 + 2 * count]
         self.sides, self.sums = sides[:count], sides[count:]
         self.strips, self.copies = self.bases[-2:]
-        rows = self.counts[3]
+        rows, self.before = self.counts[3:]
         if onward:
             self.some_rows_of_all(self.number(0), rows)
         else:
@@ -153,16 +175,18 @@ class ProductWriter(Writer):
     def some_rows_of_all(self, top: Any, rows: Any) -> None:
         """`rows` rows from `top` on."""
         first, last, beyond = self.counts[:3]
+        before = self.code.add(top, self.before)
         left = self.beyond(self.source, top, self.left)
         sides = [self.beyond(b, top, s) for b, s in zip(self.sides, self.right, strict=True)]
         for side in [] if self.near else range(len(sides)):
             self.loop(0, rows, 1, partial(self.row_of_b, side, sides[side]))
         size = self.strip
-        self.loop(first, last, 1, lambda n: self.some_columns(left, sides, n, size, rows))
+        these = rows, before
+        self.loop(first, last, 1, lambda n: self.some_columns(left, sides, n, size, these))
         end, over = divmod(self.height, size)
         if over:
             number = self.number(end)
-            self.loop(0, beyond, 1, lambda _: self.some_columns(left, sides, number, over, rows))
+            self.loop(0, beyond, 1, lambda _: self.some_columns(left, sides, number, over, these))
 
     def moved(self, pointer: Any, count: int) -> Any:
         """Behind so many elements."""
@@ -195,12 +219,12 @@ class ProductWriter(Writer):
                 self.code.store(value, self.moved(target, i), self.item)
 
     def some_columns(
-        self, left: Any, sides: Sequence[Any], number: Any, height: int, rows: Any
+        self, left: Any, sides: Sequence[Any], number: Any, height: int, these: tuple[Any, Any]
     ) -> None:
         """Some columns of a, with all of each b."""
         source = self.beyond(left, number, self.strip * self.item)
         following = self.moved(source, self.strip)
-        strip = Strip(source, self.left, height, rows, following)
+        strip, rows = Strip(source, self.left, height, *these, following), these[0]
         if not self.near:
             self.loop(0, rows, 1, partial(self.row_of_strip, source, height))
             strip = strip._replace(source=self.strips, step=height * self.item)
@@ -266,19 +290,19 @@ class ProductWriter(Writer):
             stop = code.least(code.add(start, self.number(size)), strip.rows)
             return self.fold(start, stop, 1, totals, row)
 
-        first = [vectors.filled(one, 0.0)] * len(targets)
+        totals = [vectors.filled(one, 0.0)] * len(targets)
         if self.onward:
-            first = [code.load(kind, target, self.item) for target in targets]
+            totals = self.added(totals, targets, strip.before, vectors)
         else:
             for line in lines:
                 self.fetched(line, panels.columns * self.item)
         if self.near:
-            totals = self.fold(0, strip.rows, 1, first, row)
+            totals = self.fold(0, strip.rows, 1, totals, row)
         else:
-            totals = self.fold(0, self.each, 1, first, some)
+            totals = self.fold(0, self.each, 1, totals, some)
+        if not self.onward:
+            totals = self.added(totals, targets, strip.before, vectors)
         for target, total in zip(targets, totals, strict=True):
-            if not self.onward:
-                total = vectors.add(code.load(kind, target, self.item), total)
             code.store(total, target, self.item)
 
 

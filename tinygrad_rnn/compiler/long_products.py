@@ -116,6 +116,7 @@ class Sum:
 
     def __init__(self) -> None:
         self.totals: list[Any] = []
+        self.full = False  # whether a block is in them
         self.begun: list[Any] = []  # the sums over a block that is not full
         self.rows = 0  # of that
 
@@ -127,7 +128,7 @@ class Sum:
         kernels = sum_kernels(dtype, height, widths, turn, a is not None)
         starts = [_start(x, turn) for x in sides]
         if not self.totals:
-            self.totals = [np.zeros((height, width), dtype) for width in widths]
+            self.totals = [np.empty((height, width), dtype) for width in widths]
         done = 0
         if self.rows:
             done = min(kernels.block - self.rows, rows)
@@ -137,27 +138,28 @@ class Sum:
             self._finish()
         full = (rows - done) // kernels.block * kernels.block
         if full:
-            kernels.run(False, kernels.places(starts, done, self.totals), full)
+            kernels.run(False, kernels.places(starts, done, self.totals), full, self.full)
+            self.full = True
         if done + full < rows:
             self._go_on(kernels, starts, done + full, rows - done - full)
 
     def _go_on(self, kernels: SumKernels, starts: list[int], first: int, count: int) -> None:
         if not self.rows:
             self.begun = [pool.array(total.shape, total.dtype) for total in self.totals]
-            for sums in self.begun:
-                sums.fill(0)
-        kernels.run(True, kernels.places(starts, first, self.begun), count)
+        kernels.run(True, kernels.places(starts, first, self.begun), count, self.rows)
         self.rows += count
 
     def _finish(self) -> None:
         for total, sums in zip(self.totals, self.begun, strict=True):
-            total += sums
-        self.rows = 0
+            np.add(total if self.full else 0, sums, total)
+        self.full, self.rows = True, 0
 
     def results(self) -> list[Any]:
         """The sums over all rows that came."""
         if self.rows:
             self._finish()
+        for total in [] if self.full else self.totals:
+            total.fill(0)
         return self.totals
 
 
@@ -196,12 +198,13 @@ class SumKernels:
         self.strip = WIDE if height >= SHARED * WIDE else NARROW
         self.strips, size = height // self.strip, self.block * item
         self.space, self.work = (size * self.strip, size * (self.strip + width)), height * width
-        self.table = table_maker(4 + len(self.strides) + len(widths) + 2 * product)
+        self.table = table_maker(5 + len(self.strides) + len(widths) + 2 * product)
         self.written: dict[bool, Any] = {}
 
     def kernel(self, onward: bool) -> Any:
         """Called with (first strip, last one, whether also the columns behind it, number of rows,
-        and the addresses of the rows, the sums, and of memory to put a and b in order).
+        of rows before, and the addresses of the rows, the sums, and of memory to put a and b in
+        order).
         """
         if onward not in self.written:
             writer = (ProductWriter if self.product else RowsWriter)(self, onward)
@@ -213,21 +216,22 @@ class SumKernels:
         rows = [start + first * stride for start, stride in zip(starts, self.strides, strict=True)]
         return [*rows, *map(address_of, out)]
 
-    def run(self, onward: bool, places: Sequence[int], count: int) -> None:
-        """`count` rows: blocks of them added to what is there, or sums gone on with."""
+    def run(self, onward: bool, places: Sequence[int], count: int, before: int = 0) -> None:
+        """`count` rows: blocks of them, or sums gone on with; added to what is there of others."""
         kernel, strips = self.written.get(onward) or self.kernel(onward), self.strips
         if not self.product:
-            kernel(self.table(0, 0, 0, count, *places))
-        else:
-            _shared(strips, count * self.work, partial(self.strips_from, kernel, places, count))
+            kernel(self.table(0, 0, 0, count, before, *places))
+            return
+        counts = count, before
+        _shared(strips, count * self.work, partial(self.strips_from, kernel, places, counts))
 
     def strips_from(
-        self, kernel: Any, places: Sequence[int], count: int, low: int, high: int
+        self, kernel: Any, places: Sequence[int], counts: tuple[int, int], low: int, high: int
     ) -> None:
         """Some strips, with memory of their own to put a and b in order."""
         _memory, _, start = pool.block(self.space[1])
         whole = high == self.strips
-        kernel(self.table(low, high, whole, count, *places, start, start + self.space[0]))
+        kernel(self.table(low, high, whole, *counts, *places, start, start + self.space[0]))
 
 
 # ------------------------------------------------------------------------------ rows of a table

@@ -58,7 +58,7 @@ def written_sums(sums: Sequence[RowSum], turn: int) -> Callable[..., list[Any]]:
     With `turn` −1 the last row comes first.
     """
     space: dict[str, Any] = {"contiguous": np.ascontiguousarray, "at": address_of}
-    space["zeros"] = np.zeros
+    space |= {"zeros": np.zeros, "empty": np.empty}
     given: list[str] = []
     lines: list[str] = []
     results: list[str] = []
@@ -72,7 +72,7 @@ def written_sums(sums: Sequence[RowSum], turn: int) -> Callable[..., list[Any]]:
         lines.append(f"rows = len({arrays[0]}) * {each.rows}")
         order = "F" if each.turned else "C"
         for name, shape in zip(totals, each.shapes, strict=True):
-            lines.append(f"{name} = zeros({shape}, dtype{i}, {order!r})")
+            lines.append(f"{name} = (empty if rows else zeros)({shape}, dtype{i}, {order!r})")
         strides = [n * each.dtype.itemsize for n in each.columns]
         last = [f" + (rows - 1) * {stride}" if turn < 0 else "" for stride in strides]
         places = [f"at({name}){beyond}" for name, beyond in zip(arrays, last, strict=True)]
