@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -102,15 +103,18 @@ def test_who_is_last_wakes_them_again() -> None:
     inside, leave = threading.Event(), threading.Event()
 
     def other() -> None:
-        with alone:
-            inside.set()
-            leave.wait(10)  # no longer than a failed test may take
+        assert alone.enter("other") == 5
+        inside.set()
+        leave.wait(10)  # no longer than a failed test may take
+        alone.leave("other")
 
     thread = threading.Thread(target=other)
     thread.start()
     inside.wait()
-    with alone:
-        assert set_numbers == [1]
+    assert alone.enter("this") == 5
+    assert set_numbers == [1]
+    alone.leave("this")
+    alone.leave("this")  # again, as after an interrupt
     assert set_numbers == [1]
     leave.set()
     thread.join()
@@ -154,23 +158,23 @@ def test_openblas_may_have_been_told_to_use_one_thread(
 def test_an_interrupt_of_a_product_leaves_nobody_inside(
     number: Callable[[], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is noticed at the next call, which must not be that of the exit."""
+    """Wherever it comes, in the product or in what is done before and after it."""
     monkeypatch.setattr(workers, "threads", lambda: 1)
-    large = np.ones((900, 900))
+    matrix = np.ones((60, 60))
 
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    def multiply() -> None:
-        signal.setitimer(signal.ITIMER_REAL, 0.001)
+    def multiply(seconds: float) -> None:
+        signal.setitimer(signal.ITIMER_REAL, seconds)
         while True:
-            blas.product(large, large)
+            blas.product(matrix, matrix)
 
     before = signal.signal(signal.SIGALRM, interrupt)
     try:
-        for _ in range(3):
+        for i in range(1000):
             with pytest.raises(KeyboardInterrupt):
-                multiply()
+                multiply(1e-5 + i % 100 * 4e-6)
     finally:
         signal.signal(signal.SIGALRM, before)
     assert number() == AWAKE
@@ -184,9 +188,12 @@ def test_in_the_copy_of_a_process_nobody_is_inside(where: str, number: Callable[
     assert alone is not None
 
     def other() -> None:
-        with alone if where == "inside" else alone.lock:
+        if where == "inside":
+            alone.enter("other")
+        with alone.lock if where == "at the door" else nullcontext():
             there.set()
             leave.wait(10)
+        alone.leave("other")
 
     thread = threading.Thread(target=other)
     thread.start()
@@ -227,42 +234,16 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tinygrad_rnn.compiler.structures._known", {})
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("long", [1, 10**9])
-@pytest.mark.parametrize("rows", [0, 1, 2, 4, 5, 6, 11, 15, 37, 100])
-def test_a_product_by_a_few_rows_is_numpys(
-    shared: int, few: None, rows: int, long: int, dtype: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(blas, "LONG", long)
-    assert blas.rows_at_once(24, 16, np.dtype(dtype).itemsize) == 5
-    rng = np.random.default_rng(0)
-    a, b = (rng.integers(-9, 9, s).astype(dtype) for s in ((rows, 24), (24, 16)))
-    for x in (a, np.asfortranarray(a), a[::-1], np.repeat(a, 2, 1)[:, ::2]):
-        for y in (b, np.asfortranarray(b), np.repeat(b, 2, 1)[:, ::2]):
-            expected = x.astype(int) @ y.astype(int)
-            np.testing.assert_array_equal(blas.product(x, y), expected)
-
-
-@pytest.mark.parametrize("width", [16, 48, 128])
-def test_a_row_has_the_same_bits_whatever_is_beside_it(width: int) -> None:
-    """What is computed again between checkpoints has as many rows as are left there."""
-    if blas.kernels() not in blas.IN_PLACE:
-        pytest.skip("needs OpenBLAS's kernels for AVX-512")
-    rng = np.random.default_rng(0)
-    a, b = (rng.normal(size=s).astype("float32") for s in ((700, 600), (600, width)))
-    whole = blas.product(a, b)
-    for count in (96, 255, 256, 257, 611):
-        np.testing.assert_array_equal(blas.product(a[:count], b), whole[:count])
-
-
 @pytest.mark.parametrize(
     ("kernels", "inner", "columns", "rows"),
     [
         ("SkylakeX", 128, 512, 15),
         ("SkylakeX", 512, 512, 0),  # three: not worth a call
-        ("SkylakeX", 16, 16, blas.MOST),
+        ("SkylakeX", 16, 16, 3906),
         ("SkylakeX", 128, 500, 0),  # its rows begin anywhere
         ("SkylakeX", 0, 16, 0),
+        ("SkylakeX", 512, 0, 0),
+        ("SkylakeX", 256, 544, 7),
         ("Haswell", 128, 512, 0),
         ("unknown", 128, 512, 0),
     ],
@@ -272,6 +253,14 @@ def test_how_many_rows(
 ) -> None:
     monkeypatch.setattr(blas, "kernels", lambda: kernels)
     assert blas.rows_at_once(inner, columns, 4) == rows
+
+
+def test_a_matrix_that_is_far_is_not_read_for_every_few_rows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(blas, "kernels", lambda: "SkylakeX")
+    assert blas.rows_at_once(240, 960, 4) == 4
+    assert blas.rows_at_once(240, 960, 8) == 0
 
 
 @pytest.mark.parametrize("batch", [4, 7, 10, 15])
@@ -304,3 +293,21 @@ def test_products_of_a_step_by_a_few_rows(
         assert np.abs(found - expected).max() <= 1e-12 * np.abs(expected).max()
     assert bool(parts) == (batch > 4 and batch != 7)
     assert set(parts) <= {5}
+
+
+def test_rows_of_unequal_length_are_done_together(few: None) -> None:
+    """How many there are in a step is not known when the loop is written."""
+    rng = np.random.default_rng(0)
+    u = tg.tensor(rng.normal(size=(24, 16)) / 5, requires_grad=True)
+    xs, start = tg.tensor(rng.normal(size=(9, 15, 8))), tg.zeros(15, 16, dtype="float64")
+    lengths = tg.tensor([9, 9, 8, 8, 8, 7, 7, 7, 6, 5, 4, 3, 2, 1, 1])
+
+    def step(h: Any, x: Any) -> Any:
+        h = (tg.cat([h, x], 1) @ u).tanh()
+        return h, h
+
+    results = []
+    for engine in ("numpy", "loop"):
+        ys = tg.scan(step, start, xs, engine=engine, lengths=lengths)[1]
+        results.append(tg.gradients((ys * ys).sum(), [u])[0].numpy())
+    np.testing.assert_allclose(*results, rtol=1e-12, atol=1e-12)

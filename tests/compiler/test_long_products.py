@@ -179,3 +179,23 @@ def test_memory_need_not_be_clean(
     arrays = [a[:, None], b[:, None]] if product else [b[:, None]]
     found = long_sums.written_sums([sums], turn)(*arrays)
     np.testing.assert_allclose(found[0], expected if product else expected[0], atol=1e-3)
+
+
+@pytest.mark.parametrize("product", [True, False])
+@pytest.mark.parametrize("rows", [5, 64, 70, 128, 200])
+def test_a_sum_of_zeros_has_one_sign_however_it_is_cut(rows: int, product: bool) -> None:
+    """−10⁻³⁰ · 10⁻³⁰ is −0 in float32."""
+    value = -1e-30 if product else -0.0
+    a, b = np.full((rows, 3), value, "float32"), np.full((rows, 16), abs(value), "float32")
+    b = b if product else -b
+    found = []
+    for cuts in ([rows], [3, rows], [64, rows], [rows - 1, rows]):
+        total = Sum()
+        for first, last in itertools.pairwise(sorted({0, *(min(c, rows) for c in cuts)})):
+            total.add(a[first:last] if product else None, [b[first:last]], 1)
+        found.append(total.results()[0].tobytes())
+    height = 3 if product else None
+    sums = long_sums.RowSum(np.dtype("float32"), 1, height, shapes=[(3, 16) if product else (16,)])
+    arrays = [a[:, None], b[:, None]] if product else [b[:, None]]
+    found.append(long_sums.written_sums([sums], 1)(*arrays)[0].tobytes())
+    assert set(found) == {bytes(len(found[0]))}

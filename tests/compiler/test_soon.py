@@ -9,9 +9,19 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
-from tinygrad_rnn.compiler import llvm_jit, native_engine, native_ragged, soon, structures, workers
+from tinygrad_rnn.compiler import (
+    llvm_jit,
+    llvm_products,
+    native_engine,
+    native_ragged,
+    soon,
+    structures,
+    workers,
+)  # fmt: skip
 from tinygrad_rnn.compiler.llvm_kernels import LINE, Writer
+from tinygrad_rnn.compiler.llvm_products import Product, Soon
 from tinygrad_rnn.compiler.llvm_text import INT, POINTER
+from tinygrad_rnn.compiler.lowering import Address
 
 pytestmark = pytest.mark.skipif(not llvm_jit.available(), reason="needs llvmlite")
 STEPS = 7
@@ -134,7 +144,79 @@ def test_what_would_not_stay_near_is_not_fetched(
     assert not recorder.seen[0]
 
 
-def test_packed_rows_are_fetched_too(recorder: Recorder) -> None:
-    lengths = tg.tensor([7, 7, 5, 5, 5, 3, 2, 1, 1])
-    train(tg.nn.LSTMCell, 9, 32, tg.float32, lengths=lengths)
-    assert recorder.seen[0]
+def test_forward_sees_what_it_writes_coming(recorder: Recorder) -> None:
+    train(tg.nn.LSTMCell, 32, 32, tg.float32)
+    (forward, _), (backward, _) = recorder.runs
+    assert not soon.wanted(forward.parts, forward.inputs)
+    assert soon.wanted(backward.parts, backward.inputs)
+
+
+def test_packed_rows_are_fetched_too(monkeypatch: pytest.MonkeyPatch, recorder: Recorder) -> None:
+    runs: list[tuple[Any, bool, Any]] = []
+    run_shares = native_ragged.NativePackedRunner.run_shares
+
+    def noted(runner: Any, shares: Any, backward: bool, addresses: Any) -> None:
+        runs.append((runner, backward, addresses))
+        run_shares(runner, shares, backward, addresses)
+
+    monkeypatch.setattr(native_ragged.NativePackedRunner, "run_shares", noted)
+    rows = [5, 5, 5, 3, 3, 3, 3]  # of each step
+    train(tg.nn.LSTMCell, 5, 64, tg.float32, lengths=tg.tensor([7, 7, 7, 3, 3]))
+    found, wanted, last = recorder.lines(), set(), set()
+    for runner, backward, addresses in runs:
+        for address, _ in soon.wanted(runner.parts, runner.inputs) if backward else ():
+            row = address.row // native_ragged.SYMBOLIC
+            for step in range(STEPS) if address.base in runner.inputs else ():
+                start = addresses[address.base] + sum(rows[:step]) * row
+                lines = lines_of(start, rows[step] * row - LINE)
+                if step == STEPS - 1:
+                    last |= lines
+                elif step != 2:  # of which some rows begin there
+                    wanted |= lines
+    assert wanted
+    assert wanted <= found
+    assert last - found
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("2048K\n", 2 << 20), ("1M", 1 << 20), ("2M", 2 << 20), ("0K", 1 << 20), ("-1K", 1 << 20),
+     ("", 1 << 20), ("K", 1 << 20), ("12", 1 << 20)],
+)  # fmt: skip
+def test_the_second_cache(
+    text: str, size: int, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "size"
+    monkeypatch.setattr(llvm_jit, "SECOND_CACHE", str(file))
+    assert llvm_jit._second_cache() == 1 << 20  # there is none
+    file.write_text(text)
+    assert llvm_jit._second_cache() == size
+
+
+def test_a_tile_fetches_little_at_a_time_and_all_it_needs() -> None:
+    def planned(inner: int, *sizes: int) -> tuple[int, list[int]]:
+        rounds, kept = llvm_products._in_rounds(inner, 2, [Soon(None, n * LINE) for n in sizes])
+        return rounds, [n // LINE for _, n in kept]
+
+    assert planned(128, 8) == (1, [8])
+    assert planned(128, 9, 1) == (2, [9, 1])
+    assert planned(512, *[16] * 8, 64) == (8, [16] * 8 + [64])
+    assert planned(128, 65, 8) == (1, [8])  # too many lines in any round
+    assert planned(128, *[8] * 40) == (8, [8] * 32)
+    assert planned(34, 1) == (1, [1])
+    assert planned(127, 9) == (1, [])
+
+
+def test_the_product_with_most_to_do_fetches_what_every_row_needs() -> None:
+    def product(rows: int, inner: int, columns: int, *batch: int) -> Product:
+        nothing: Any = None
+        return Product(nothing, nothing, nothing, rows, inner, columns, True, batch)
+
+    parts = [product(4, 8, 16), product(9, 9, 9), product(99, 99, 99, 2), product(2, 3, 5)]
+    assert soon.longest(parts) is parts[1]
+    assert soon.longest(parts[2:3]) is None
+    address = Address(0, 16, (4,), np.dtype("float32"), 64)
+    writer = Writer(1)
+    (span,) = soon.in_step(writer, writer.number(3), [(address, 10)], 4)
+    assert span.size == 3
+    assert writer.step is writer.code.args[0]

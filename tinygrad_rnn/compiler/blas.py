@@ -1,12 +1,12 @@
-"""Products of NumPy's BLAS: of all rows of a sequence on threads of ours, a few rows at a time.
+"""Products of NumPy's BLAS over all rows of a sequence, on threads of ours; and of a few rows.
 
 OpenBLAS wakes its own threads for products that are done before these are awake, and in a virtual
 machine may find them no core (see `workers`). It is asked to use one meanwhile, by the function
 that it has for that; with any other BLAS a product is NumPy's, as it is.
 
 Its kernels for AVX-512 read the matrices of a small product where they are; for any other it puts
-both in order first, which is a third of the time if rows are few. So a product is made of small
-ones with a few rows each (`rows_at_once`).
+both in order first, which is a third of the time if rows are few. `rows_at_once` says how many rows
+a product is best done at a time for that.
 
 Legend: M rows; K, N columns.
 """
@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import quiet
-from .pool import ALIGNMENT, is_aligned, pool
+from .pool import ALIGNMENT
 from .workers import at_once, shares_of
 
 __all__ = ["SMALL", "kernels", "product", "rows_at_once"]
@@ -34,8 +34,8 @@ EACH = 8_000_000  # multiplications that make a share worth a thread
 ALONE = 200_000  # up to so many OpenBLAS takes one thread
 FEWEST = 16  # rows of a share, for which all of the other matrix is read
 SMALL = 1_000_000  # multiplications of a product whose matrices are read where they are
-LEAST, MOST = 4, 64  # rows of one that is worth a call, or that is no better for more of them
-LONG = 256  # rows for which the other matrix is put where it is read faster
+LEAST = 4  # rows of one that is worth a call
+NEAR = 1 << 20  # bytes of a matrix that is near enough to be read again for every few rows
 IN_PLACE = ("SkylakeX", "Cooperlake", "SapphireRapids")  # the kernels that do this
 
 
@@ -50,82 +50,72 @@ def product(a: Any, b: Any) -> Any:
     work = a.size * b.shape[1]
     if _alone is None or work <= ALONE or a.dtype != b.dtype or a.dtype.char not in "fd":
         return a @ b
-    few = rows_at_once(b.shape[0], b.shape[1], b.itemsize) if a.flags.c_contiguous else 0
-    if few:
-        b = _placed(b, len(a))
-    out = np.empty((a.shape[0], b.shape[1]), a.dtype)
-    with _alone as most:
-        count = min(most, shares_of(work, EACH), a.shape[0] // FEWEST)
+    me, interrupt = object(), None
+    try:
+        count = min(_alone.enter(me), shares_of(work, EACH), a.shape[0] // FEWEST)
         if count <= 1:
-            _some_rows(a, b, out, few)  # in it an interrupt comes, not in the exit behind it
-        else:
-            ends = pairwise([a.shape[0] * i // count for i in range(count + 1)])
-            at_once([partial(_some_rows, a[i:j], b, out[i:j], few) for i, j in ends])
-    return out
+            return np.matmul(a, b)
+        out = np.empty((a.shape[0], b.shape[1]), a.dtype)
+        ends = pairwise([a.shape[0] * i // count for i in range(count + 1)])
+        at_once([partial(_quietly, a[i:j], b, out[i:j]) for i, j in ends])
+        return out
+    finally:
+        while me in _alone.inside:
+            try:
+                _alone.leave(me)
+            except BaseException as error:  # an interrupt: it waits
+                interrupt = error
+        if interrupt is not None:
+            raise interrupt
+
+
+def _quietly(a: Any, b: Any, out: Any) -> None:
+    with quiet():  # a thread does not know that its caller is
+        np.matmul(a, b, out)
 
 
 def rows_at_once(inner: int, columns: int, item: int) -> int:
-    """How many rows of a product are done at a time, so that it is small; 0 if that is no gain.
+    """The most rows of a product with a matrix (K, N) that make a small one; 0 if that is no gain.
 
-    The rows of the other matrix, which begin with vectors, have to be aligned as these are.
+    The rows of the matrix, which is read again for every few rows, have to be aligned as vectors.
     """
-    if columns * item % ALIGNMENT or not inner * columns or kernels() not in IN_PLACE:
+    bytes_of_row = columns * item
+    if bytes_of_row % ALIGNMENT or not 0 < inner * bytes_of_row <= NEAR:
         return 0
-    rows = min(SMALL // (inner * columns), MOST)
+    rows = SMALL // (inner * columns) if kernels() in IN_PLACE else 0
     return rows if rows >= LEAST else 0
 
 
-def _placed(b: Any, rows: int) -> Any:
-    """A matrix by rows; aligned if so many other rows are worth a copy."""
-    if b.flags.c_contiguous and (rows < LONG or is_aligned(b)):
-        return b
-    found = pool.array(b.shape, b.dtype)
-    np.copyto(found, b)
-    return found
-
-
-def _some_rows(a: Any, b: Any, out: Any, few: int) -> None:
-    """out = a @ b, `few` rows at a time if that is not 0; of one row alone it would be a sum."""
-    rows = len(a)
-    done = rows // few * few if few else 0
-    with quiet():  # a thread does not know that its caller is
-        if done:
-            parts = [x[:done].reshape(-1, few, x.shape[1]) for x in (a, out)]
-            np.matmul(parts[0], b, parts[1])
-        if done < rows:
-            done = min(done, max(rows - 2, 0))
-            np.matmul(a[done:], b, out[done:])
-
-
 class _Alone:
-    """While somebody is inside, OpenBLAS uses the thread that calls it and no other.
-
-    Who enters is told how many it used before.
-    """
+    """While somebody is inside, OpenBLAS uses the thread that calls it and no other."""
 
     def __init__(self, count: Callable[[], int], use: Callable[[int], object]) -> None:
         self.count, self.use = count, use  # how many threads it uses; to use so many
-        self.lock, self.inside, self.before = Lock(), 0, 1
+        self.lock, self.before = Lock(), 1
+        self.inside: set[object] = set()
 
-    def __enter__(self) -> int:
+    def enter(self, who: object) -> int:
+        """Somebody comes, and is told how many threads it used before."""
         with self.lock:
             if not self.inside:
                 self.before = self.count()
+            self.inside.add(who)
+            if len(self.inside) == 1:
                 self.use(1)
-            self.inside += 1
             return self.before
 
-    def __exit__(self, *_: object) -> None:
+    def leave(self, who: object) -> None:
+        """Somebody goes, if they are inside."""
         with self.lock:
-            self.inside -= 1
-            if not self.inside:
+            if self.inside == {who}:
                 self.use(self.before)
+            self.inside.discard(who)
 
     def begin_anew(self) -> None:
         """In the copy of a process nobody is inside who was when it was made."""
         if self.inside:
             self.use(self.before)
-        self.lock, self.inside = Lock(), 0
+        self.lock, self.inside = Lock(), set()
 
 
 def _looked_for() -> _Alone | None:

@@ -18,7 +18,8 @@ from weakref import WeakValueDictionary
 __all__ = ["Machine", "available", "compiled", "machine"]
 
 SIGNATURE = CFUNCTYPE(None, c_int64, c_void_p)
-SECOND_CACHE = "/sys/devices/system/cpu/cpu0/cache/index2/size"  # of Linux
+SECOND_CACHE = "/sys/devices/system/cpu/cpu0/cache/index2/size"  # of Linux, as "2048K"
+UNITS = {"K": 10, "M": 20}
 _kernels: WeakValueDictionary[str, Any] = WeakValueDictionary()
 _lock = Lock()
 
@@ -70,10 +71,12 @@ def machine() -> Machine:
 def _second_cache() -> int:
     """The bytes of a core's second cache."""
     try:
-        text = Path(SECOND_CACHE).read_text(encoding="ascii")
-        return int(text.strip().removesuffix("K")) << 10
+        text = Path(SECOND_CACHE).read_text(encoding="ascii").strip()
     except (OSError, ValueError):
-        return 1 << 20
+        text = ""
+    number, unit = text[:-1], text[-1:]
+    known = number.isdecimal() and int(number) > 0 and unit in UNITS
+    return int(number) << UNITS[unit] if known else 1 << 20
 
 
 def compiled(text: str, signature: Any = SIGNATURE) -> Any:

@@ -117,7 +117,7 @@ class Writer(Loops):
         return size
 
     def count_of(self, rows: int) -> Word:
-        """The same for rows of a product, as a value."""
+        """How many rows a product has, as a value."""
         return self.number(rows)
 
     def block(self, block: Block) -> None:

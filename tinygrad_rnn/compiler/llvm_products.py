@@ -27,7 +27,7 @@ UNROLL = 2
 FAR = 1 << 18  # bytes of panels of which the next one is fetched while one is read
 MANY = 16  # rows of a product for which that is worth the time
 ROUND = 16  # k of a round, at least, before which some lines of what is read soon are fetched
-MOST = 8  # lines, at most, of each
+MOST, ALL = 8, 32  # lines, at most, of each and of all: what would have more is not fetched
 Tile = Callable[[Any, int], None]
 Tiles = Callable[[Writer, int, int, Tile], None]
 Steps = Callable[[Callable[[], None]], None]  # runs something for each of some steps
@@ -134,7 +134,8 @@ def _panels(
     if product.panels:
         step = panel(product.out.dtype) * item
     code, size = writer.code, product.inner * step
-    each = [(s, -(-n * width // product.columns)) for s, n in soon]  # for each row of a panel
+    widest = width == 2 * machine().vector // item  # the others would make the text long
+    each = [(s, -(-n // count)) for s, n in soon if widest]  # for each row of a panel
     far = product.panels and tiles is tiles_of_all and product.rows >= MANY and count * size >= FAR
 
     def one_panel(number: Any) -> None:
@@ -153,7 +154,7 @@ def _panels(
                 if far:
                     following = code.moved(beside, writer.number(size))
                     ahead = writer.beyond(following, top, size // product.rows)
-                place = code.add(code.mul(before, writer.count_of(product.rows)), top)
+                place = code.add(code.mul(number, writer.count_of(product.rows)), top)
                 share = [Soon(writer.beyond(s, place, n), n * height) for s, n in each]
                 tile = height, width, lanes
                 _tile(writer, product, left, beside, below, step, tile, ahead, share)
@@ -204,14 +205,13 @@ def _tile(
         return totals
 
     zeros = [vectors.filled(one, 0.0)] * (height * len(parts))
-    rounds = _rounds(product.inner, unroll, soon)
+    rounds, soon = _in_rounds(product.inner, unroll, soon)
     length = writer.number(product.inner // rounds)
 
     def some(i: Any, totals: list[Any]) -> list[Any]:
         for start, size in soon:
-            lines = -(-size // (LINE * rounds))
-            if lines <= MOST:
-                writer.fetched(writer.beyond(start, i, lines * LINE), lines * LINE)
+            part = _lines(size, rounds) * LINE
+            writer.fetched(writer.beyond(start, i, part), part)
         first = code.mul(i, length)
         return writer.fold(first, code.add(first, length), unroll, totals, steps)
 
@@ -225,8 +225,25 @@ def _tile(
             code.store(totals[r * len(parts) + p], code.moved(out, place), item)
 
 
-def _rounds(inner: int, unroll: int, soon: Sequence[Soon]) -> int:
-    """In how many rounds of k, all of them as long, a tile is done."""
-    lines = max([-(-size // LINE) for _, size in soon], default=0)
-    most = min(lines, inner // ROUND)
-    return max([n for n in range(1, most + 1) if inner % (n * unroll) == 0], default=1)
+def _in_rounds(inner: int, unroll: int, soon: Sequence[Soon]) -> tuple[int, list[Soon]]:
+    """In how many rounds of k, all of them as long, a tile is done, and what it fetches in them.
+
+    They are as few as will do, since in each some line of everything is fetched.
+    """
+    counts = [n for n in range(1, inner // ROUND + 1) if inner % (n * unroll) == 0] or [1]
+    found: list[Soon] = []
+    for each in soon:
+        if _fits([*found, each], counts[-1]):
+            found.append(each)
+    return next(n for n in counts if _fits(found, n)), found
+
+
+def _fits(soon: Sequence[Soon], rounds: int) -> bool:
+    """Whether all is fetched in so many rounds with a few lines in each."""
+    lines = [_lines(size, rounds) for _, size in soon]
+    return sum(lines) <= ALL and max(lines, default=0) <= MOST
+
+
+def _lines(size: int, rounds: int) -> int:
+    """How many lines of so many bytes are fetched in each round."""
+    return -(-size // (LINE * rounds))

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol
 
 from .llvm_jit import machine
 from .llvm_kernels import Writer, element
+from .llvm_loops import Fold
 from .llvm_math import Lanes
 from .llvm_panels import panel
 from .llvm_products import evenly, panels_of, tallest
@@ -46,15 +47,32 @@ class SumWriter(Writer):
         super().__init__(bases, 0, 5)
         self.onward, self.dtype, self.item = onward, sizes.dtype, int(sizes.dtype.itemsize)
 
+    def held(self, targets: list[Any], before: Any, lanes: Lanes) -> list[Any]:
+        """What is in memory, 0 if there were no rows before."""
+        zeros = [lanes.filled(element(self.dtype), 0.0)] * len(targets)
+        return self.if_any(before, zeros, lambda _, __: self.loaded(targets, lanes))
+
     def added(self, totals: list[Any], targets: list[Any], before: Any, lanes: Lanes) -> list[Any]:
-        """These sums with what is in memory, if there were rows before."""
+        """These sums and what is in memory, or 0: so a sum is never −0."""
+
+        def sums(totals: list[Any], others: list[Any]) -> list[Any]:
+            return [lanes.add(x, total) for x, total in zip(others, totals, strict=True)]
+
+        zeros = [lanes.filled(element(self.dtype), 0.0)] * len(targets)
+        none = self.code.binary("sub", self.number(1), self.code.least(before, self.number(1)))
+        totals = self.if_any(none, totals, lambda _, totals: sums(totals, zeros))
+        return self.if_any(
+            before, totals, lambda _, totals: sums(totals, self.loaded(targets, lanes))
+        )
+
+    def if_any(self, count: Any, values: list[Any], body: Fold) -> list[Any]:
+        """The body's result if the count is not 0, else the values."""
+        return self.fold(0, self.code.least(count, self.number(1)), 1, values, body)
+
+    def loaded(self, targets: list[Any], lanes: Lanes) -> list[Any]:
+        """What is there."""
         kind = vector(element(self.dtype), lanes.width)
-
-        def add(_: Any, totals: list[Any]) -> list[Any]:
-            held = [self.code.load(kind, target, self.item) for target in targets]
-            return [lanes.add(x, total) for x, total in zip(held, totals, strict=True)]
-
-        return self.fold(0, self.code.least(before, self.number(1)), 1, totals, add)
+        return [self.code.load(kind, target, self.item) for target in targets]
 
 
 class RowsWriter(SumWriter):
@@ -105,7 +123,7 @@ class RowsWriter(SumWriter):
         totals = [vectors.filled(element(self.dtype), 0.0)] * len(places)
         count, before = rows
         if self.onward:
-            totals = self.added(totals, targets, before, vectors)
+            totals = self.held(targets, before, vectors)
         totals = self.fold(0, count, 1, totals, row)
         if not self.onward:
             totals = self.added(totals, targets, before, vectors)
@@ -292,7 +310,7 @@ class ProductWriter(SumWriter):
 
         totals = [vectors.filled(one, 0.0)] * len(targets)
         if self.onward:
-            totals = self.added(totals, targets, strip.before, vectors)
+            totals = self.held(targets, strip.before, vectors)
         else:
             for line in lines:
                 self.fetched(line, panels.columns * self.item)

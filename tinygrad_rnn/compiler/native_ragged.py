@@ -119,7 +119,7 @@ class PackedWriter(Writer):
         return Extent(self.code.mul(self.rows, self.number(each)), each)
 
     def count_of(self, rows: int) -> Word:
-        """As before."""
+        """How many rows a product has that was written for so many."""
         return self.code.mul(self.rows, self.number(rows // SYMBOLIC))
 
     def start(self, address: Address, outer: Any) -> Any:

@@ -1,8 +1,8 @@
 """What the next step will read is asked for while this one multiplies.
 
-Backward reads what forward has stacked up: too much to stay near, and in each step from another
-place, so that its kernels would wait for memory, which is idle while products run. So these fetch
-it, some lines in every tile.
+Backward reads what forward has stacked up, and some loops stacked inputs: too much to stay near,
+and in each step from another place, so that kernels would wait for memory, which is idle while
+products run. So these fetch it, some lines in every tile.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ def wanted(parts: Sequence[Part], inputs: set[int]) -> list[Span]:
     """Where kernels read or write stacks, if some of them are inputs: bases from a first byte on.
 
     Where they read no inputs, what they write need not be fetched: the processor sees it coming. If
-    it would not stay near until it is used, nothing is fetched.
+    it would not stay near until it is used, nothing is fetched; rows of unequal length are taken
+    for few.
     """
     ends: dict[int, tuple[Address, int]] = {}
     reads = False
