@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from time import sleep
 from typing import Any
@@ -111,30 +111,70 @@ def test_a_thread_that_has_not_begun_does_not(monkeypatch: pytest.MonkeyPatch) -
     assert not calls
 
 
-@pytest.mark.parametrize("queued", [False, True])
+@pytest.mark.parametrize("why", ["the interpreter ends", "no thread can be started"])
 def test_without_another_thread_all_is_done_by_this_one_once(
-    queued: bool, monkeypatch: pytest.MonkeyPatch
+    why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As when the interpreter ends, or when no thread can be started for what is queued."""
     calls: list[str] = []
-    waiting: list[Any] = []
 
-    class Closed(ThreadPoolExecutor):
-        def submit(self, share: Any) -> Any:  # type: ignore[override]
-            waiting.append(share)
-            raise RuntimeError("can't start new thread")
+    def refused(*_: Any) -> None:
+        raise RuntimeError("can't start new thread")
 
-    crew = workers._Crew()
-    crew.pool = Closed()
-    monkeypatch.setattr(workers, "_kept", [crew])
+    monkeypatch.setattr(workers, "_kept", [workers._Crew()])
+    if why == "the interpreter ends":
+        workers.at_once([lambda: None, lambda: None])
+        monkeypatch.setattr(workers.sys, "is_finalizing", lambda: True)
+    else:
+        monkeypatch.setattr(workers, "start_new_thread", refused)
     array = np.ones(3)
     kept = ref(array)
     workers.at_once([lambda: calls.append("own"), partial(lambda _: calls.append("other"), array)])
     del array
-    assert kept() is None  # although the share is still in the queue
-    if queued:
-        waiting[0]()
+    assert kept() is None  # although the share is still known
     assert calls == ["other", "own"]
+
+
+def test_there_are_as_many_threads_as_have_been_needed_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    crew = workers._Crew()
+    monkeypatch.setattr(workers, "_kept", [crew])
+    for count in (2, 2, 4, 3):
+        workers.at_once([lambda: None] * count)
+    assert crew.started == 3
+    workers.at_once([lambda: sleep(0.01)] * 4)
+    assert len(crew.threads) == 3
+    assert len(crew.ends) == 3  # the others are over
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs timers")
+def test_after_any_interrupt_there_are_threads_that_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever it comes: in handing over, in the call, in waiting."""
+    monkeypatch.setattr(workers, "_kept", [workers._Crew()])
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    def share() -> None:
+        pass
+
+    def keep_on(seconds: float) -> None:
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+        while True:
+            workers.at_once([share, share, share])
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    gc.disable()  # in a callback of its own an interrupt would be lost
+    try:
+        for i in range(2000):
+            with pytest.raises(KeyboardInterrupt):
+                keep_on(1e-5 + i % 200 * 1e-6)
+    finally:
+        gc.enable()
+        signal.signal(signal.SIGALRM, before)
+    done: list[bool] = []
+    workers.at_once([share, lambda: done.append(True), lambda: done.append(True)])
+    assert done == [True, True]
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs sched_setaffinity")

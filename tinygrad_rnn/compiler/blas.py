@@ -28,7 +28,7 @@ from ..backend import quiet
 from .pool import ALIGNMENT
 from .workers import at_once, shares_of
 
-__all__ = ["SMALL", "kernels", "product", "rows_at_once"]
+__all__ = ["LEAST", "SMALL", "kernels", "product", "rows_at_once"]
 
 EACH = 8_000_000  # multiplications that make a share worth a thread
 ALONE = 200_000  # up to so many OpenBLAS takes one thread

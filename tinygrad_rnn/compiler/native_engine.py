@@ -135,6 +135,7 @@ class NativeRunner(NumpyRunner):
 
     tiles = staticmethod(tiles_of_all)
     groups = True  # whether some products are done for several steps together
+    knows_rows = False
 
     def __init__(self, plan: Plan) -> None:
         self.ahead, self.behind = grouped(plan) if self.groups else ([], [])

@@ -121,7 +121,7 @@ class NumpyRunner:
     backward pass of truncated BPTT.
     """
 
-    knows_rows = True  # whether places have the shape that arrays have
+    knows_rows = True  # whether products are calls on arrays of a shape that is known
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
@@ -148,7 +148,10 @@ class NumpyRunner:
             for p in plan.exports
         ]
         self.aligned = {
-            p.buffer.number for a in plan.actions for p in a.operands if _is_read_in_place(p, a)
+            p.buffer.number
+            for a in plan.actions
+            for p in a.operands
+            if _is_read_in_place(p, a, self.knows_rows)
         }
         self.space: dict[str, Any] = {"copyto": np.copyto}
         self.source = self.write()
@@ -345,13 +348,17 @@ def _is_plain_product(action: Action) -> bool:
     )
 
 
-def _is_read_in_place(operand: Any, action: Action) -> bool:
-    """Whether it is the same matrix in every step, which BLAS reads without a copy of its own."""
+def _is_read_in_place(operand: Any, action: Action, by_rows: bool) -> bool:
+    """Whether it is the same matrix in every step, which BLAS reads without a copy of its own.
+
+    That may be for some rows after the other.
+    """
     if type(operand) is not Place or operand.buffer.rows != "constant":
         return False
     if action.kind != "op" or not _is_plain_product(action):
         return False
-    return action.values[0].size * operand.shape[0] <= SMALL or _rows_at_once(action) > 0
+    small = action.values[0].size * operand.shape[0] <= SMALL
+    return small or (by_rows and _rows_at_once(action) > 0)
 
 
 def _rows_at_once(action: Action) -> int:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import ctypes
 import os
+import sys
+from _thread import start_new_thread
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from queue import SimpleQueue
 from threading import Lock, get_native_id
 
 __all__ = ["at_once", "shares_of", "threads"]
@@ -64,7 +66,7 @@ class _Share:
 
     Attributes:
         work: held while the call is made. made: held until it has been.
-        over: whether it was begun or is not to be.
+        over: whether it was begun or is not to be. ended: whether nobody waits for it any more.
         wait: wait until the call has been made, or for an interrupt.
         error: what it raised.
     """
@@ -72,6 +74,7 @@ class _Share:
     def __init__(self, call: Callable[[], object]) -> None:
         self.call, self.work, self.made, self.over = call, Lock(), Lock(), False
         self.error: BaseException | None = None
+        self.ended = [False]
         self.made.acquire()
         self.wait: Callable[[], object] = self.made.acquire  # alone it can be interrupted anywhere
 
@@ -92,7 +95,7 @@ class _Share:
         while not ended:
             try:
                 with self.work:
-                    self.over = ended = True
+                    self.over = self.ended[0] = ended = True
                     self.call = _nothing  # a queue that nobody comes to must not keep its arrays
             except BaseException as error:
                 raised.append(error)
@@ -107,20 +110,34 @@ class _Crew:
     """
 
     def __init__(self) -> None:
-        self.pool = ThreadPoolExecutor(MOST, "tinygrad_rnn", self.enlist)
+        self.queue: SimpleQueue[_Share] = SimpleQueue()
+        self.ends: list[list[bool]] = []  # of the shares that somebody waits for
+        self.started = 0
         self.threads: list[int] = []
         self.placed: tuple[set[int], int] = set(), 0  # where they may run, and how many know
 
-    def enlist(self) -> None:
-        """A thread begins."""
+    def work(self) -> None:
+        """What a thread does as long as there is a process.
+
+        It waits in the queue alone: what else Python has to wait with can be interrupted where
+        nobody else may ever go on.
+        """
         self.threads.append(get_native_id())
+        while True:
+            self.queue.get()()
 
     def submit(self, share: _Share) -> None:
         """Hand a share to a thread that waits for one; make it here if there can be none."""
         self.leave_alone(_core_of_this_thread() if _core_of_this_thread is not None else -1)
-        try:
-            self.pool.submit(share)
-        except RuntimeError:  # the interpreter is about to end, or there are too many threads
+        self.ends = [end for end in self.ends if not end[0]] + [share.ended]
+        last = sys.is_finalizing()
+        if self.started < min(len(self.ends), MOST) and not last:
+            with suppress(RuntimeError):  # there are too many threads
+                start_new_thread(self.work, ())
+                self.started += 1
+        if self.started and not last:
+            self.queue.put(share)
+        else:
             share()
 
     def leave_alone(self, core: int) -> None:
