@@ -44,6 +44,7 @@ def at_once(calls: Sequence[Callable[[], object]]) -> None:
     raises, for want of memory, is raised here.
     """
     others = [_Share(call) for call in calls[1:]]
+    interrupts: list[BaseException] = []
     try:
         for share in others:
             _begin(share)
@@ -51,7 +52,14 @@ def at_once(calls: Sequence[Callable[[], object]]) -> None:
         for share in others:
             share.wait()
     finally:
-        interrupts = [error for share in others for error in share.end()]
+        left = len(others)
+        while left:
+            try:
+                for share in others:
+                    interrupts += share.end()
+                left = 0
+            except BaseException as error:  # between two of them
+                interrupts.append(error)
     failures = [share.error for share in others if share.error is not None]
     for failure in (*interrupts, *failures):
         raise failure
