@@ -147,12 +147,9 @@ class NumpyRunner:
             p.buffer.number if p == fresh(p.buffer) and p.buffer.rows == "stack" else -1
             for p in plan.exports
         ]
-        self.aligned = {
-            p.buffer.number
-            for a in plan.actions
-            for p in a.operands
-            if _is_read_in_place(p, a, self.knows_rows)
-        }
+        pairs = [(p, a) for a in plan.actions for p in a.operands]
+        few = self.knows_rows
+        self.aligned = {p.buffer.number for p, a in pairs if _is_read_in_place(p, a, few)}
         self.space: dict[str, Any] = {"copyto": np.copyto}
         self.source = self.write()
         exec(self.source, self.space)
@@ -348,17 +345,14 @@ def _is_plain_product(action: Action) -> bool:
     )
 
 
-def _is_read_in_place(operand: Any, action: Action, by_rows: bool) -> bool:
-    """Whether it is the same matrix in every step, which BLAS reads without a copy of its own.
-
-    That may be for some rows after the other.
-    """
+def _is_read_in_place(operand: Any, action: Action, few: bool) -> bool:
+    """Whether it is a matrix of all steps that BLAS reads without a copy, perhaps by a few rows."""
     if type(operand) is not Place or operand.buffer.rows != "constant":
         return False
     if action.kind != "op" or not _is_plain_product(action):
         return False
     small = action.values[0].size * operand.shape[0] <= SMALL
-    return small or (by_rows and _rows_at_once(action) > 0)
+    return small or (few and _rows_at_once(action) > 0)
 
 
 def _rows_at_once(action: Action) -> int:
