@@ -35,6 +35,7 @@ class Recorder:
         self.seen = SEEN
         self.seen.fill(0)
         self.runs: list[tuple[Any, list[int]]] = []  # runner, a share's table
+        self.begun: list[int] = []  # of each, how many addresses there were before
         address, recorder = self.seen.ctypes.data, self
 
         def fetched(writer: Writer, place: Any, size: int) -> None:
@@ -65,6 +66,7 @@ class Recorder:
         def noted(runner: Any, each: Any, fixed: Any, *rest: Any) -> Any:
             kept = further(runner, each, fixed, *rest)
             recorder.runs += [(runner, table) for table in fixed[-1][1]]
+            recorder.begun += [int(recorder.seen[0])] * len(fixed[-1][1])
             return kept
 
         monkeypatch.setattr(native_engine.NativeRunner, "further", noted)
@@ -115,7 +117,6 @@ def test_backward_fetches_the_next_step(
     found = recorder.lines()
     wanted: set[int] = set()
     near: set[int] = set()
-    before: list[set[int]] = []  # what is read in the step that comes first
     for i, (runner, table) in enumerate(runs):
         backward = i >= shares
         spans = soon.wanted(runner.shares(shares).parts, runner.inputs)
@@ -126,13 +127,15 @@ def test_backward_fetches_the_next_step(
                 first = step == (0 if reverse == backward else STEPS - 1)
                 if address.base in runner.inputs and backward:
                     lines = lines_of(here, size - LINE)  # it may begin within a line
-                    before += [lines] * first
                     wanted |= set() if first else lines
             start = table[address.base] + address.offset
             near |= lines_of(start - address.row, (STEPS + 2) * address.row + 4 * LINE * batch)
     assert wanted <= found
     assert found <= near
-    assert any(lines - found for lines in before)
+    second = 1 if reverse else STEPS - 2  # which backward comes to second, and fetches first
+    (address, _), table = spans[0], runs[shares][1]
+    place = table[address.base] + address.offset + second * address.row
+    assert recorder.seen[1 + recorder.begun[shares]] == place
 
 
 def test_what_would_not_stay_near_is_not_fetched(
@@ -152,30 +155,33 @@ def test_forward_sees_what_it_writes_coming(recorder: Recorder) -> None:
 
 
 def test_packed_rows_are_fetched_too(monkeypatch: pytest.MonkeyPatch, recorder: Recorder) -> None:
-    runs: list[tuple[Any, bool, Any]] = []
+    runs: list[tuple[Any, bool, Any, int]] = []
     run_shares = native_ragged.NativePackedRunner.run_shares
 
     def noted(runner: Any, shares: Any, backward: bool, addresses: Any) -> None:
-        runs.append((runner, backward, addresses))
+        runs.append((runner, backward, addresses, int(recorder.seen[0])))
         run_shares(runner, shares, backward, addresses)
 
     monkeypatch.setattr(native_ragged.NativePackedRunner, "run_shares", noted)
     rows = [5, 5, 5, 3, 3, 3, 3]  # of each step
     train(tg.nn.LSTMCell, 5, 64, tg.float32, lengths=tg.tensor([7, 7, 7, 3, 3]))
-    found, wanted, last = recorder.lines(), set(), set()
-    for runner, backward, addresses in runs:
+    found, wanted = recorder.lines(), set()
+    for runner, backward, addresses, _ in runs:
         for address, _ in soon.wanted(runner.parts, runner.inputs) if backward else ():
             row = address.row // native_ragged.SYMBOLIC
             for step in range(STEPS) if address.base in runner.inputs else ():
                 start = addresses[address.base] + sum(rows[:step]) * row
                 lines = lines_of(start, rows[step] * row - LINE)
-                if step == STEPS - 1:
-                    last |= lines
-                elif step != 2:  # of which some rows begin there
+                if step not in (2, STEPS - 1):  # where some rows begin
                     wanted |= lines
     assert wanted
     assert wanted <= found
-    assert last - found
+    runner, backward, addresses, begun = runs[-1]
+    (address, _), *_ = soon.wanted(runner.parts, runner.inputs)
+    row = address.row // native_ragged.SYMBOLIC
+    place = addresses[address.base] + address.offset + sum(rows[: STEPS - 2]) * row
+    assert backward
+    assert recorder.seen[1 + begun] == place
 
 
 @pytest.mark.parametrize(
