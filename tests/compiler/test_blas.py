@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import importlib.util
 import os
 import signal
@@ -13,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from interrupts import interrupted, needs_timers
 
 import tinygrad_rnn as tg
 from tinygrad_rnn.backend import quiet
@@ -155,31 +155,15 @@ def test_openblas_may_have_been_told_to_use_one_thread(
     assert blas.product(np.full((8, 4), 2.0), np.ones((4, 2))).tolist() == [[8.0, 8.0]] * 8
 
 
-@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs timers")
+@needs_timers
 def test_an_interrupt_of_a_product_leaves_nobody_inside(
     number: Callable[[], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Wherever it comes, in the product or in what is done before and after it."""
     monkeypatch.setattr(workers, "threads", lambda: 1)
     matrix = np.ones((60, 60))
-
-    def interrupt(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    def multiply(seconds: float) -> None:
-        signal.setitimer(signal.ITIMER_REAL, seconds)
-        while True:
-            blas.product(matrix, matrix)
-
-    before = signal.signal(signal.SIGALRM, interrupt)
-    gc.disable()  # in a callback of its own an interrupt would be lost
-    try:
-        for i in range(1000):
-            with pytest.raises(KeyboardInterrupt):
-                multiply(1e-5 + i % 100 * 4e-6)
-    finally:
-        gc.enable()
-        signal.signal(signal.SIGALRM, before)
+    after = [1e-5 + i % 100 * 4e-6 for i in range(1000)]
+    interrupted(lambda: blas.product(matrix, matrix), after)
     assert number() == AWAKE
 
 
@@ -231,39 +215,41 @@ def test_openblas_is_found_before_two_can_look_for_it(number: Callable[[], int])
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Kernels that read small matrices where they are, and of 24 × 16 no more than 5 rows."""
     monkeypatch.setattr(blas, "kernels", lambda: blas.IN_PLACE[0])
-    for module in (blas, numpy_engine):
-        monkeypatch.setattr(module, "SMALL", 5 * 24 * 16)
+    monkeypatch.setattr(blas, "SMALL", 5 * 24 * 16)
     monkeypatch.setattr("tinygrad_rnn.compiler.structures._structures", {})
     monkeypatch.setattr("tinygrad_rnn.compiler.structures._known", {})
 
 
 @pytest.mark.parametrize(
-    ("kernels", "inner", "columns", "rows"),
+    ("kernels", "rows", "inner", "columns", "few"),
     [
-        ("SkylakeX", 128, 512, 15),
-        ("SkylakeX", 512, 512, 0),  # three: not worth a call
-        ("SkylakeX", 16, 16, 3906),
-        ("SkylakeX", 128, 500, 0),  # its rows begin anywhere
-        ("SkylakeX", 0, 16, 0),
-        ("SkylakeX", 512, 0, 0),
-        ("SkylakeX", 256, 544, 7),
-        ("Haswell", 128, 512, 0),
-        ("unknown", 128, 512, 0),
+        ("SkylakeX", 30, 128, 512, 15),
+        ("SkylakeX", 32, 128, 512, 8),
+        ("SkylakeX", 62, 128, 512, 0),  # two or 31
+        ("SkylakeX", 15, 128, 512, 0),  # all are few
+        ("SkylakeX", 32, 512, 512, 0),  # three: not worth a call
+        ("SkylakeX", 4000, 16, 16, 2000),
+        ("SkylakeX", 30, 128, 500, 0),  # its rows begin anywhere
+        ("SkylakeX", 32, 0, 16, 0),
+        ("SkylakeX", 32, 512, 0, 0),
+        ("SkylakeX", 70, 256, 544, 7),
+        ("Haswell", 30, 128, 512, 0),
+        ("unknown", 30, 128, 512, 0),
     ],
 )
 def test_how_many_rows(
-    kernels: str, inner: int, columns: int, rows: int, monkeypatch: pytest.MonkeyPatch
+    kernels: str, rows: int, inner: int, columns: int, few: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(blas, "kernels", lambda: kernels)
-    assert blas.rows_at_once(inner, columns, 4) == rows
+    assert blas.rows_at_once(rows, inner, columns, 4) == few
 
 
 def test_a_matrix_that_is_far_is_not_read_for_every_few_rows(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(blas, "kernels", lambda: "SkylakeX")
-    assert blas.rows_at_once(240, 960, 4) == 4
-    assert blas.rows_at_once(240, 960, 8) == 0
+    assert blas.rows_at_once(32, 240, 960, 4) == 4
+    assert blas.rows_at_once(32, 240, 960, 8) == 0
 
 
 @pytest.mark.parametrize("batch", [4, 7, 10, 15])

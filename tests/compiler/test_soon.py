@@ -1,4 +1,4 @@
-"""What the next step reads is fetched while this one multiplies: all of it, and nothing else."""
+"""What the next step reads is fetched while this one multiplies: all of it, and nothing far."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tinygrad_rnn.compiler import (
     soon,
     structures,
     workers,
-)  # fmt: skip
+)
 from tinygrad_rnn.compiler.llvm_kernels import LINE, Writer
 from tinygrad_rnn.compiler.llvm_products import Product, Soon
 from tinygrad_rnn.compiler.llvm_text import INT, POINTER
@@ -125,9 +125,8 @@ def test_backward_fetches_the_next_step(
             for step in range(STEPS):
                 here = table[address.base] + address.offset + step * address.row
                 first = step == (0 if reverse == backward else STEPS - 1)
-                if address.base in runner.inputs and backward:
-                    lines = lines_of(here, size - LINE)  # it may begin within a line
-                    wanted |= set() if first else lines
+                if address.base in runner.inputs and backward and not first:
+                    wanted |= lines_of(here, size - LINE)  # it may begin within a line
             start = table[address.base] + address.offset
             near |= lines_of(start - address.row, (STEPS + 2) * address.row + 4 * LINE * batch)
     assert wanted <= found

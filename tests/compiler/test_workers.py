@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import threading
@@ -13,6 +12,7 @@ from weakref import ref
 
 import numpy as np
 import pytest
+from interrupts import interrupted, needs_timers
 
 from tinygrad_rnn.compiler import workers
 
@@ -147,31 +147,16 @@ def test_there_are_as_many_threads_as_have_been_needed_at_once(
     assert len(crew.ends) == 3  # the others are over
 
 
-@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs timers")
+@needs_timers
 def test_after_any_interrupt_there_are_threads_that_work(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wherever it comes: in handing over, in the call, in waiting."""
     monkeypatch.setattr(workers, "_kept", [workers._Crew()])
 
-    def interrupt(*_: Any) -> None:
-        raise KeyboardInterrupt
-
     def share() -> None:
         pass
 
-    def keep_on(seconds: float) -> None:
-        signal.setitimer(signal.ITIMER_REAL, seconds)
-        while True:
-            workers.at_once([share, share, share])
-
-    before = signal.signal(signal.SIGALRM, interrupt)
-    gc.disable()  # in a callback of its own an interrupt would be lost
-    try:
-        for i in range(2000):
-            with pytest.raises(KeyboardInterrupt):
-                keep_on(1e-5 + i % 200 * 1e-6)
-    finally:
-        gc.enable()
-        signal.signal(signal.SIGALRM, before)
+    after = [1e-5 + i % 200 * 1e-6 for i in range(2000)]
+    interrupted(lambda: workers.at_once([share, share, share]), after)
     done: list[bool] = []
     workers.at_once([share, lambda: done.append(True), lambda: done.append(True)])
     assert done == [True, True]

@@ -5,8 +5,8 @@ machine may find them no core (see `workers`). It is asked to use one meanwhile,
 that it has for that; with any other BLAS a product is NumPy's, as it is.
 
 Its kernels for AVX-512 read the matrices of a small product where they are; for any other it puts
-both in order first, which is a third of the time if rows are few. `rows_at_once` says how many rows
-a product is best done at a time for that.
+both in order first, which is a third of the time if rows are few. So a product is made of small
+ones, of as many rows as `rows_at_once` says.
 
 Legend: M rows; K, N columns.
 """
@@ -28,7 +28,7 @@ from ..backend import quiet
 from .pool import ALIGNMENT
 from .workers import at_once, shares_of
 
-__all__ = ["LEAST", "SMALL", "kernels", "product", "rows_at_once"]
+__all__ = ["SMALL", "kernels", "product", "rows_at_once"]
 
 EACH = 8_000_000  # multiplications that make a share worth a thread
 ALONE = 200_000  # up to so many OpenBLAS takes one thread
@@ -74,16 +74,16 @@ def _quietly(a: Any, b: Any, out: Any) -> None:
         np.matmul(a, b, out)
 
 
-def rows_at_once(inner: int, columns: int, item: int) -> int:
-    """The most rows of a product with a matrix (K, N) that make a small one; 0 if that is no gain.
+def rows_at_once(rows: int, inner: int, columns: int, item: int) -> int:
+    """How many rows of a product with a matrix (K, N) are done at a time; 0 if all of them.
 
     The rows of the matrix, which is read again for every few rows, have to be aligned as vectors.
     """
-    bytes_of_row = columns * item
-    if bytes_of_row % ALIGNMENT or not 0 < inner * bytes_of_row <= NEAR:
+    row, size = columns * item, inner * columns
+    if rows * size <= SMALL or row % ALIGNMENT or inner * row > NEAR or kernels() not in IN_PLACE:
         return 0
-    rows = SMALL // (inner * columns) if kernels() in IN_PLACE else 0
-    return rows if rows >= LEAST else 0
+    few = range(LEAST, SMALL // size + 1)
+    return max([n for n in few if rows % n == 0], default=0)
 
 
 class _Alone:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .blas import LEAST, SMALL, rows_at_once
+from .blas import SMALL, rows_at_once
 from .blocks import Blocks, is_logistic
 from .cut import Loop
 from .layout import FEW, Place, fresh, is_view
@@ -357,11 +357,10 @@ def _is_read_in_place(operand: Any, action: Action, few: bool) -> bool:
 
 def _rows_at_once(action: Action) -> int:
     """How many of a product's rows are multiplied at a time; 0 for all."""
-    left, right = (x.shape for x in action.values[0].inputs)
-    if left[0] * left[1] * right[1] <= SMALL or action.operands[1].buffer.rows != "constant":
+    if action.operands[1].buffer.rows != "constant":
         return 0
-    most = rows_at_once(right[0], right[1], action.values[0].dtype.itemsize)
-    return max([n for n in range(LEAST, most + 1) if left[0] % n == 0], default=0)
+    left, right = (x.shape for x in action.values[0].inputs)
+    return rows_at_once(left[0], right[0], right[1], action.values[0].dtype.itemsize)
 
 
 def _in_parts(place: Place, rows: int) -> Place:
