@@ -24,7 +24,7 @@ from .program import Value
 __all__ = ["Writer", "build", "element"]
 
 FIRST = {"sum": 0.0, "amax": -float("inf"), "amin": float("inf")}
-NEAR = 24 << 10  # bytes of the rows of a tile, which stay in the first cache
+NEAR = 96 << 10  # bytes of the rows of a tile, which stay in the second cache
 TALLEST = 16  # rows of a tile
 LINE = 64  # bytes that come from memory together
 
