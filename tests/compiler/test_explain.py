@@ -31,7 +31,7 @@ def lstm() -> Any:
 def test_the_equations_of_the_lecture() -> None:
     text = tg.explain(*lstm(), engine="numpy")
     for line in (
-        "z = (x·w)_t + h_t−1 u + b",
+        "z = x_t w + h_t−1 u + b",
         "c_t = f ⊙ c_t−1 + i ⊙ g",
         "h_t = o ⊙ tanh(c_t)",
         "δh_t = δ⁺h_t + ∂L/∂h_t",
@@ -50,7 +50,8 @@ def test_the_equations_of_the_lecture() -> None:
 def test_the_gradient_of_a_parameter_that_is_an_output() -> None:
     w = tg.ones(H, requires_grad=True)
     text = tg.explain(lambda h, x: (h * 0.5, w), tg.zeros(B, H), tg.zeros(5, B, I), engine="numpy")
-    assert "∂L/∂w = Σ_t ∂L/∂w_t" in text
+    assert "y_t = w" in text
+    assert "∂L/∂w = Σ_t ∂L/∂y_t" in text
 
 
 def test_programs_passes_and_what_left() -> None:
@@ -85,8 +86,9 @@ def test_layers_of_modules_are_named() -> None:
             return new, new
 
     text = tg.explain(Cell(), tg.zeros(B, H), tg.zeros(5, B, H), engine="numpy")
-    assert "new_t = tanh(new_t−1 weightᵀ + x_t)" in text
-    assert "δx = δnew_t ⊙ (1 − new_t²)" in text or "(1 − new_t²)" in text
+    assert "a = h_t−1 weightᵀ + x_t" in text
+    assert "δa = δh_t ⊙ (1 − h_t²)" in text
+    assert "∂L/∂weight = Σ_t δaᵀ h_t−1" in text
 
 
 def test_what_becomes_of_options_is_said() -> None:

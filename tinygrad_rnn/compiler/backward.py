@@ -22,7 +22,7 @@ from .cut import Loop, Sinks
 from .factors import factored
 from .program import Value, ancestors
 
-__all__ = ["Backward", "active_inputs", "differentiate"]
+__all__ = ["Backward", "Derivative", "active_inputs", "derivative", "differentiate"]
 
 CHEAP_AGAIN = frozenset(
     ("add", "sub", "mul", "neg", "slice", "permute", "reshape", "expand", "cast")
@@ -48,7 +48,6 @@ class Backward(NamedTuple):
     carried: list[int | None]
     of_stacked: list[Value | None]
     of_constant: list[Value | None]
-    deltas: dict[Value, Value]  # for each forward value its cotangent
 
 
 def active_inputs(loop: Loop, wanted: Sequence[bool]) -> dict[Value, Node]:
@@ -97,6 +96,14 @@ def differentiate(
     `fixed` are the values that are the same in every step, `kept` those that the forward pass has
     kept, if it has run already; `factors` asks for products as in `factored`.
     """
+    rules = derivative(loop, wanted, arriving)
+    rules = rules.factored() if factors else rules
+    saved = _saved(loop, rules.ends, kept, factors)
+    return _cut(loop, rules, sinks, keeps, fixed, saved)
+
+
+def derivative(loop: Loop, wanted: Sequence[bool], arriving: Sequence[bool]) -> Derivative:
+    """What the rules give for these inputs, given which exports have a cotangent."""
     nodes = active_inputs(loop, wanted)
     graph = loop.carries[0][0].graph
     cotangents = [
@@ -117,24 +124,22 @@ def differentiate(
         tensor = found.get(nodes[value]) if value in nodes else None
         return None if tensor is None else tensor.array
 
-    rules = _Rules(
+    return Derivative(
         cotangents, outside, [result(b) for b in before], [result(v) for v in loop.stacked],
         [result(v) for v in loop.constant],
         {v: found[node].array for v, node in nodes.items() if node in found},
     )  # fmt: skip
-    rules = rules.factored() if factors else rules
-    saved = _saved(loop, rules.ends, kept, factors)
-    return _cut(loop, rules, sinks, keeps, fixed, saved)
 
 
 @dataclass
-class _Rules:
+class Derivative:
     """What the rules give; the first two are given to them, of the others see `Backward`.
 
     Attributes:
         cotangents: of each carry at the end of the step.
         outside: of each export.
         back: the cotangent of each carry at the beginning.
+        deltas: for each forward value its cotangent.
     """
 
     cotangents: list[Value | None]
@@ -149,19 +154,19 @@ class _Rules:
         """What is wanted."""
         return [v for v in (*self.back, *self.of_stacked, *self.of_constant) if v is not None]
 
-    def factored(self) -> _Rules:
+    def factored(self) -> Derivative:
         """With products as in `factored`."""
         new: dict[Any, Any] = factored(self.ends, [g for g in self.cotangents if g is not None])
         back, of_stacked, of_constant = (
             [new.get(v, v) for v in values]
             for values in (self.back, self.of_stacked, self.of_constant)
         )
-        deltas = {v: new.get(d, d) for v, d in self.deltas.items()}
-        return _Rules(self.cotangents, self.outside, back, of_stacked, of_constant, deltas)
+        ends = back, of_stacked, of_constant
+        return Derivative(self.cotangents, self.outside, *ends, self.deltas)
 
 
 def _cut(
-    loop: Loop, rules: _Rules, sinks: Sinks, keeps: Sinks, fixed: set[Value], saved: list[Value]
+    loop: Loop, rules: Derivative, sinks: Sinks, keeps: Sinks, fixed: set[Value], saved: list[Value]
 ) -> Backward:
     back, ends = rules.back, rules.ends
     constant, recurrent = _classes(loop, rules.cotangents, saved, ends, fixed)
@@ -182,13 +187,12 @@ def _cut(
     needs = ancestors([*inner.constant, *inner.stacked], lambda v: v in given)
     known = _in_order(v for v in needs if v.op is not None and v not in given)
     return Backward(
-        saved, rules.outside, known, inner, carried, rules.of_stacked, rules.of_constant,
-        rules.deltas,
-    )  # fmt: skip
+        saved, rules.outside, known, inner, carried, rules.of_stacked, rules.of_constant
+    )
 
 
 def _body(
-    rules: _Rules, given: set[Value], constant: set[Value], recurrent: set[Value],
+    rules: Derivative, given: set[Value], constant: set[Value], recurrent: set[Value],
     sinks: Sinks, keeps: Sinks,
 ) -> set[Value]:  # fmt: skip
     """What is in the loop: what the next carry is made of, and what is as quick there."""

@@ -1,28 +1,22 @@
-"""explain: everything the compiler does with a step, to be read.
-
-Names are the user's own: the step is watched while it is traced, and a value is called what the
-local variable that held it was called.
-"""
+"""explain: everything the compiler does with a step, to be read."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
-from types import FrameType
 from typing import Any
 
-from ..tensor import Tensor, as_tensor
-from ..tree import flatten, paths, tree_map
+from ..tensor import as_tensor
+from ..tree import tree_map
 from .backward import Backward
 from .core import Core, Engine
 from .cut import Cut
 from .engines import engine_named
-from .notation import Notation, equations, named_values
-from .program import Refused, Value
+from .labels import Watched, watched
+from .program import Refused
 from .rowwise import one_row
 from .step import CARRY, Step, classes
 from .structures import compile_step
-from .trace import Trace, trace_step
+from .textbook import written
 
 __all__ = ["explain"]
 
@@ -43,11 +37,9 @@ def explain(step: Callable[..., Any], init: Any, xs: Any, engine: str = "auto") 
     init, xs = tree_map(as_tensor, init), tree_map(as_tensor, xs)
     chosen = engine_named(engine)
     try:
-        trace, carries, outputs, _ = _watched(step, init, xs)
-        inputs = [v for v in trace.values if v.op is None]
-        traced = Step(inputs, carries, outputs)
-        compiled = compile_step(traced, chosen)
-        textbook = compile_step(traced, chosen._replace(factors=False)).core
+        traced = watched(step, init, xs)
+        inputs = [v for v in traced.values if v.op is None]
+        compiled = compile_step(Step(inputs, traced.carries, traced.outputs), chosen)
     except Refused as refusal:
         return f"run by the loop: {refusal.reason}\n"
     except Exception as error:
@@ -61,99 +53,11 @@ def explain(step: Callable[..., Any], init: Any, xs: Any, engine: str = "auto") 
     parts += _hoisted(compiled.core.cut)
     parts.append(_options(compiled.history[0][1], chosen))
     try:
-        parts += _equations(textbook)
+        parts += _equations(traced)
         parts += _passes(compiled.core)
     except Refused as refusal:
         parts.append(f"where gradients are wanted it is run by the loop: {refusal.reason}")
     return "\n\n".join(parts) + "\n"
-
-
-# ----------------------------------------------------------------------------------------- names
-def _watched(step: Callable[..., Any], init: Any, xs: Any) -> Any:
-    """Trace a step and label its values with the names of the variables that hold them."""
-    seen: list[dict[str, Any]] = []
-    inner = getattr(step, "__code__", None)
-
-    def watch(frame: FrameType, event: str, _: Any) -> None:
-        if event == "return" and (frame.f_code is inner or _of_a_module(frame)):
-            world = {n: frame.f_globals.get(n) for n in frame.f_code.co_names}
-            seen.append({**world, **frame.f_locals})
-
-    before = sys.getprofile()
-    sys.setprofile(watch)
-    try:
-        result = trace_step(step, init, xs)
-    finally:
-        sys.setprofile(before)
-    trace, carries = result[0], result[1]
-    _label(trace, seen)
-    _label_ends(trace, carries, paths(init, "s"))
-    return result
-
-
-def _of_a_module(frame: FrameType) -> bool:
-    """Whether a method of a user's or of our layers is running, not one of the library below."""
-    name = str(frame.f_globals.get("__name__", ""))
-    house = __name__.partition(".")[0]
-    below = name.startswith(house) and not name.startswith(f"{house}.nn")
-    return "self" in frame.f_locals and not below
-
-
-def _label(trace: Trace, seen: list[dict[str, Any]]) -> None:
-    inputs = [v for v in trace.values if v.kind == "captured"]
-    places = {id(t): v for t, v in zip(trace.tensors, inputs, strict=True)}
-    views = {
-        t.node.parents[0].index: v
-        for t, v in zip(trace.tensors, inputs, strict=True)
-        if t.node is not None and t.node.primitive.name == "permute" and t.node.parents[0]
-    }
-    for variables in seen:
-        found = dict(variables)
-        own = getattr(found.get("self"), "__dict__", None)
-        if type(own) is dict:  # a finalizer of anything may have run meanwhile
-            found.update(own)
-        for name, held in found.items():
-            for leaf in flatten(held)[0] if isinstance(held, (tuple, list, Tensor)) else []:
-                _label_one(name if held is leaf else "", leaf, places, views)
-
-
-def _label_one(name: str, held: Any, places: dict[int, Value], views: dict[int, Value]) -> None:
-    if not isinstance(held, Tensor) or name in ("", "self"):
-        return
-    value = held.array if type(held.array) is Value else places.get(id(held))
-    if value is not None:
-        value.label = name
-    elif held.node is not None and held.node.index in views:
-        views[held.node.index].label = name + "ᵀ"
-
-
-def _label_ends(trace: Trace, carries: list[Value], names: list[str]) -> None:
-    """A carry has the name of what replaces it, and t − 1 for what was there before."""
-    before = [v for v in trace.values if v.kind == "carry"]
-    single = len(before) == 1
-    for old, new, path in zip(before, carries, names, strict=True):
-        name = new.label if new.op is not None and new.label else "h" if single else path
-        if new.op is not None:
-            new.label = f"{name}_t"
-        old.label = f"{name}_t−1"
-    for value in trace.values:
-        if value.kind == "x":
-            value.label = (value.label or "x") + "_t"
-
-
-def _names(cut: Cut) -> dict[Value, str]:
-    """The names of the values of a step."""
-    whole = cut.whole
-    names: dict[Value, str] = {}
-    for i, value in enumerate([*(b for b, _ in whole.carries), *whole.stacked, *whole.constant]):
-        names[value] = value.label or f"p{i}"
-    names.update((value, value.label) for value in whole.body if value.label)
-    for value in cut.loop.stacked:
-        if not value.label and value.name == "matmul":
-            named = [a.label.removesuffix("_t") for a in value.inputs]
-            names[value] = f"({'·'.join(named)})_t" if all(named) else f"p{value.index}"
-    named_values(whole.body, names, "a")
-    return names
 
 
 # --------------------------------------------------------------------------------------- sections
@@ -200,60 +104,13 @@ def _passes(core: Core) -> list[str]:
     return [*parts, _costs(core, way.full)]
 
 
-def _equations(core: Core) -> list[str]:
-    loop, names = core.cut.whole, _names(core.cut)
-    back = core.derivative(*_everything(core), None)
-    ends = [*(after for _, after in loop.carries), *loop.exports]
-    forward = dict(names)
-    deltas = dict(names)
-    hoisted = set(core.cut.loop.stacked)  # a sum and its parts have one cotangent: that of the sum
-    forward_values = (*loop.body, *(v for v in names if v.op is None))
-    for value in sorted(forward_values, key=hoisted.__contains__):
-        delta = back.deltas.get(value)
-        if value in names and delta is not None and delta not in deltas:
-            deltas[delta] = f"δ{names[value]}"
-    for (before, after), place in zip(loop.carries, back.carried, strict=True):
-        if place is not None:
-            coming, going = back.loop.carries[place]
-            deltas[coming] = f"δ⁺{names.get(after, names[before])}"
-            deltas[going] = f"δ⁺{names[before]}"
-    for value, arriving in zip(loop.exports, back.arriving, strict=True):
-        if arriving is not None:
-            deltas[arriving] = f"∂L/∂{names.get(value, 'y')}"
-    steps = [v for v in (*(a for _, a in back.loop.carries), *back.of_stacked) if v is not None]
-    sums = [
-        (f"∂L/∂{names[v]}", delta)
-        for v, delta in zip(loop.constant, back.of_constant, strict=True)
-        if delta is not None
-    ]
-    given = set(loop.body) & names.keys()
-    parts = []
-    for latex in (False, True):
-        lines = equations(ends, forward, latex, hoisted)
-        parts.append("--- equations, forward" + _set(lines, latex))
-        lines = equations(steps, deltas, latex, given)
-        lines += _sums(sums, deltas, latex, given)
-        note = (
-            "" if latex else "\n  (δ⁺: what has come from step t + 1, and what goes to step t − 1)"
-        )
-        parts.append("--- equations, backward" + _set(lines, latex) + note)
-    return parts
-
-
-def _sums(
-    sums: list[tuple[str, Value]], names: dict[Value, str], latex: bool, given: set[Value]
-) -> list[str]:
-    lines = []
-    for name, value in sums:
-        inner = {**names, value: name}
-        if value.op is None:  # of what is an output as it is
-            whole, part = (Notation({value: n}, latex).name(value) for n in (name, f"{name}_t"))
-            text = f"{whole} {'&' if latex else ''}= {part}"
-        else:
-            text = equations([value], inner, latex, given)[-1]
-        sign = r"= \sum_t " if latex else "= Σ_t "
-        lines.append(text.replace("= ", sign, 1))
-    return lines
+def _equations(traced: Watched) -> list[str]:
+    book, parts = written(traced), []
+    plain, latex = book.equations(), book.equations(latex=True)
+    for title in ("forward", "backward"):
+        for lines, more in ((plain, False), (latex, True)):
+            parts.append(f"--- equations, {title}{_set(getattr(lines, title), more)}")
+    return [*parts, "--- signs\n" + "\n".join(f"  {line}" for line in plain.legend)]
 
 
 def _set(lines: list[str], latex: bool) -> str:

@@ -1,199 +1,176 @@
-"""Equations of a program in the notation of a textbook, as plain text or as LaTeX.
+"""Expressions of a program in the notation of a textbook, as plain text or as LaTeX.
 
-Values with a name stand on a line of their own, the others inside the expressions that use them.
-⊙ is the product element by element, σ the logistic function, δa the derivative of the loss by a.
+Values with a name are written by it, the others are expressions inside the ones that use them.
+⊙ is the product element by element, σ the logistic function, Σ_b a sum over the batch, Σ_j one
+along the last axis. What is put at some places of zeros is written a↑[places].
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Iterable
+from collections.abc import Sequence
 from typing import Any
 
-from .program import Value, ancestors
+from .names import Name
+from .program import Value
+from .signs import ATOM, OPEN, PRODUCT, RULES, SAME, SUM, UNARY, gate, is_hidden, other, raised
 
-__all__ = ["Notation", "equations", "named_values"]
-
-SUM, PRODUCT, UNARY, ATOM = 1, 2, 3, 4
-_SYMBOLS = {
-    "δ⁺": r"\delta^{+} ",
-    "δ": r"\delta ",
-    "∂": r"\partial ",
-    "ᵀ": r"^{\top}",
-    "−": "-",
-    "·": r" \cdot ",
-}
-_SUBSCRIPTS = r"((?:_[A-Za-z0-9]+(?:-[0-9]+)?)+)"  # h_t−1, weight_hh, new_c_t
-_WORD = r"(?<![A-Za-z_\\{])[A-Za-z]{2,}"  # names of several letters stand upright
-FUNCTIONS = {"sigmoid": "σ"}
-LATEX = {"sigmoid": r"\sigma", "tanh": r"\tanh", "exp": r"\exp", "log": r"\log", "amax": r"\max"}
+__all__ = ["Notation"]
 
 
 class Notation:
     """Writes expressions; `names` says what values are called."""
 
-    def __init__(self, names: dict[Value, str], latex: bool = False) -> None:
+    def __init__(self, names: dict[Value, Name], latex: bool = False) -> None:
         self.names, self.latex = names, latex
         self.odot = r" \odot " if latex else " ⊙ "
         self.minus = "-" if latex else "−"
+        self.defined: Value | None = None  # what the line is for
+
+    def is_named(self, value: Value) -> bool:
+        """Whether a value is written by its name: not on its own line."""
+        return value in self.names and value is not self.defined
 
     def name(self, value: Value) -> str:
-        """The name of a value, with its subscript."""
-        name = self.names[value]
-        if not self.latex:
-            return name
-        for plain, latex in _SYMBOLS.items():
-            name = name.replace(plain, latex)
-        upright = re.sub(_WORD, r"\\mathrm{\g<0>}", name)
-        return re.sub(_SUBSCRIPTS, lambda m: f"_{{{m[1][1:].replace('_', ',')}}}", upright)
+        """The name of a value."""
+        return self.names[value].text(self.latex)
 
-    def line(self, value: Value) -> str:
-        """name = expression."""
-        return f"{self.name(value)} {'&' if self.latex else ''}= {self.expression(value)[0]}"
+    def line(self, name: Name, value: Value, sums: bool = False) -> str:
+        """name = expression, or = Σ_t expression; the name of the value, if it has another one."""
+        known = value in self.names and self.names[value] != name
+        level = SUM + 1 if sums else OPEN
+        self.defined = None if known else value
+        text, binds = (self.name(value), ATOM) if known else self.expression(value)
+        self.defined = None
+        text = text if binds >= level or text.startswith(("Σ", r"\sum")) else f"({text})"
+        sign = (r"\sum_t " if self.latex else "Σ_t ") if sums else ""
+        return f"{name.text(self.latex)} {'&' if self.latex else ''}= {sign}{text}"
+
+    def same(self, name: Name, other: Name) -> str:
+        """Two names for one value."""
+        return f"{name.text(self.latex)} {'&' if self.latex else ''}= {other.text(self.latex)}"
+
+    def number(self, value: Any) -> str:
+        """A number, with as many digits as it has."""
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            return str(value)
+        text = f"{value:.12g}".replace("-", self.minus)
+        if self.latex and "e" in text:
+            digits, _, power = text.partition("e")
+            times = "" if digits == "1" else rf"{digits} \cdot "
+            return f"{times}10^{{{int(power.replace(self.minus, '-'))}}}"
+        digits, e, power = text.partition("e")
+        text = f"{digits}e{power[0]}{power[1:].lstrip('0')}" if e else text
+        return text.replace("inf", r"\infty" if self.latex else "∞")
 
     def term(self, value: Any, level: int) -> str:
-        """An operand, in brackets if it binds less than `level`."""
+        """An operand, in brackets if it holds together less than `level`."""
         if type(value) is not Value:
-            return f"{value:g}" if isinstance(value, (int, float)) else str(value)
-        text, binds = (self.name(value), ATOM) if value in self.names else self.expression(value)
+            text = self.number(value)
+            return f"({text})" if text.startswith(self.minus) and level > SUM else text
+        text, binds = (self.name(value), ATOM) if self.is_named(value) else self.expression(value)
         return text if binds >= level else f"({text})"
 
     def expression(self, value: Value) -> tuple[str, int]:
-        """How a value is computed, and how tightly the outermost operation binds."""
+        """How a value is computed, and how tightly the outermost operation holds together."""
         pretty = self.derivative_of_gate(value)
         if pretty is not None:
             return pretty, PRODUCT
-        rule = _RULES.get(value.name)
         if value.op is None:
             return value.kind, ATOM
-        if rule is not None:
-            found: tuple[str, int] = rule(self, value, *value.args)
-            return found
-        return self.call(value.name, *value.args), ATOM
-
-    def call(self, name: str, *args: Any) -> str:
-        """name(arguments)."""
-        latex = LATEX.get(name, rf"\mathrm{{{name}}}")
-        name = latex if self.latex else FUNCTIONS.get(name, name)
-        return f"{name}({', '.join(self.term(a, SUM) for a in args)})"
+        return RULES.get(value.name, other)(self, value)
 
     def derivative_of_gate(self, value: Value) -> str | None:
-        """δ − δ⊙y⊙y as δ ⊙ (1 − y²), and y − y⊙y as y ⊙ (1 − y): the way it is written by hand."""
-        square = "^2" if self.latex else "²"
-        if value.name != "sub" or type(value.args[1]) is not Value:
+        """δ ⊙ (1 − y²) or y ⊙ (1 − y), where that is what a value is."""
+        found = gate(value)
+        if found is None:
             return None
-        left, right = value.args
-        if right.name == "mul" and right.args == (left, left):
-            y = self.term(left, UNARY)
-            return f"{y}{self.odot}(1 {self.minus} {y})"
-        inner = right.args[0] if right.name == "mul" else None
-        if type(inner) is Value and inner.name == "mul" and inner.args == (left, right.args[1]):
-            y, g = self.term(right.args[1], UNARY), self.term(left, PRODUCT)
-            return f"{g}{self.odot}(1 {self.minus} {y}{square})"
-        return None
+        factor, y = found
+        square = self.term(y, UNARY) if factor is y else raised(self, y, 2)[0]
+        level = UNARY if factor is y else PRODUCT
+        return f"{self.term(factor, level)}{self.odot}(1 {self.minus} {square})"
 
-    def key(self, key: Any) -> str:
-        """An index as it is written in Python."""
-        items = key if type(key) is tuple else (key,)
-        return ", ".join(_item(item) for item in items)
+    def factors(self, value: Value) -> tuple[float, float, list[Value]]:
+        """A product taken apart: a number, one by which it is divided, and what is multiplied."""
+        if self.is_named(value) or gate(value) is not None:
+            return 1, 1, [value]
+        if value.name == "neg":
+            number, under, found = self.factors(value.args[0])
+            return -number, under, found
+        if value.name in ("mul", "div"):
+            a, b = value.args
+            if type(b) is not Value or (value.name == "mul" and type(a) is not Value):
+                factor, inner = (b, a) if type(a) is Value else (a, b)
+                number, under, found = self.factors(inner)
+                if value.name == "div":
+                    return number, under * factor, found
+                return number * factor, under, found
+            if value.name == "mul":
+                left, right = self.factors(a), self.factors(b)
+                return left[0] * right[0], left[1] * right[1], left[2] + right[2]
+        if value.name in SAME or (value.name == "reshape" and is_hidden(value)):
+            return self.factors(value.args[0])
+        if value.name == "add" and value.args[0] is value.args[1]:
+            number, under, found = self.factors(value.args[0])
+            return 2 * number, under, found
+        if value.name == "sum" and not self.is_named(value.args[0]) and value.args[0].name == "neg":
+            return -1, 1, [value.graph.again(value, (value.args[0].args[0],))]
+        return 1, 1, [value]
 
+    def terms(self, value: Any, sign: int = 1) -> list[tuple[int, Any]]:
+        """A sum taken apart: what is added (1) or taken away (−1)."""
+        if type(value) is Value and not self.is_named(value) and gate(value) is None:
+            if value.name in ("add", "sub"):
+                other = sign if value.name == "add" else -sign
+                return self.terms(value.args[0], sign) + self.terms(value.args[1], other)
+            if value.name in SAME:
+                return self.terms(value.args[0], sign)
+            if value.name == "neg":
+                return self.terms(value.args[0], -sign)
+        return [(sign, value)]
 
-def _item(item: Any) -> str:
-    if type(item) is slice:
-        return ":".join("" if v is None else str(v) for v in (item.start, item.stop))
-    return "…" if item is Ellipsis else str(item)
+    def signed(self, value: Any) -> tuple[bool, str]:
+        """Whether there is a minus before a term of a sum, and what comes after it."""
+        if type(value) is not Value:
+            return value < 0, self.number(abs(value))
+        number, under, found = self.factors(value)
+        return number < 0, self.times(abs(number), under, found)
 
+    def sum(self, value: Value) -> tuple[str, int]:
+        """All terms of a sum, alike ones together."""
+        count: dict[Any, int] = {}
+        for sign, term in self.terms(value):
+            count[term] = count.get(term, 0) + sign
+        found = [(times, *self.signed(term)) for term, times in count.items() if times]
+        words = []
+        for times, less, text in sorted(found, key=lambda t: (t[0] < 0) != t[1] and len(found) > 1):
+            dot = (r" \cdot " if self.latex else " · ") if text[0].isdigit() else " "
+            text = text if abs(times) == 1 else f"{abs(times)}{dot}{text}"
+            words.append((self.minus if (times < 0) != less else "+", text))
+        if not words:
+            return "0", ATOM
+        first = f"{self.minus if words[0][0] == self.minus else ''}{words[0][1]}"
+        return first + "".join(f" {sign} {text}" for sign, text in words[1:]), SUM
 
-# ------------------------------------------------------------------------------------ the rules
-def _sum_of(sign: str) -> Any:
-    def rule(n: Notation, v: Value, a: Any, b: Any) -> tuple[str, int]:
-        mark = n.minus if sign == "-" else sign
-        return f"{n.term(a, SUM)} {mark} {n.term(b, PRODUCT if sign == '-' else SUM)}", SUM
+    def product(self, value: Value) -> tuple[str, int]:
+        """All factors of a product, alike ones as a power."""
+        number, under, found = self.factors(value)
+        text = self.times(abs(number), under, found)
+        return (self.minus + text, SUM) if number < 0 else (text, PRODUCT)
 
-    return rule
-
-
-def _product(n: Notation, v: Value, a: Any, b: Any) -> tuple[str, int]:
-    if type(a) is Value and type(b) is Value:
-        return f"{n.term(a, PRODUCT)}{n.odot}{n.term(b, PRODUCT)}", PRODUCT
-    number, value = (b, a) if type(a) is Value else (a, b)
-    return f"{n.term(number, UNARY)} {n.term(value, PRODUCT)}", PRODUCT
-
-
-def _quotient(n: Notation, v: Value, a: Any, b: Any) -> tuple[str, int]:
-    if n.latex:
-        return rf"\frac{{{n.term(a, SUM)}}}{{{n.term(b, SUM)}}}", ATOM
-    return f"{n.term(a, PRODUCT)} / {n.term(b, UNARY)}", PRODUCT
-
-
-def _matmul(n: Notation, v: Value, a: Any, b: Any) -> tuple[str, int]:
-    return f"{n.term(a, UNARY)} {n.term(b, UNARY)}", PRODUCT
-
-
-def _permute(n: Notation, v: Value, a: Value) -> tuple[str, int]:
-    text, mark = n.term(a, ATOM), r"^{\top}" if n.latex else "ᵀ"
-    return text.removesuffix(mark) if text.endswith(mark) else text + mark, ATOM
-
-
-def _power(n: Notation, v: Value, a: Value) -> tuple[str, int]:
-    return n.term(a, ATOM) + ("^{2}" if n.latex else "²"), UNARY
-
-
-def _negative(n: Notation, v: Value, a: Value) -> tuple[str, int]:
-    return n.minus + n.term(a, PRODUCT), PRODUCT
-
-
-def _slice(n: Notation, v: Value, a: Value) -> tuple[str, int]:
-    return f"{n.term(a, ATOM)}[{n.key(v.params['key'])}]", ATOM
-
-
-def _joined(n: Notation, v: Value, *parts: Value) -> tuple[str, int]:
-    keys = [k for k in v.params.get("keys", ()) if type(k) is tuple and type(k[-1]) is slice]
-    if len(keys) == len(parts):  # gradients arrive last first; they are written in order
-        order = sorted(range(len(parts)), key=lambda i: keys[i][-1].start or 0)
-        parts = tuple(parts[i] for i in order)
-    return "[" + ", ".join(n.term(p, SUM) for p in parts) + "]", ATOM
-
-
-def _same(n: Notation, v: Value, a: Value) -> tuple[str, int]:
-    return (n.name(a), ATOM) if a in n.names else n.expression(a)
-
-
-def _sum(n: Notation, v: Value, a: Value) -> tuple[str, int]:
-    last = len(a.shape) - 1
-    axes = ["b" if d == 0 and last else "j" if d == last else str(d) for d in v.params["dims"]]
-    sign = rf"\sum_{{{','.join(axes)}}}" if n.latex else f"Σ_{','.join(axes)}"
-    return f"{sign} {n.term(a, PRODUCT)}", PRODUCT
-
-
-_RULES = {
-    "add": _sum_of("+"), "sub": _sum_of("-"), "mul": _product, "div": _quotient,
-    "matmul": _matmul, "permute": _permute, "square": _power, "neg": _negative, "slice": _slice,
-    "cat": _joined, "assemble": _joined, "clone": _same, "reshape": _same, "expand": _same,
-    "alias": _same, "sum": _sum,
-}  # fmt: skip
-
-
-# ---------------------------------------------------------------------------------- equations
-def named_values(values: Iterable[Value], names: dict[Value, str], prefix: str) -> None:
-    """Names for the values that are read more than once and have none."""
-    values = list(values)
-    uses: dict[Value, int] = {}
-    for value in values:
-        for arg in value.inputs:
-            uses[arg] = uses.get(arg, 0) + 1
-    count = 0
-    for value in values:
-        trivial = value.op is None or value.name in ("slice", "permute", "reshape", "expand")
-        if value not in names and not trivial and uses.get(value, 0) > 1:
-            count += 1
-            names[value] = f"{prefix}{count}"
-
-
-def equations(
-    ends: Iterable[Value], names: dict[Value, str], latex: bool, given: Collection[Value] = ()
-) -> list[str]:
-    """One line for each named value that `ends` are made of, in order; `given` ones are known."""
-    notation = Notation(names, latex)
-    alive = sorted(ancestors(ends, lambda v: v in given), key=lambda v: v.index)
-    return [notation.line(v) for v in alive if v in names and v.op is not None and v not in given]
+    def times(self, number: Any, under: Any, found: Sequence[Value]) -> str:
+        """A number and what it multiplies, or is divided by one."""
+        count: dict[Value, int] = {}
+        for factor in found:
+            count[factor] = count.get(factor, 0) + 1
+        words = [
+            self.term(f, PRODUCT) if n == 1 else raised(self, f, n)[0] for f, n in count.items()
+        ]
+        text = self.odot.join(words)
+        if number == 1 and under != 1:
+            if self.latex:
+                return rf"\frac{{{text}}}{{{self.number(under)}}}"
+            return f"{text} / {self.number(under)}"
+        if number == under:
+            return text
+        dot = (r" \cdot " if self.latex else " · ") if text[0].isdigit() else " "
+        return f"{self.number(number / under)}{dot}{text}"
