@@ -331,10 +331,8 @@ def gradients_of(
             return above(ys, xs, cs)
     for x in xs:
         if not isinstance(x, Tensor) or x.node is None:
-            raise AutodiffError(
-                "gradients", "inputs that require a gradient",
-                "a constant" if isinstance(x, Tensor) else type(x).__name__,
-            )  # fmt: skip
+            got = "a constant" if isinstance(x, Tensor) else type(x).__name__
+            raise AutodiffError("gradients", "inputs that require a gradient", got)
     targets = {x.node for x in xs}
     if create is None:
         given = [t.node for t in (*ys, *cs) if isinstance(t, Tensor) and t.node]

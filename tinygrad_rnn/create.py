@@ -168,6 +168,11 @@ def drawing(recorder: Recorder) -> Iterator[None]:
         _recorder.reset(token)
 
 
+def is_traced() -> bool:
+    """Whether a step is being looked at: what it does to tensors, it would do too often."""
+    return _recorder.get() is not None
+
+
 def get_rng_state() -> dict[str, Any]:
     """The state of the generator, as plain data."""
     return dict(_generator[0].bit_generator.state)

@@ -232,8 +232,7 @@ _birthplaces: weakref.WeakKeyDictionary[Node, str] = weakref.WeakKeyDictionary()
 def users_line() -> str:
     """The innermost source line that is not the library's own."""
     here = __name__.rpartition(".")[0]
-    stack = traceback.walk_stack(None)
-    for frame, line in stack:
+    for frame, line in traceback.walk_stack(None):
         module = frame.f_globals.get("__name__", "")
         if not (module == here or module.startswith(here + ".")):
             return f"{frame.f_code.co_filename}:{line} in {frame.f_code.co_name}"

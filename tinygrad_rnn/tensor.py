@@ -189,7 +189,7 @@ class Tensor(TensorMethods):
             AutodiffError: a gradient would be lost; call `detach()` first.
             DeviceError: the values are on another device; call `cpu()` first.
         """
-        if self.requires_grad or type(self.array) in INTERPRETERS:
+        if type(self.array) in INTERPRETERS or self.requires_grad:
             raise AutodiffError(
                 "numpy", "a tensor without gradient", "one that requires it", "t.detach().numpy()"
             )

@@ -56,10 +56,15 @@ class _Primal:
 
     __slots__ = ("value",)
     array = np.zeros(())  # the compiler works for the host alone
-    requires_grad = False
 
     def __init__(self, value: Value) -> None:
         self.value = value
+
+    @property
+    def requires_grad(self) -> bool:
+        """Not known: a compiled step is one for all who may want gradients or not."""
+        asks = "the step asks whether a tensor requires a gradient, as tg.grad does"
+        raise self.value.graph.refused(asks)
 
     def detach(self) -> Tensor:
         """The same value, through which no gradient flows."""
@@ -105,7 +110,8 @@ class Value:
 
     def __getattr__(self, name: str) -> Any:
         if name in ("item", "tolist", "any", "all", "min", "max", "__array__", "copy", "astype"):
-            raise Refused(f"the step asks for the numbers in a tensor ({name})")
+            asks = f"the step asks for the numbers in a tensor ({name})"
+            raise Refused(asks) if self.graph is None else self.graph.refused(asks)
         raise AttributeError(name)
 
     def __repr__(self) -> str:
@@ -113,7 +119,21 @@ class Value:
 
 
 class Graph:
-    """Values in order of creation, each operation once."""
+    """Values in order of creation, each operation once.
+
+    Attributes:
+        recording: whether gradients are to go through what is done while they are recorded, and
+            only that.
+        refusal: why what is done cannot be expressed, whoever has caught it meanwhile.
+    """
+
+    recording = False
+    refusal: Refused | None = None
+
+    def refused(self, reason: str) -> Refused:
+        """The error to be raised; it is not forgotten."""
+        self.refusal = self.refusal or Refused(reason)
+        return self.refusal
 
     def __init__(self) -> None:
         self.values: list[Value] = []

@@ -171,6 +171,7 @@ def _permute(n: Writes, v: Value) -> tuple[str, int]:
 
 
 def raised(n: Writes, a: Any, power: Any) -> tuple[str, int]:
+    """A power."""
     base = n.term(a, ATOM)
     if n.latex:
         return f"{base}^{{{n.term(power, OPEN)}}}", UNARY

@@ -18,6 +18,7 @@ from weakref import ref
 import numpy as np
 
 from ..checks import get_default_dtype
+from ..graph import OFF, grad_mode
 from ..scan import Problem
 from ..tensor import Tensor
 from .code_reads import Counting, NotEnumerable, code_of, names_in
@@ -121,7 +122,7 @@ def _never(step: Any) -> None:
 def _signature(problem: Problem, tensors: Sequence[Tensor], engine: Engine) -> Any:
     """What a compiled form depends on beside the reads; None if not all are arrays of the host."""
     (carries, carry), (inputs, structure) = problem.carries, problem.inputs
-    kinds: list[Any] = [engine.name, carry, structure, get_default_dtype()]
+    kinds: list[Any] = [engine.name, carry, structure, get_default_dtype(), grad_mode() == OFF]
     for tensor in inputs:
         array = tensor.array
         kinds += array.shape[1:], array.dtype

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 
 from .. import create
-from ..graph import INTERPRETERS, Primitive
+from ..graph import INTERPRETERS, OFF, REVERSE_UNDER, Primitive, grad_mode
 from ..ops.call import SCALARS, agree
 from ..ops.parts import assemble
 from ..tensor import Tensor, as_tensor
 from ..tree import flatten, unflatten
 from .lookups import scattered
-from .program import FOREIGN, Graph, Refused, Value
+from .program import FOREIGN, Graph, Refused, Value, detached
 
 __all__ = ["Trace", "trace_step"]
 
@@ -33,6 +33,7 @@ class Trace(Graph):
 
     def __init__(self) -> None:
         super().__init__()
+        self.recording = grad_mode() != OFF
         self.captured: dict[int, Value] = {}
         self.tensors: list[Tensor] = []
         self.draws: list[tuple[str, tuple[int, ...], Any]] = []
@@ -86,8 +87,10 @@ def _record(primitive: Primitive, args: tuple[Any, ...], params: dict[str, Any])
     values = tuple([_value(graph, arg) if type(arg) is Tensor else arg for arg in args])
     result = new(Tensor)
     made = scattered(graph, values, params) if primitive is assemble else None
-    result.array = graph.record(primitive, values, params) if made is None else made
-    result.node = None
+    made = graph.record(primitive, values, params) if made is None else made
+    if graph.recording and grad_mode() == OFF and made.dtype.kind == "f":
+        made = graph.record(detached, (made,), {})
+    result.array, result.node = made, None
     return result
 
 
@@ -96,7 +99,12 @@ def _value(graph: Any, tensor: Tensor) -> Value:
     return array if type(array) is Value else graph.capture(tensor)
 
 
+def _no_gradient(ys: Any, xs: Any, cs: Any) -> Any:
+    raise Refused("the step takes a gradient")
+
+
 INTERPRETERS[Value] = _record
+REVERSE_UNDER[Value] = _no_gradient
 
 
 def trace_step(
@@ -117,6 +125,8 @@ def trace_step(
     x = [Tensor(trace.input("x", v.array.shape[1:], v.array.dtype)) for v in inputs]
     with create.drawing(trace.draw):
         result = step(unflatten(carry_structure, before), unflatten(x_structure, x))
+    if trace.refusal is not None:  # and the step has caught it
+        raise trace.refusal
     if not isinstance(result, tuple) or len(result) != 2:
         raise Refused("a step that does not return (carry, output)")
     after, structure = flatten(result[0])

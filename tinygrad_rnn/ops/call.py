@@ -104,11 +104,9 @@ def agree(primitive: Primitive, args: Sequence[Any]) -> Sequence[Any]:
     for other in tensors[1:]:
         if other.backend is not backend:
             raise DeviceError(
-                primitive.name,
-                "tensors on one device",
-                f"{backend.name!r} and {other.device!r}",
+                primitive.name, "tensors on one device", f"{backend.name!r} and {other.device!r}",
                 f'move one with .to("{backend.name}")',
-            )
+            )  # fmt: skip
     if primitive.promote is None:
         return checked
     skip = int(primitive.extra.get("condition", False))

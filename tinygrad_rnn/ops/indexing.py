@@ -14,11 +14,13 @@ from typing import Any, NamedTuple
 
 from ..backend import backend_of, is_array
 from ..checks import check_dim, check_key, check_masks, int64, is_index
+from ..create import eye
 from ..errors import ArgumentError, DeviceError, DTypeError, IndexRangeError, ShapeError
 from ..graph import INTERPRETERS, Node, Primitive, grad_mode
 from ..tensor import Tensor, as_tensor, method
 from .call import bind
 from .declare import linear, nondifferentiable
+from .elementwise import where as choose
 from .parts import Part, Span, assemble
 from .shape import expand, flip
 
@@ -53,9 +55,8 @@ def getitem(x: Tensor, index: Any) -> Tensor:
     try:
         out = array[index]
     except IndexError as error:
-        raise IndexRangeError(
-            "getitem", f"an index into shape {x.shape}", f"{index} ({error})"
-        ) from None
+        got = f"{index} ({error})"
+        raise IndexRangeError("getitem", f"an index into shape {x.shape}", got) from None
     if type(out) is not type(array):
         out = backend_of(array).xp.asarray(out)
     return _sliced(x, out, index, None)
@@ -348,8 +349,9 @@ def one_hot(index: Any, num_classes: int = -1, dtype: Any = int64) -> Tensor:
         num_classes = int(where.array.max()) + 1
     num_classes = _count(num_classes, "one_hot")
     check_range(where, num_classes, "one_hot")
-    xp = where.backend.xp
-    return Tensor((where.array[..., None] == xp.arange(num_classes)).astype(dtype))
+    if type(where.array) in INTERPRETERS:  # what is below 0 is no class counted from the end
+        return eye(num_classes, dtype=dtype)[choose(where < 0, num_classes, where)]
+    return Tensor((where.array[..., None] == where.backend.xp.arange(num_classes)).astype(dtype))
 
 
 # ------------------------------------------------------------------------------------ sorting

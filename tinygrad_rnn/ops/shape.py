@@ -204,7 +204,7 @@ def to(x: Tensor, target: Any = None, *, device: Any = None, dtype: Any = None) 
     if dtype is None:
         return x
     wanted = check_dtype(dtype, "to")
-    if x.dtype != wanted and x.requires_grad and wanted.kind != "f":
+    if x.dtype != wanted and x.node is not None and wanted.kind != "f":
         x = x.detach()
     result: Tensor = cast(x, wanted)
     return result
