@@ -19,6 +19,19 @@ class Echo(nn.Module):
         h = tanh(x + h @ self.weight)
         return h, h
 
+class Narrow(Echo):
+    def __init__(self, size):
+        super().__init__(size, size)
+
+class Broken(Echo):
+    def __init__(self, input_size, hidden_size):
+        raise ValueError("not\\n  today")
+
+class Stacked(Echo):
+    def __init__(self, input_size, hidden_size):
+        super().__init__(input_size, hidden_size)
+        nn.LSTMCell(input_size, -hidden_size)
+
 NUMBER = 3
 """
 
@@ -46,10 +59,17 @@ def test_a_cell_of_ones_own_is_explained(
     [
         ("lstmm", "lstm, gru, rnn or FILE.py:CELL expected, got 'lstmm'"),
         ("absent.py:Cell", "a file that exists expected, got absent.py"),
-        ("mine.py:Echoo", "a class or function Echoo in mine.py expected, got Echo"),
+        ("mine.py:Echoo", "a class or function Echoo in mine.py expected, got Broken, Echo"),
         ("mine.py:NUMBER", "a class or function NUMBER in mine.py expected"),
         ("broken.py:Cell", "broken.py to run expected, got ZeroDivisionError"),
         ("mine.py:str", "a class or function str in mine.py expected"),
+        (
+            "mine.py:Narrow",
+            "Narrow(input_size, hidden_size) to make a cell expected, got Narrow(32, 16): "
+            "TypeError: Narrow.__init__() takes 2 positional arguments but 3 were given",
+        ),
+        ("mine.py:Broken", "got Broken(32, 16): ValueError: not today\n"),
+        ("mine.py:Stacked", "got Stacked(32, 16): ArgumentError: LSTMCell: hidden_size"),
     ],
 )
 def test_what_cannot_be_explained(
@@ -59,5 +79,5 @@ def test_what_cannot_be_explained(
     monkeypatch.chdir(tmp_path)
     Path("mine.py").write_text(CELL, encoding="utf-8")
     Path("broken.py").write_text("1 / 0", encoding="utf-8")
-    assert main(["explain", name]) == 1
+    assert main(["explain", name, "--hidden", "16"]) == 1
     assert expected in capsys.readouterr().err

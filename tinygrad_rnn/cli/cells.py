@@ -33,8 +33,7 @@ def _built(name: str, inputs: int, hidden: int) -> Any:
     path, colon, called = name.rpartition(":")
     if not colon or not path.endswith(".py"):
         raise ArgumentError("explain", f"{', '.join(CELLS)} or FILE.py:CELL", repr(name))
-    factory = _found(Path(path), called)
-    cell = factory(inputs, hidden)
+    cell = _made(_found(Path(path), called), called, inputs, hidden)
     if not isinstance(cell, Module) or not callable(getattr(cell, "forward", None)):
         raise ArgumentError(
             "explain", f"{called}(input_size, hidden_size) to give a module", type(cell).__name__
@@ -42,15 +41,30 @@ def _built(name: str, inputs: int, hidden: int) -> Any:
     return cell
 
 
+def _made(factory: Callable[..., Any], called: str, inputs: int, hidden: int) -> Any:
+    try:
+        return factory(inputs, hidden)
+    except Exception as error:
+        what, hint = _in_words(error)
+        expected = f"{called}(input_size, hidden_size) to make a cell"
+        got = f"{called}({inputs}, {hidden}): {what}"
+        raise DataError("explain", expected, got, hint) from error
+
+
+def _in_words(error: Exception) -> tuple[str, str | None]:
+    """What an error says, in one line, and its hint."""
+    hint = error.hint if isinstance(error, TinygradRNNError) else None
+    said = str(error).removesuffix(f"\nhint: {hint}")
+    return f"{type(error).__name__}: {' '.join(said.split())}", hint
+
+
 def _found(path: Path, called: str) -> Callable[..., Any]:
     if not path.is_file():
         raise DataError("explain", "a file that exists", str(path))
     try:
         names = runpy.run_path(str(path), run_name="explained")
-    except TinygradRNNError:
-        raise
     except Exception as error:
-        raise DataError("explain", f"{path} to run", f"{type(error).__name__}: {error}") from error
+        raise DataError("explain", f"{path} to run", *_in_words(error)) from error
     if not callable(names.get(called)):
         offered = sorted(n for n, v in names.items() if isinstance(v, type) and n[0] != "_")
         raise DataError("explain", f"a class or function {called} in {path}", ", ".join(offered))
