@@ -80,6 +80,17 @@ REFUSED: dict[str, tuple[Any, type[TinygradRNNError], str]] = {
         lambda: nn.Recurrent(nn.GRUCell(3, 5), 3, 5), DTypeError, r"a module\n.*without paren"
     ),
     "a layer": (lambda: nn.Recurrent(nn.LSTM, 3, 5), DTypeError, r"got LSTM\n.*nn.LSTMCell"),
+    "a step": (
+        lambda: nn.Recurrent(lambda h, x: ((x + h @ F.weight,) * 2), 3, 4), DTypeError,
+        r"a class or a function \(input_size.*<lambda>\(3, 4\), which raises.*\n.*tg.scan",
+    ),
+    "a step on numbers": (
+        lambda: nn.Recurrent(lambda h, x: (h + x, h), 3, 4), DTypeError, r"got tuple\n.*tg.scan"
+    ),
+    "a factory's error": (
+        lambda: nn.Recurrent(lambda i, h: nn.LSTMCell(i, h, proj_size=h), 3, 4), ArgumentError,
+        "LSTMCell: 0 <= proj_size",
+    ),
     "no step": (lambda: nn.Recurrent(nn.Linear, 3, 5), DTypeError, r"forward\(carry, x\)"),
     "unknown": (lambda: nn.LSTM(3, 5, droput=0.1), ArgumentError, "LSTM: .*peephole.*'droput'"),
     "of another": (

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ..arguments import function, refuse_unknown, takes
+from ..arguments import refuse_unknown
 from ..create import zeros
 from ..errors import ArgumentError, CarryError, DeviceError, DTypeError, ShapeError
 from ..functional import check_probability, dropout
@@ -18,6 +18,7 @@ from ..scan import scan
 from ..tensor import Tensor, as_tensor
 from ..tree import flatten, paths, tree_map, unflatten
 from .layers import check_flags, check_sizes
+from .making import check_cell, made_cell, maker
 from .module import Module, Place
 from .parameter import is_parameter
 
@@ -75,8 +76,11 @@ class Recurrent(Module):
         cells: list[list[Module]] = []
         width = self.input_size
         for _ in range(self.num_layers):
-            made = [cell(width, self.hidden_size, **options) for _ in range(self.directions)]
-            _check_cell(called, made[0])
+            made = [
+                made_cell(called, cell, width, self.hidden_size, **options)
+                for _ in range(self.directions)
+            ]
+            check_cell(called, made[0], Recurrent)
             cells.append(made)
             width = getattr(made[0], "output_size", self.hidden_size) * self.directions
         return cells
@@ -254,25 +258,6 @@ def _without(leaf: Any, axis: int) -> Any:
 
 
 # ----------------------------------------------------------------------------------- the checks
-def maker(called: str, name: str, value: Any) -> Any:
-    """A class or function that makes modules; a module is none, though it can be called."""
-    if isinstance(value, Module):
-        hint = f"nn.{type(value).__name__} without parentheses?"
-        raise DTypeError(called, f"{name}, a class or a function,", "a module", hint)
-    example = "nn.Recurrent(nn.LSTMCell, input_size, hidden_size)" if name == "cell" else None
-    return function(called, name, value, example)
-
-
-def _check_cell(called: str, cell: Any) -> None:
-    """It must be a module that takes a step."""
-    if not isinstance(cell, Module):
-        hint = "tg.scan runs a plain step(carry, x)"
-        raise DTypeError(called, "a cell that is a Module", type(cell).__name__, hint)
-    if isinstance(cell, Recurrent) or not takes(cell.forward, 2):
-        hint = "nn.LSTMCell, not nn.LSTM, if it is that"
-        raise DTypeError(called, "a cell with forward(carry, x)", type(cell).__name__, hint)
-
-
 def _check_input(layer: Recurrent, called: str, xs: Any) -> Tensor:
     xs = as_tensor(xs)
     order = "batch-first" if layer.batch_first else "time-major"
