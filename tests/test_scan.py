@@ -257,6 +257,7 @@ def _scan(step: Any = None, init: Any = None, xs: Any = None, **options: Any) ->
     return lambda: tg.scan(step, init, xs, engine=options.pop("engine", "loop"), **options)
 
 
+State, Other = (namedtuple("State", "h c") for _ in range(2))
 TREE = {"h": tg.zeros(3, 4), "c": (tg.zeros(3, 4),)}
 BAD = {
     "73 shape": (
@@ -272,7 +273,28 @@ BAD = {
         r"carry\['c'\]\[0\] was .*; carry\['h'\] was",
     ),
     "73 tree": (
-        _scan(lambda c, x: (c["h"], x), TREE), CarryError, r"carry\['c'\]\[0\].*\['carry'\]"
+        _scan(lambda c, x: (c["h"], x), TREE), CarryError,
+        r"init, a dict {'c': \(tensor,\), 'h': tensor}, expected, got a tensor after step 0",
+    ),
+    "73 key": (
+        _scan(lambda c, x: ({"g": c["h"], "c": c["c"]}, x), TREE), CarryError,
+        r"got a dict {'c': \(tensor,\), 'g': tensor} after",
+    ),
+    "73 list": (
+        _scan(lambda c, x: ((c[0],), x), [tg.zeros(3, 4)]), CarryError,
+        r"init, a list \[tensor\], expected, got a tuple \(tensor,\) after",
+    ),
+    "73 list inside": (
+        _scan(lambda c, x: ({"h": c["h"], "c": [*c["c"]]}, x), TREE), CarryError,
+        r"got a dict {'c': \[tensor\], 'h'",
+    ),
+    "73 named": (
+        _scan(lambda c, x: (tuple(c), x), State(tg.zeros(3, 4), None)), CarryError,
+        r"init, a State\(h=tensor, c=None\), expected, got a tuple \(tensor, None\) after",
+    ),
+    "73 another of that name": (
+        _scan(lambda c, x: (Other(*c), x), State(tg.zeros(3, 4), None)), CarryError,
+        r"got a State\(h=tensor, c=None\) of another class after",
     ),
     "73 later": (
         _scan(lambda c, x: (c if float(x.sum()) < 30 else c[:1], c), None,
