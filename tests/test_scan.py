@@ -322,7 +322,13 @@ BAD = {
     "71 long": (_scan(lengths=[1, 6, 5]), ArgumentError, "got 6"),
     "71 float": (_scan(lengths=[1.0, 2.0, 5.0]), DTypeError, "float32"),
     "71 matrix": (_scan(lengths=[[1, 2, 3]]), ShapeError, r"\(1, 3\)"),
-    "71 batch": (_scan(lengths=[1, 2]), ShapeError, r"2 rows.*\(3, 4\)"),
+    "71 batch": (
+        _scan(lengths=[1, 2]), ShapeError,
+        r"a length for each row of carry, axis 0 of \(3, 4\), expected, got 2 lengths",
+    ),
+    "71 batch of xs": (
+        _scan(init=tg.zeros(2, 4), lengths=[1, 2]), ShapeError, r"xs, axis 1 of \(5, 3, 4\)"
+    ),
     "truncate 0": (_scan(truncate=0), ArgumentError, "truncate >= 1.*0"),
     "truncate float": (_scan(truncate=1.5), ArgumentError, "truncate"),
     "truncate bool": (_scan(truncate=True), ArgumentError, "truncate.*True"),

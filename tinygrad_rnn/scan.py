@@ -184,8 +184,8 @@ def _check_lengths(
         if tensor.shape[axis : axis + 1] != (batch,):
             further = zip(inputs, paths(trees[1], "xs"), strict=True)
             names = [*paths(trees[0], "carry"), *(name for t, name in further if t.ndim > 1)]
-            wanted = f"{names[number]} with {batch} rows on axis {axis}"
-            raise ShapeError("scan", wanted, tensor.shape)
+            wanted = f"a length for each row of {names[number]}, axis {axis} of {tensor.shape},"
+            raise ShapeError("scan", wanted, f"{batch} lengths")
     numbers = given.tolist()
     low, high = min(numbers, default=1), max(numbers, default=length)
     if low < 1 or high > length:

@@ -2,25 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from ..arguments import function, takes
+from ..arguments import function, refuse_unknown, takes
 from ..errors import DTypeError
 from .module import Module
 
-__all__ = ["check_cell", "made_cell", "maker"]
+__all__ = ["OF_SCAN", "check_cell", "made_cell", "maker", "refuse_options"]
 
+OF_SCAN = {"truncate", "checkpoint_every", "engine"}  # options that a layer hands on to scan
 FOR_STEPS = "tg.scan runs a plain step(carry, x)"
 
 
 def maker(called: str, name: str, value: Any) -> Any:
     """A class or function that makes modules; a module is none, though it can be called."""
     if isinstance(value, Module):
-        hint = f"nn.{type(value).__name__} without parentheses?"
+        made = type(value)
+        house = made.__module__.startswith(__package__)
+        hint = f"{'nn.' * house}{made.__name__} without parentheses?"
         raise DTypeError(called, f"{name}, a class or a function,", "a module", hint)
     example = "nn.Recurrent(nn.LSTMCell, input_size, hidden_size)" if name == "cell" else None
     return function(called, name, value, example)
+
+
+def refuse_options(layer: type, called: str, cell: Any, options: Iterable[str]) -> None:
+    """Name an option that neither a class of layers nor the cell has."""
+    own = inspect.signature(layer).parameters.values()
+    beside = [p.name for p in own if p.default is not p.empty]
+    of_call = inspect.signature(layer.forward).parameters  # type: ignore[attr-defined]
+
+    def hint(name: str) -> str | None:
+        belongs = name in OF_SCAN or name in of_call
+        return f"it belongs in the call: layer(xs, {name}=…)" if belongs else None
+
+    refuse_unknown(called, cell, options, beside=beside, hint=hint)
 
 
 def made_cell(called: str, cell: Callable[..., Any], *sizes: int, **options: Any) -> Any:
