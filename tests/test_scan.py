@@ -257,6 +257,7 @@ def _scan(step: Any = None, init: Any = None, xs: Any = None, **options: Any) ->
     return lambda: tg.scan(step, init, xs, engine=options.pop("engine", "loop"), **options)
 
 
+State, Other = (namedtuple("State", "h c") for _ in range(2))
 TREE = {"h": tg.zeros(3, 4), "c": (tg.zeros(3, 4),)}
 BAD = {
     "73 shape": (
@@ -272,7 +273,28 @@ BAD = {
         r"carry\['c'\]\[0\] was .*; carry\['h'\] was",
     ),
     "73 tree": (
-        _scan(lambda c, x: (c["h"], x), TREE), CarryError, r"carry\['c'\]\[0\].*\['carry'\]"
+        _scan(lambda c, x: (c["h"], x), TREE), CarryError,
+        r"init, a dict {'c': \(tensor,\), 'h': tensor}, expected, got a tensor after step 0",
+    ),
+    "73 key": (
+        _scan(lambda c, x: ({"g": c["h"], "c": c["c"]}, x), TREE), CarryError,
+        r"got a dict {'c': \(tensor,\), 'g': tensor} after",
+    ),
+    "73 list": (
+        _scan(lambda c, x: ((c[0],), x), [tg.zeros(3, 4)]), CarryError,
+        r"init, a list \[tensor\], expected, got a tuple \(tensor,\) after",
+    ),
+    "73 list inside": (
+        _scan(lambda c, x: ({"h": c["h"], "c": [*c["c"]]}, x), TREE), CarryError,
+        r"got a dict {'c': \[tensor\], 'h'",
+    ),
+    "73 named": (
+        _scan(lambda c, x: (tuple(c), x), State(tg.zeros(3, 4), None)), CarryError,
+        r"init, a State\(h=tensor, c=None\), expected, got a tuple \(tensor, None\) after",
+    ),
+    "73 another of that name": (
+        _scan(lambda c, x: (Other(*c), x), State(tg.zeros(3, 4), None)), CarryError,
+        r"got a State\(h=tensor, c=None\) of another class after",
     ),
     "73 later": (
         _scan(lambda c, x: (c if float(x.sum()) < 30 else c[:1], c), None,
@@ -300,7 +322,13 @@ BAD = {
     "71 long": (_scan(lengths=[1, 6, 5]), ArgumentError, "got 6"),
     "71 float": (_scan(lengths=[1.0, 2.0, 5.0]), DTypeError, "float32"),
     "71 matrix": (_scan(lengths=[[1, 2, 3]]), ShapeError, r"\(1, 3\)"),
-    "71 batch": (_scan(lengths=[1, 2]), ShapeError, r"2 rows.*\(3, 4\)"),
+    "71 batch": (
+        _scan(lengths=[1, 2]), ShapeError,
+        r"a length for each row of carry, axis 0 of \(3, 4\), expected, got 2 lengths",
+    ),
+    "71 batch of xs": (
+        _scan(init=tg.zeros(2, 4), lengths=[1, 2]), ShapeError, r"xs, axis 1 of \(5, 3, 4\)"
+    ),
     "truncate 0": (_scan(truncate=0), ArgumentError, "truncate >= 1.*0"),
     "truncate float": (_scan(truncate=1.5), ArgumentError, "truncate"),
     "truncate bool": (_scan(truncate=True), ArgumentError, "truncate.*True"),

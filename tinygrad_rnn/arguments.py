@@ -102,9 +102,20 @@ def takes(function: Any, count: int) -> bool:
 
 
 def refuse_unknown(
-    called: str, function: Any, options: Iterable[str], taken: Iterable[str] = ()
+    called: str,
+    function: Any,
+    options: Iterable[str],
+    taken: Iterable[str] = (),
+    *,
+    beside: Iterable[str] = (),
+    hint: Callable[[str], str | None] = lambda name: None,
 ) -> None:
-    """Name an option that `function` lacks before it is called with it; others may be `taken`."""
+    """Name an option that `function` lacks before it is called with it; others may be `taken`.
+
+    Args:
+        beside: options that the caller has of its own, to be listed first.
+        hint: what to say of the unknown name.
+    """
     parameters = inspect.signature(function).parameters.values()
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return
@@ -112,7 +123,8 @@ def refuse_unknown(
     known = [p.name for p in named if p.default is not p.empty and p.name not in set(taken)]
     for name in options:
         if name not in {p.name for p in named} - set(taken):
-            raise ArgumentError(called, f"options out of {', '.join(known)}", repr(name))
+            listed = ", ".join(dict.fromkeys([*beside, *known]))
+            raise ArgumentError(called, f"options out of {listed}", repr(name), hint(name))
 
 
 def _kind(value: object) -> str:

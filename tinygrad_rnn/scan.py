@@ -19,7 +19,7 @@ from .errors import ArgumentError, CarryError, DTypeError, ShapeError
 from .ops.elementwise import where
 from .ops.shape import reshape, stack
 from .tensor import Tensor, as_tensor
-from .tree import flatten, paths, tree_map, unflatten
+from .tree import LEAF_MARK, flatten, paths, tree_map, unflatten
 
 __all__ = ["ENGINES", "Problem", "announce_engines", "register_engine", "scan"]
 
@@ -184,8 +184,8 @@ def _check_lengths(
         if tensor.shape[axis : axis + 1] != (batch,):
             further = zip(inputs, paths(trees[1], "xs"), strict=True)
             names = [*paths(trees[0], "carry"), *(name for t, name in further if t.ndim > 1)]
-            wanted = f"{names[number]} with {batch} rows on axis {axis}"
-            raise ShapeError("scan", wanted, tensor.shape)
+            wanted = f"a length for each row of {names[number]}, axis {axis} of {tensor.shape},"
+            raise ShapeError("scan", wanted, f"{batch} lengths")
     numbers = given.tolist()
     low, high = min(numbers, default=1), max(numbers, default=length)
     if low < 1 or high > length:
@@ -211,14 +211,14 @@ def check_carry(before: Any, after: Any, step: int) -> None:
     """The carry must keep its structure, and each component its shape and dtype."""
     (old, old_structure), (new, new_structure) = flatten(before), flatten(after)
     if old_structure != new_structure:
-        raise CarryError(
-            "scan", f"a carry structured like init, {paths(before, 'carry')}",
-            f"{paths(after, 'carry')} after step {step}", "step returns (carry, output)",
-        )  # fmt: skip
+        like, got = _outline(before), _outline(after)
+        got += " of another class" * (got == like) + f" after step {step}"
+        hint = "step returns (carry, output)"
+        raise CarryError("scan", f"a carry structured like init, {like},", got, hint)
     wrong = [
-        f"{name} was {a.dtype}{list(a.shape)} and became {_kind(b)}"
+        f"{name} was {a.dtype}{list(a.shape)} and became {b.dtype}{list(b.shape)}"
         for name, a, b in zip(paths(before, "carry"), old, new, strict=True)
-        if not isinstance(b, Tensor) or a.shape != b.shape or a.dtype != b.dtype
+        if a.shape != b.shape or a.dtype != b.dtype
     ]
     if wrong:
         raise CarryError(
@@ -227,10 +227,11 @@ def check_carry(before: Any, after: Any, step: int) -> None:
         )  # fmt: skip
 
 
-def _kind(value: Any) -> str:
-    if isinstance(value, Tensor):
-        return f"{value.dtype}{list(value.shape)}"
-    return type(value).__name__
+def _outline(tree: Any) -> str:
+    """Its containers as Python writes them, with their keys or names: a list [tensor, tensor]."""
+    kinds: dict[type, str] = {list: "list ", tuple: "tuple ", dict: "dict ", Tensor: ""}
+    shown = repr(tree_map(lambda leaf: LEAF_MARK, tree)).replace(repr(LEAF_MARK), "tensor")
+    return f"a {kinds.get(type(tree), '')}{shown}"
 
 
 # ---------------------------------------------------------------------------- the loop engine

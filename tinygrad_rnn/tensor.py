@@ -39,7 +39,7 @@ class Tensor(TensorMethods):
     """
 
     __slots__ = ("__weakref__", "_is_parameter", "array", "node")
-    __array_ufunc__ = None  # ndarray + tensor must reach Tensor.__radd__
+    __array_ufunc__ = None  # ndarray + tensor must reach __radd__; see derived/numpy_calls.py
     __array_priority__ = 1000
     array: Any
     node: Node | None

@@ -126,6 +126,28 @@ def test_exit_codes(arguments: list[str], code: int, expected: str, folder: Path
     assert (err if code == 0 else out) == ""
 
 
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+@pytest.mark.parametrize(
+    ("arguments", "code", "expected"),
+    [
+        (["explain", "rnn"], 0, r"\u03b4h_t"),
+        (["explain", "δ.py:Cell"], 1, r"a file that exists expected, got \u03b4.py"),
+        (["train", "text", "words.txt", *SMALL, "--steps", "2"], 0, r"\u2502"),
+        (["explain", "--help"], 0, "--hidden"),
+    ],
+)
+def test_a_console_that_lacks_a_character_shows_its_number(
+    arguments: list[str], code: int, expected: str, encoding: str, folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("PYTHONIOENCODING", encoding)
+    with start(folder, *arguments, encoding=encoding) as process:
+        out, err = process.communicate()
+    assert process.returncode == code
+    assert expected in (err if code else out)
+    assert "Traceback" not in err
+
+
 def test_numpy_takes_the_threads_that_were_asked_for(folder: Path) -> None:
     pytest.importorskip("threadpoolctl", reason="threads are counted by threadpoolctl")
     script = (

@@ -52,6 +52,15 @@ def test_losses_with_everything_beside_them(tmp_path: Path) -> None:
         assert word in words(tmp_path / "loss.svg")
 
 
+def test_a_validation_at_the_last_step_is_seen_whole(tmp_path: Path) -> None:
+    plot_losses(tmp_path / "loss.svg", [3.0, 2.0, 1.0], [(1, 2.5), (3, 1.5)])
+    cut = "{http://www.w3.org/2000/svg}g[@clip-path]"
+    marks = ".//{http://www.w3.org/2000/svg}use"
+    picture = ElementTree.parse(tmp_path / "loss.svg")
+    assert len(picture.findall(marks)) > 2
+    assert [each for group in picture.iterfind(f".//{cut}") for each in group.findall(marks)] == []
+
+
 @pytest.mark.parametrize("losses", [[1.0], [2.0, 2.0], [1.0, np.nan, 3.0], [1e-9, 1e9]])
 @pytest.mark.parametrize("logarithmic", [False, True])
 def test_losses_of_any_shape_can_be_drawn(

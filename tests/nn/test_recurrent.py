@@ -299,7 +299,10 @@ def test_rank_of_the_input(shape: tuple[int, ...]) -> None:
 def test_integers_are_not_input() -> None:
     text = message(ShapeError, nn.RNN(4, 3), tg.zeros(5, dtype=tg.int64))
     assert "nn.Embedding" in text
-    assert "float32" in message(DTypeError, nn.RNN(4, 3), tg.zeros(5, 2, 4, dtype=tg.int64))
+    text = message(DTypeError, nn.RNN(4, 3), tg.zeros(5, 2, 4, dtype=tg.int64))
+    assert text.endswith("hint: xs.to(tg.float32), or nn.Embedding for symbols")
+    text = message(DTypeError, nn.RNN(4, 3), tg.zeros(5, 2, 4, dtype=tg.float64))
+    assert text.endswith("hint: xs.to(tg.float32), or the layer .to(tg.float64)")
 
 
 def test_input_of_another_precision() -> None:
@@ -326,8 +329,10 @@ def test_initial_state_of_another_shape() -> None:
 def test_initial_state_of_another_structure_or_dtype() -> None:
     xs = tg.zeros(T, B, I)
     h = tg.zeros(1, B, H)
-    assert "['hx[0]', 'hx[1]']" in message(CarryError, nn.LSTM(I, H), xs, h)
-    assert "hx" in message(CarryError, nn.GRU(I, H), xs, (h, h))
+    assert "hx = (h, c) expected, got one tensor" in message(CarryError, nn.LSTM(I, H), xs, h)
+    assert "hx = (h, c) expected, got no tensor" in message(CarryError, nn.LSTM(I, H), xs, ())
+    two = message(CarryError, nn.GRU(I, H), xs, (h, h))
+    assert "hx, one tensor, expected, got hx[0], hx[1]" in two
     assert "hx[1] of dtype float32" in message(DTypeError, nn.LSTM(I, H), xs, (h, h.double()))
     nn.LSTM(I, H)(xs, [h, h])  # a list does as well as a tuple
 

@@ -72,14 +72,50 @@ def test_what_stands_in_the_place_of_a_flag_is_no_flag(name: str) -> None:
                 getattr(nn, name)(**{**sound, argument: value})
 
 
+class Own(nn.Module):
+    """A cell of a user's own."""
+
+
 F = nn.Linear(8, 5)
 REFUSED: dict[str, tuple[Any, type[TinygradRNNError], str]] = {
     "no cell": (lambda: nn.Recurrent(3, 2, 4), DTypeError, "Recurrent: cell, a function.*int 3"),
     "a name": (lambda: nn.Recurrent("lstm", 3, 5), DTypeError, "cell, a function.*str"),
     "a made cell": (
-        lambda: nn.Recurrent(nn.GRUCell(3, 5), 3, 5), DTypeError, r"a module\n.*without paren"
+        lambda: nn.Recurrent(nn.GRUCell(3, 5), 3, 5), DTypeError,
+        r"a module\nhint: nn.GRUCell without parentheses",
+    ),
+    "a made cell of ones own": (
+        lambda: nn.Recurrent(Own(), 3, 5), DTypeError, r"\nhint: Own without parentheses"
+    ),
+    "no option of a GRU": (
+        lambda: nn.GRU(3, 4, proj_size=2), ArgumentError,
+        "GRU: options out of num_layers, bias, .*, reset_after expected, got 'proj_size'",
+    ),
+    "no option of an RNN": (
+        lambda: nn.RNN(3, 4, tanh=True), ArgumentError, "RNN: .*num_layers, nonlinearity.*'tanh'"
+    ),
+    "the layer's own": (
+        lambda: nn.LSTM(3, 4, num_layer=2), ArgumentError,
+        "out of num_layers, bias, batch_first, dropout, bidirectional, .*peephole.*'num_layer'$",
+    ),
+    "of the call": (
+        lambda: nn.LSTM(3, 4, engine="loop"), ArgumentError, r"\nhint: it.*layer\(xs, engine=…\)"
+    ),
+    "of the call, too": (
+        lambda: nn.GRU(3, 4, lengths=[1]), ArgumentError, r"\nhint: .*layer\(xs, lengths=…\)"
     ),
     "a layer": (lambda: nn.Recurrent(nn.LSTM, 3, 5), DTypeError, r"got LSTM\n.*nn.LSTMCell"),
+    "a step": (
+        lambda: nn.Recurrent(lambda h, x: ((x + h @ F.weight,) * 2), 3, 4), DTypeError,
+        r"a class or a function \(input_size.*<lambda>\(3, 4\), which raises.*\n.*tg.scan",
+    ),
+    "a step on numbers": (
+        lambda: nn.Recurrent(lambda h, x: (h + x, h), 3, 4), DTypeError, r"got tuple\n.*tg.scan"
+    ),
+    "a factory's error": (
+        lambda: nn.Recurrent(lambda i, h: nn.LSTMCell(i, h, proj_size=h), 3, 4), ArgumentError,
+        "LSTMCell: 0 <= proj_size",
+    ),
     "no step": (lambda: nn.Recurrent(nn.Linear, 3, 5), DTypeError, r"forward\(carry, x\)"),
     "unknown": (lambda: nn.LSTM(3, 5, droput=0.1), ArgumentError, "LSTM: .*peephole.*'droput'"),
     "of another": (

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from ..errors import TinygradRNNError
-from .console import explain
+from .console import any_console, explain
 from .parser import build_parser
 
 __all__ = ["main"]
@@ -17,6 +17,8 @@ FAILED, INTERRUPTED = 1, 130  # argparse itself exits with 2 where a command is 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; see ``tinygrad-rnn --help``."""
+    if argv is None:
+        any_console()
     arguments = build_parser().parse_args(argv)
     arguments.own_process = argv is None
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shlex
 import sys
@@ -13,12 +14,21 @@ from pathlib import Path
 from ..errors import MissingDependencyError, TinygradRNNError
 
 __all__ = [
-    "command", "explain", "optional_picture", "quote", "show_files", "show_pairs",
+    "any_console", "command", "explain", "optional_picture", "quote", "show_files", "show_pairs",
     "show_table",
 ]  # fmt: skip
 
 PACKAGE = "tinygrad_rnn"
 Row = Sequence[object]
+
+
+def any_console() -> None:
+    r"""From now on a character that standard output cannot take is written as \u03b4.
+
+    Standard error does so by itself.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def show_pairs(title: str, pairs: Mapping[str, object]) -> None:

@@ -61,17 +61,27 @@ def _add_explain(commands: Any) -> None:
     summary = "show what a cell is compiled to, and its BPTT equations"
     parser = _add(commands, "explain", cells.explain, summary, more)
     built_in = ", ".join(cells.CELLS)
-    what = f"{built_in}, or FILE.py:CELL, called as CELL(input_size, hidden_size)"
+    what = (
+        f"{built_in}, or FILE.py:CELL, where CELL(input_size, hidden_size) makes a cell or a "
+        "step function, or is itself a function step(carry, x) -> (carry, y)"
+    )
     parser.add_argument("cell", metavar="CELL", help=what)
-    for name, default in (("inputs", 32), ("hidden", 32), ("batch", 16)):
-        parser.add_argument(f"--{name}", type=_size, default=default, help=f"size, {default}")
-    parser.add_argument("--engine", default="auto", help="auto, numpy, llvm, …")
+    sizes = (("inputs", 32, "of x"), ("hidden", 32, "of the carry"), ("batch", 16, "of the batch"))
+    for name, default, whose in sizes:
+        words = f"size {whose} (default: {default})"
+        parser.add_argument(f"--{name}", type=_size, default=default, metavar="N", help=words)
+    words = "auto, or an engine that `config` lists (default: auto)"
+    parser.add_argument("--engine", default="auto", metavar="NAME", help=words)
+    parser.add_argument("--only", choices=cells.PARTS, help="print this part alone")
 
 
 def _size(text: str) -> int:
-    size = int(text)
+    try:
+        size = int(text)
+    except ValueError:
+        size = 0
     if size < 1:
-        raise argparse.ArgumentTypeError(f"a size of at least 1 expected, got {size}")
+        raise argparse.ArgumentTypeError(f"a whole number above 0 expected, got {text!r}")
     return size
 
 

@@ -3,6 +3,7 @@
 They are functions of the package and, where the first argument is a tensor, its methods.
 """
 
+from . import numpy_calls as numpy_calls
 from .arithmetic import *
 from .arrays import *
 from .choosing import *

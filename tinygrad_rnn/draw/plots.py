@@ -81,6 +81,7 @@ def plot_losses(
         _draw_losses(axes, values, smoothed)
         if validations:
             style = {"color": COLORS[1], "marker": "o", "markersize": 3.5, "linewidth": 1.4}
+            style["clip_on"] = False  # the last one stands on the frame
             axes.plot(*zip(*validations), label="held out (validation)", **style)
         axes.set(xlabel="training step", ylabel=ylabel, xlim=(0, len(values)))
         axes.set_yscale("log" if logarithmic else "linear")

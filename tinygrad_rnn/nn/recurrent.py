@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ..arguments import function, refuse_unknown, takes
+from ..arguments import refuse_unknown
 from ..create import zeros
 from ..errors import ArgumentError, CarryError, DeviceError, DTypeError, ShapeError
 from ..functional import check_probability, dropout
@@ -18,6 +18,7 @@ from ..scan import scan
 from ..tensor import Tensor, as_tensor
 from ..tree import flatten, paths, tree_map, unflatten
 from .layers import check_flags, check_sizes
+from .making import OF_SCAN, check_cell, made_cell, maker, refuse_options
 from .module import Module, Place
 from .parameter import is_parameter
 
@@ -71,12 +72,15 @@ class Recurrent(Module):
 
     def _built(self, cell: Callable[..., Module], options: Any) -> list[list[Module]]:
         called = type(self).__name__
-        refuse_unknown(called, maker(called, "cell", cell), options)
+        refuse_options(type(self), called, maker(called, "cell", cell), options)
         cells: list[list[Module]] = []
         width = self.input_size
         for _ in range(self.num_layers):
-            made = [cell(width, self.hidden_size, **options) for _ in range(self.directions)]
-            _check_cell(called, made[0])
+            made = [
+                made_cell(called, cell, width, self.hidden_size, **options)
+                for _ in range(self.directions)
+            ]
+            check_cell(called, made[0], Recurrent)
             cells.append(made)
             width = getattr(made[0], "output_size", self.hidden_size) * self.directions
         return cells
@@ -160,7 +164,7 @@ class Recurrent(Module):
             ShapeError, DTypeError, CarryError, ArgumentError: before anything is computed.
         """
         called = f"{type(self).__name__}.forward"
-        if not scan_options.keys() <= _OF_SCAN:
+        if not scan_options.keys() <= OF_SCAN:
             refuse_unknown(called, scan, scan_options, {"lengths", "reverse"})
         xs = _check_input(self, called, xs)
         single = xs.ndim == 2
@@ -202,7 +206,6 @@ class Recurrent(Module):
         return xs, finals, states
 
 
-_OF_SCAN = {"truncate", "checkpoint_every", "engine"}
 _CELL_NAME = re.compile(r"(.+)_l(\d+)(_reverse)?")
 
 
@@ -254,25 +257,6 @@ def _without(leaf: Any, axis: int) -> Any:
 
 
 # ----------------------------------------------------------------------------------- the checks
-def maker(called: str, name: str, value: Any) -> Any:
-    """A class or function that makes modules; a module is none, though it can be called."""
-    if isinstance(value, Module):
-        hint = f"nn.{type(value).__name__} without parentheses?"
-        raise DTypeError(called, f"{name}, a class or a function,", "a module", hint)
-    example = "nn.Recurrent(nn.LSTMCell, input_size, hidden_size)" if name == "cell" else None
-    return function(called, name, value, example)
-
-
-def _check_cell(called: str, cell: Any) -> None:
-    """It must be a module that takes a step."""
-    if not isinstance(cell, Module):
-        hint = "tg.scan runs a plain step(carry, x)"
-        raise DTypeError(called, "a cell that is a Module", type(cell).__name__, hint)
-    if isinstance(cell, Recurrent) or not takes(cell.forward, 2):
-        hint = "nn.LSTMCell, not nn.LSTM, if it is that"
-        raise DTypeError(called, "a cell with forward(carry, x)", type(cell).__name__, hint)
-
-
 def _check_input(layer: Recurrent, called: str, xs: Any) -> Tensor:
     xs = as_tensor(xs)
     order = "batch-first" if layer.batch_first else "time-major"
@@ -297,9 +281,11 @@ def _check_input(layer: Recurrent, called: str, xs: Any) -> Tensor:
     if weight is not None and xs.backend is not weight.backend:
         raise DeviceError(called, f"xs on {weight.device!r}, where the weights are", xs.device)
     if weight is not None and xs.dtype != weight.dtype:
+        is_float = xs.is_floating_point()
+        other = f"the layer .to(tg.{xs.dtype.name})" if is_float else "nn.Embedding for symbols"
         raise DTypeError(
             called, f"xs of the weights' dtype {weight.dtype.name}", xs.dtype.name,
-            f"xs.to(tg.{weight.dtype.name}), or the layer .to(tg.{xs.dtype.name})",
+            f"xs.to(tg.{weight.dtype.name}), or {other}",
         )  # fmt: skip
     return xs
 
@@ -338,13 +324,21 @@ def _starts(layer: Recurrent, called: str, xs: Tensor, hx: Any, single: bool) ->
         return [_initial(cell, layer, xs) for cell in cells]
     fresh, names = _initial(cells[0], layer, xs), paths(hx, "hx")
     if names != paths(fresh, "hx"):
-        raise CarryError(called, f"hx with the parts {paths(fresh, 'hx')}", str(names))
+        own = ", ".join(getattr(cells[0], "carry_names", ()))
+        wanted = f"hx = ({own})" if own else f"hx, {_parts(paths(fresh, 'hx'))},"
+        hint = "each (layers·directions, B, …)"
+        raise CarryError(called, wanted, _parts(names), hint)
     expected, structure = flatten(fresh)
     split = [
         _per_cell(layer, called, name, as_tensor(leaf), like, single, xs)
         for leaf, like, name in zip(flatten(hx)[0], expected, names, strict=True)
     ]
     return [unflatten(structure, row) for row in zip(*split, strict=True)]
+
+
+def _parts(names: list[str]) -> str:
+    """What a carry consists of."""
+    return "one tensor" if names == ["hx"] else ", ".join(names) or "no tensor"
 
 
 def _per_cell(

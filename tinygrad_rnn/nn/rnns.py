@@ -30,10 +30,11 @@ class RNN(Recurrent):
         bidirectional: bool = False,
         device: Any = None,
         dtype: Any = None,
+        **unknown: Any,
     ) -> None:
         super().__init__(
             RNNCell, input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
-            device=device, dtype=dtype, nonlinearity=nonlinearity,
+            device=device, dtype=dtype, nonlinearity=nonlinearity, **unknown,
         )  # fmt: skip
         self.nonlinearity = nonlinearity
 
@@ -89,8 +90,9 @@ class GRU(Recurrent):
         dtype: Any = None,
         *,
         reset_after: bool = True,
+        **unknown: Any,
     ) -> None:
         super().__init__(
             GRUCell, input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
-            device=device, dtype=dtype, reset_after=reset_after,
+            device=device, dtype=dtype, reset_after=reset_after, **unknown,
         )  # fmt: skip

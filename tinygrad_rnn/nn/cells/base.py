@@ -46,6 +46,7 @@ class Cell(Module):
 
     input_size: int
     hidden_size: int
+    carry_names: tuple[str, ...] = ()  # what messages call the parts of a carry that is a tuple
 
     @property
     def output_size(self) -> int:

@@ -25,6 +25,7 @@ class LSTMCell(GatedCell):
     """
 
     gates = 4
+    carry_names = ("h", "c")
 
     def __init__(
         self, input_size: int, hidden_size: int, bias: bool = True, proj_size: int = 0

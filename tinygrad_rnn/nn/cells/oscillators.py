@@ -23,6 +23,8 @@ class CoupledOscillatorCell(GatedCell):
     (5, 5)
     """
 
+    carry_names = ("h", "v")
+
     def __init__(
         self,
         input_size: int,

@@ -17,8 +17,8 @@ from ...tensor import as_tensor
 from ..cells.base import activation_named
 from ..containers import ModuleList
 from ..layers import Dropout, Linear, check_sizes
+from ..making import maker
 from ..module import Module
-from ..recurrent import maker
 from ..rnns import RNN
 
 __all__ = ["BRNN", "Elman", "ParallelRecurrent", "RMLP", "ResidualRecurrent", "SimpleRNN"]
