@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from ..errors import MissingDependencyError
-from ..scan import ENGINES, Problem, register_engine
+from ..scan import ENGINES, Problem, asked_engine, register_engine
 from .blas import kernels
 from .core import Engine
 from .layout import is_view
@@ -22,7 +22,7 @@ from .ragged_engine import compile_packed as in_numpy
 from .run import fallbacks, run_compiled
 from .workers import threads
 
-__all__ = ["NUMPY", "choose", "engine_named", "show_config"]
+__all__ = ["FEW", "NUMPY", "automatic", "choose", "engine_named", "show_config"]
 
 FEW = 4  # steps, below which tracing costs more than it saves
 IDLE = "OPENBLAS_THREAD_TIMEOUT"  # for how many ticks, 2 to this, a thread waits busily
@@ -53,7 +53,7 @@ def _run_native(problem: Problem) -> tuple[Any, Any]:
 
 
 def _available(engine: Engine) -> Engine:
-    if not available():
+    if engine is not NUMPY and not available():
         raise MissingDependencyError(
             f'engine "{engine.name}"',
             "the package llvmlite",
@@ -77,12 +77,24 @@ register_engine("llvm", _run_llvm)
 register_engine("native", _run_native, choose)
 
 
-def engine_named(name: str) -> Engine:
-    """The engine of a name; of "auto" the one that it takes for all but a few steps."""
-    if name == "auto":
-        name = os.environ.get("TINYGRAD_RNN_ENGINE", "auto")
-    engines = {"numpy": NUMPY, "llvm": LLVM, "native": NATIVE}
-    return engines.get(_best() if name == "auto" else name, NUMPY)
+def automatic() -> tuple[str, str]:
+    """What "auto" takes for all but a few steps, and where that is said if it is not here.
+
+    Raises:
+        ArgumentError: the environment names an engine that there is not.
+    """
+    name, source = asked_engine()
+    return (_best() if name == "auto" else name), source
+
+
+def engine_named(name: str) -> Engine | None:
+    """The engine of the compiler that has this name.
+
+    Raises:
+        MissingDependencyError: it needs what is not installed.
+    """
+    found = {e.name: e for e in (NUMPY, LLVM, NATIVE)}.get(name)
+    return found and _available(found)
 
 
 def show_config() -> str:

@@ -11,12 +11,13 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-from ..tensor import Tensor, as_tensor
-from ..tree import flatten, paths, tree_map
+from ..scan import asked_engine, checked
+from ..tensor import Tensor
+from ..tree import flatten, paths
 from .backward import Backward
 from .core import Core, Engine
 from .cut import Cut
-from .engines import engine_named
+from .engines import NUMPY, automatic, engine_named
 from .notation import Notation, equations, named_values
 from .program import Refused, Value
 from .rowwise import one_row
@@ -40,14 +41,19 @@ def explain(step: Callable[..., Any], init: Any, xs: Any, engine: str = "auto") 
     >>> "δ" in text
     True
     """
-    init, xs = tree_map(as_tensor, init), tree_map(as_tensor, xs)
-    chosen = engine_named(engine)
+    problem = checked(step, init, xs, None, False, None, None)
+    taken = asked_engine(engine)[0]
+    chosen = engine_named(automatic()[0] if taken == "auto" else taken)
+    step, init, xs = problem.step, problem.init, problem.xs
     try:
         trace, carries, outputs, _ = _watched(step, init, xs)
         inputs = [v for v in trace.values if v.op is None]
         traced = Step(inputs, carries, outputs)
+        textbook = compile_step(traced, (chosen or NUMPY)._replace(factors=False)).core
+        if chosen is None:
+            nothing = f"engine: {taken}\n\n--- nothing is compiled; the step, traced\n{traced}"
+            return "\n\n".join([nothing, *_equations(textbook)]) + "\n"
         compiled = compile_step(traced, chosen)
-        textbook = compile_step(traced, chosen._replace(factors=False)).core
     except Refused as refusal:
         return f"run by the loop: {refusal.reason}\n"
     except Exception as error:
