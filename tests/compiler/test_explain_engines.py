@@ -66,7 +66,7 @@ def test_the_loop_compiles_nothing() -> None:
     assert "nothing is compiled" in text
     assert "= mul %0 0.5" in text
     assert "δ⁺h_t−1 = " in text
-    for absent in ("after", "what leaves the loop", "costs", "kernel", "loop forward"):
+    for absent in ("after clean", "what leaves the loop", "costs", "kernel", "loop forward"):
         assert f"--- {absent}" not in text
 
 

@@ -7,22 +7,26 @@ local variable that held it was called.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from types import FrameType
 from typing import Any
 
-from ..scan import asked_engine, checked
+from ..create import get_rng_state
+from ..scan import Problem, asked_engine, checked, run_loop
 from ..tensor import Tensor
-from ..tree import flatten, paths
+from ..tree import flatten, paths, tree_map
 from .backward import Backward
 from .core import Core, Engine
 from .cut import Cut
-from .engines import NUMPY, automatic, engine_named
+from .draws import restored
+from .engines import FEW, NUMPY, automatic, choose, engine_named
 from .notation import Notation, equations, named_values
 from .program import Refused, Value
 from .rowwise import one_row
+from .run import refusal, unnoted
 from .step import CARRY, Step, classes
-from .structures import compile_step
+from .structures import compile_step, refused
 from .trace import Trace, trace_step
 
 __all__ = ["explain"]
@@ -33,7 +37,7 @@ def explain(step: Callable[..., Any], init: Any, xs: Any, engine: str = "auto") 
 
     The program before and after each pass; what leaves the loop; the equations of the forward and
     the backward pass, in plain text and in LaTeX; kernels; floating-point operations and bytes. If
-    the loop runs the step instead, the reason.
+    the loop runs the step instead, the reason. Errors are those of `scan`.
 
     >>> import tinygrad_rnn as tg
     >>> w = tg.eye(3)
@@ -42,36 +46,77 @@ def explain(step: Callable[..., Any], init: Any, xs: Any, engine: str = "auto") 
     True
     """
     problem = checked(step, init, xs, None, False, None, None)
-    taken = asked_engine(engine)[0]
-    chosen = engine_named(automatic()[0] if taken == "auto" else taken)
-    step, init, xs = problem.step, problem.init, problem.xs
-    try:
-        trace, carries, outputs, _ = _watched(step, init, xs)
-        inputs = [v for v in trace.values if v.op is None]
-        traced = Step(inputs, carries, outputs)
-        textbook = compile_step(traced, (chosen or NUMPY)._replace(factors=False)).core
-        if chosen is None:
-            nothing = f"engine: {taken}\n\n--- nothing is compiled; the step, traced\n{traced}"
-            return "\n\n".join([nothing, *_equations(textbook)]) + "\n"
-        compiled = compile_step(traced, chosen)
-    except Refused as refusal:
-        return f"run by the loop: {refusal.reason}\n"
-    except Exception as error:
-        return f"run by the loop: {type(error).__name__} while tracing: {error}\n"
-    parts = [f"engine: {chosen.name}"]
-    before = ""
-    for name, program in compiled.history:
-        text = str(program)
-        parts.append(f"--- after {name}\n{'  unchanged' if text == before else text}")
-        before = text
-    parts += _hoisted(compiled.core.cut)
-    parts.append(_options(compiled.history[0][1], chosen))
-    try:
-        parts += _equations(textbook)
-        parts += _passes(compiled.core)
-    except Refused as refusal:
-        parts.append(f"where gradients are wanted it is run by the loop: {refusal.reason}")
+    name = asked_engine(engine)[0]
+    chosen = engine_named(automatic()[0] if name == "auto" else name)
+    with unnoted():
+        parts = _told(problem, choose(problem) if name == "auto" else name, chosen)
     return "\n\n".join(parts) + "\n"
+
+
+def _told(problem: Problem, name: str, engine: Engine | None) -> list[str]:
+    """What becomes of a problem run by an engine of this name; `engine` is what would compile it.
+
+    What the loop would run is tried there first: an error of the step is raised as by `scan`.
+    """
+    reason = None if engine is None else _reason(problem, name, engine)
+    if engine is None or reason is not None:
+        _try_loop(problem)
+    if engine is None:
+        parts = [f"engine: {name}", "nothing is compiled; what the step does:"]
+    elif reason is None:
+        parts = [f"engine: {name}"]
+    else:
+        parts = [f"run by the loop: {reason}", f"what the engine {engine.name} would make of it:"]
+    head = len(parts)
+    try:
+        for part in _programs(problem, engine):
+            parts.append(part)
+    except Exception as error:
+        if engine is not None and reason is None:
+            raise
+        if engine is None and len(parts) == head:
+            parts.append(f"it cannot be traced: {refused(error).reason}")
+    return parts[:1] if len(parts) == head else parts
+
+
+def _reason(problem: Problem, name: str, engine: Engine) -> str | None:
+    """Why the loop runs a problem, if it does."""
+    reason = refusal(problem, engine)
+    if name != "loop":
+        return reason
+    few = f'engine "auto" takes it for fewer than {FEW} steps'
+    return few if reason is None or not problem.length else f"{few}; with more steps: {reason}"
+
+
+def _try_loop(problem: Problem) -> None:
+    """Run the first steps, to see whether they can be."""
+    xs = tree_map(lambda x: x[:2], problem.xs)
+    with restored(get_rng_state()):
+        run_loop(replace(problem, xs=xs, length=min(problem.length, 2)))
+
+
+def _programs(problem: Problem, engine: Engine | None) -> Iterator[str]:
+    """The step after each pass, its equations, and its loops; without an engine the equations."""
+    trace, carries, outputs, _ = _watched(problem.step, problem.init, problem.xs)
+    traced = Step([v for v in trace.values if v.op is None], carries, outputs)
+    before = str(traced)
+    yield f"--- after trace\n{before}"
+    textbook = compile_step(traced, (engine or NUMPY)._replace(factors=False)).core
+    if engine is None:
+        yield from _equations(textbook)
+        return
+    compiled = compile_step(traced, engine)
+    for name, program in compiled.history[1:]:
+        text = str(program)
+        yield f"--- after {name}\n{'  unchanged' if text == before else text}"
+        before = text
+    yield from _hoisted(compiled.core.cut)
+    yield _options(compiled.history[0][1], engine)
+    try:
+        yield from _equations(textbook)
+        yield from _passes(compiled.core)
+    except Refused as found:
+        yield f"where gradients are wanted it is run by the loop: {found.reason}"
 
 
 # ----------------------------------------------------------------------------------------- names
