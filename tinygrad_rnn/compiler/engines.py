@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from typing import Any
 
-from ..errors import MissingDependencyError
+from ..errors import ArgumentError, MissingDependencyError
 from ..scan import ENGINES, Problem, asked_engine, register_engine
 from .blas import kernels
 from .core import Engine
@@ -98,9 +99,9 @@ def engine_named(name: str) -> Engine | None:
 
 
 def show_config() -> str:
-    """Engines, the one "auto" takes, the kernels of the BLAS, why the last calls fell back."""
+    """Engines, the one "auto" takes, the kernels of the BLAS, why the last 1000 fell back."""
     lines = [f"engines: {', '.join(sorted(ENGINES))}"]
-    lines += [f"auto: {_best()}", f"BLAS kernels: {kernels()}"]
+    lines += [f"auto: {_active()}", f"BLAS kernels: {kernels()}"]
     if available() and machine().vector == 64 and kernels() in ("Haswell", "Zen"):
         lines.append(
             "hint: this processor has AVX-512 and OpenBLAS does not use it; start Python with "
@@ -111,5 +112,21 @@ def show_config() -> str:
             "hint: OpenBLAS's idle threads stay busy for a while and take cores from compiled "
             f"loops; import tinygrad_rnn before numpy, or start Python with {IDLE}=18"
         )
-    lines += [f"fell back to the loop: {reason}" for reason in fallbacks]
+    for reason, times in Counter(fallbacks).items():
+        often = f" ({times} times)" if times > 1 else ""
+        lines.append(f"fell back to the loop: {_on_one_line(reason)}{often}")
     return "\n".join(lines)
+
+
+def _active() -> str:
+    """What "auto" takes, or why it cannot take anything."""
+    try:
+        name, source = automatic()
+        engine_named(name)
+    except (ArgumentError, MissingDependencyError) as error:
+        return f"nothing ({_on_one_line(str(error))})"
+    return f"{name} ({source.split()[-1]})" if source else name
+
+
+def _on_one_line(text: str) -> str:
+    return "; ".join(text.splitlines())

@@ -29,6 +29,7 @@ from .tables import looked_up, makes_products_fewer
 
 __all__ = ["fallbacks", "refusal", "run_compiled", "unnoted"]
 
+LAST = 1000
 fallbacks: list[str] = []  # why the last calls that fell back did so
 _noting: ContextVar[bool] = ContextVar("noting", default=True)
 
@@ -50,7 +51,7 @@ def run_compiled(problem: Problem, engine: Engine) -> tuple[Any, Any]:
     except Refused as found:
         if found.reason and _noting.get():
             fallbacks.append(found.reason)
-        del fallbacks[:-32]
+        del fallbacks[:-LAST]
     return run_loop(problem)  # outside of the handler: its errors are its own
 
 
