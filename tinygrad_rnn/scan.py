@@ -280,8 +280,7 @@ def _one_step(problem: Problem, carry: Any, x: Any, t: int) -> tuple[Any, Any]:
     result = problem.step(carry, x)
     if not isinstance(result, tuple) or len(result) != 2:
         raise CarryError("scan", "step to return (carry, output)", type(result).__name__)
-    after = tree_map(as_tensor, result[0])
-    y = tree_map(as_tensor, result[1])
+    after, y = (tree_map(as_tensor, part) for part in result)
     check_carry(carry, after, t)
     if problem.lengths is None:
         return after, y

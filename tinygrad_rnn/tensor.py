@@ -190,6 +190,7 @@ class Tensor(TensorMethods):
             DeviceError: the values are on another device; call `cpu()` first.
         """
         if self.requires_grad or type(self.array) in INTERPRETERS:
+            getattr(self.array, "numpy", None)  # a tensor of a trace says what it lacks
             raise AutodiffError(
                 "numpy", "a tensor without gradient", "one that requires it", "t.detach().numpy()"
             )

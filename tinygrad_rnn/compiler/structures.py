@@ -24,7 +24,7 @@ from .code_reads import Counting, NotEnumerable, code_of, names_in
 from .core import Core, Engine
 from .cut import cut
 from .passes import PASSES, clean, gather
-from .program import Refused, Value, ancestors
+from .program import Refused, Value, ancestors, place_of
 from .reads import Reader, enumerated
 from .step import Step
 from .trace import Trace, trace_step
@@ -97,7 +97,7 @@ def refused(error: Exception) -> Refused:
     """The refusal of a step that raises this when traced; the loop says whether it is at fault."""
     if isinstance(error, Refused):
         return error
-    return Refused(f"{type(error).__name__} while tracing: {error}")
+    return Refused(f"{type(error).__name__} while tracing{place_of(error)}: {error}")
 
 
 # ----------------------------------------------------------------------------- without a trace
