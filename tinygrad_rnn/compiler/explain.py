@@ -16,8 +16,8 @@ from ..create import get_rng_state
 from ..scan import Problem, asked_engine, checked, run_loop
 from ..tensor import Tensor
 from ..tree import flatten, paths, tree_map
-from .backward import Backward
-from .core import Core, Engine
+from .core import Core, Engine, Pass, Way
+from .costs import backward_work, forward_work, kept, traffic
 from .cut import Cut
 from .draws import restored
 from .engines import FEW, NUMPY, automatic, choose, engine_named
@@ -241,14 +241,14 @@ def _everything(core: Core) -> tuple[tuple[bool, ...], tuple[bool, ...]]:
 def _passes(core: Core) -> list[str]:
     wanted, arriving = _everything(core)
     way = core.way(wanted)
-    assert way.full is not None
-    back = core.backward(wanted, arriving).runner
+    backward = core.backward(wanted, arriving)
+    back = backward.runner
     parts = [f"--- the loop forward\n{way.forward.runner.source}"]
     parts.append(f"--- the loop backward\n{back.source}")
     for title, runner in (("forward", way.forward.runner), ("backward", back)):
         kernels = getattr(runner, "listings", [])
         parts += [f"--- kernel {title}\n{text}" for text in kernels]
-    return [*parts, _costs(core, way.full)]
+    return [*parts, _costs(core, way, backward)]
 
 
 def _equations(core: Core) -> list[str]:
@@ -315,12 +315,21 @@ def _set(lines: list[str], latex: bool) -> str:
 
 
 # ------------------------------------------------------------------------------------------ costs
-def _costs(core: Core, back: Backward) -> str:
+def _costs(core: Core, way: Way, back: Pass) -> str:
+    assert way.full is not None
+    forward, backward = forward_work(core), backward_work(core, way, way.full)
     lines = ["--- costs of a step"]
-    for title, values in (("forward", core.cut.loop.body), ("backward", back.loop.body)):
-        products = sum(2 * v.size * v.args[0].shape[-1] for v in values if v.name == "matmul")
-        other = sum(v.size for v in values if v.name != "matmul")
-        lines.append(f"  {title}: {products} flop in products, {other} elements in the rest")
-    kept = sum(v.size * v.dtype.itemsize for v in back.saved)
-    lines.append(f"  kept for backward: {kept} bytes in {len(back.saved)} arrays")
+    for title, (inside, outside, _) in (("forward", forward), ("backward", backward)):
+        flops, elements = inside.flops + outside.flops, inside.elements + outside.elements
+        lines += [
+            f"  {title}: {flops} flop in products, {inside.flops} of them in the loop",
+            f"  {title}: {elements} elements in the rest, {inside.elements} of them in the loop",
+        ]
+    for title, (*_, once) in (("forward", forward), ("backward", backward)):
+        if once.flops or once.elements:
+            lines.append(f"  {title}, once a call: {once}")
+    size, arrays, given = kept(core, way)
+    lines.append(f"  kept for backward: {size} bytes in {arrays} arrays; {given} bytes of inputs")
+    for title, runner in (("forward", way.forward.runner), ("backward", back.runner)):
+        lines.append(f"  {title}: {traffic(runner.plan)} bytes read and written in the loop")
     return "\n".join(lines)
