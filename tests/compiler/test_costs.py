@@ -115,7 +115,7 @@ def test_elements_and_bytes_of_an_elman_cell(engine: str) -> None:
         assert elements("backward", (2 + 2 + 1) * one, 2 * one) in found
     else:  # δ − (δ·h)·h stays
         assert elements("backward", (4 + 1) * one + H, (4 + 1) * one) in found
-    assert f"kept for backward: {F * one} bytes in 1 arrays; {F * B * I} bytes of inputs" in found
+    assert f"kept for backward: {F * one} bytes in 1 array; {F * B * I} bytes of inputs" in found
     product = one + H * H + one
     in_kernel = 3 * one + H  # h·u, x·w, b and h
     assert moved("forward", product + ((3 + 2) * one if numpy else in_kernel)) in found

@@ -29,10 +29,19 @@ from .step import CARRY, Step, classes
 from .structures import compile_step, refused
 from .trace import Trace, trace_step
 
-__all__ = ["explain"]
+__all__ = ["Explanation", "explain"]
 
 
-def explain(step: Callable[..., Any], init: Any, xs: Any, engine: str = "auto") -> str:
+class Explanation(str):
+    """A text that is shown as it is, by a notebook or the prompt of Python."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def explain(step: Callable[..., Any], init: Any, xs: Any, engine: str = "auto") -> Explanation:
     """What `scan(step, init, xs)` is compiled to, as text.
 
     The program before and after each pass; what leaves the loop; the equations of the forward and
@@ -50,7 +59,7 @@ def explain(step: Callable[..., Any], init: Any, xs: Any, engine: str = "auto") 
     chosen = engine_named(automatic()[0] if name == "auto" else name)
     with unnoted():
         parts = _told(problem, choose(problem) if name == "auto" else name, chosen)
-    return "\n\n".join(parts) + "\n"
+    return Explanation("\n\n".join(parts) + "\n")
 
 
 def _told(problem: Problem, name: str, engine: Engine | None) -> list[str]:
@@ -328,8 +337,9 @@ def _costs(core: Core, way: Way, back: Pass) -> str:
     for title, (*_, once) in (("forward", forward), ("backward", backward)):
         if once.flops or once.elements:
             lines.append(f"  {title}, once a call: {once}")
-    size, arrays, given = kept(core, way)
-    lines.append(f"  kept for backward: {size} bytes in {arrays} arrays; {given} bytes of inputs")
+    size, count, given = kept(core, way)
+    arrays = "1 array" if count == 1 else f"{count} arrays"
+    lines.append(f"  kept for backward: {size} bytes in {arrays}; {given} bytes of inputs")
     for title, runner in (("forward", way.forward.runner), ("backward", back.runner)):
         lines.append(f"  {title}: {traffic(runner.plan)} bytes read and written in the loop")
     return "\n".join(lines)
