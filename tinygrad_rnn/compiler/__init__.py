@@ -26,7 +26,8 @@
   `replays` for derivatives of derivatives
 - `run` is the way there from `scan`, `spans` that with masks and in blocks, `tables` that of inputs
   which are rows of one; `engines` is the choice of an engine
-- `explain` and `notation` show all of it, with the equations of a textbook
+- `explain` and `notation` show all of it, with the equations of a textbook; `costs` counts what a
+  step costs, `actions` tells what a compiled loop does
 """
 
 from .engines import choose, show_config

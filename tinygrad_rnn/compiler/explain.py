@@ -16,11 +16,13 @@ from ..create import get_rng_state
 from ..scan import Problem, asked_engine, checked, run_loop
 from ..tensor import Tensor
 from ..tree import flatten, paths, tree_map
+from .actions import actions, memory
 from .core import Core, Engine, Pass, Way
 from .costs import backward_work, forward_work, kept, traffic
 from .cut import Cut
 from .draws import restored
 from .engines import FEW, NUMPY, automatic, choose, engine_named
+from .native_engine import NativeRunner
 from .notation import Notation, equations, named_values
 from .program import Refused, Value
 from .rowwise import one_row
@@ -251,13 +253,28 @@ def _passes(core: Core) -> list[str]:
     wanted, arriving = _everything(core)
     way = core.way(wanted)
     backward = core.backward(wanted, arriving)
-    back = backward.runner
-    parts = [f"--- the loop forward\n{way.forward.runner.source}"]
-    parts.append(f"--- the loop backward\n{back.source}")
-    for title, runner in (("forward", way.forward.runner), ("backward", back)):
-        kernels = getattr(runner, "listings", [])
-        parts += [f"--- kernel {title}\n{text}" for text in kernels]
+    ways = ("forward", way.forward.runner), ("backward", backward.runner)
+    parts = [f"--- the loop {title}\n{_loop(runner)}" for title, runner in ways]
+    for title, runner in ways:
+        parts += _kernels(title, runner)
     return [*parts, _costs(core, way, backward)]
+
+
+def _loop(runner: Any) -> str:
+    """The lines of a loop, or what is done in it if it has none because all of it is compiled."""
+    if isinstance(runner, NativeRunner):
+        return actions(runner.plan, [*runner.ahead, *runner.behind])
+    source: str = runner.source
+    return source
+
+
+def _kernels(title: str, runner: Any) -> list[str]:
+    """The kernels of a loop, and what is at the addresses that they name."""
+    kernels = [f"--- kernel {title}\n{text}" for text in getattr(runner, "listings", [])]
+    if isinstance(runner, NativeRunner):
+        return [*kernels, f"--- memory {title}\n{memory(runner.plan, runner.bases.entries)}"]
+    tables = [memory(runner.plan, entries) for entries in runner.tables.values()]
+    return [f"{text}\nwhere\n{table}" for text, table in zip(kernels, tables, strict=True)]
 
 
 def _equations(core: Core) -> list[str]:
