@@ -82,7 +82,7 @@ def asked_engine(engine: str = "auto") -> tuple[str, str]:
         _announced.pop()()
     given = os.environ.get("TINYGRAD_RNN_ENGINE") if engine == "auto" else None
     name, source = (given, " from TINYGRAD_RNN_ENGINE") if given else (engine, "")
-    if name not in ("auto", *ENGINES):
+    if name != "auto" and name not in [*ENGINES]:
         raise ArgumentError("scan", f"engine auto or one of {sorted(ENGINES)}", repr(name) + source)
     return name, source
 
