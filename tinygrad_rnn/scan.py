@@ -72,6 +72,21 @@ def register_engine(
         _automatic[0] = choose
 
 
+def asked_engine(engine: str = "auto") -> tuple[str, str]:
+    """The engine that is asked for, by name, and where that is said if it is not in the call.
+
+    Raises:
+        ArgumentError: there is no such engine.
+    """
+    while _announced:
+        _announced.pop()()
+    given = os.environ.get("TINYGRAD_RNN_ENGINE") if engine == "auto" else None
+    name, source = (given, " from TINYGRAD_RNN_ENGINE") if given else (engine, "")
+    if name != "auto" and name not in [*ENGINES]:
+        raise ArgumentError("scan", f"engine auto or one of {sorted(ENGINES)}", repr(name) + source)
+    return name, source
+
+
 def scan(
     step: Step,
     init: Any,
@@ -106,23 +121,16 @@ def scan(
     >>> float(final), ys.tolist()
     (6.0, [0.0, 2.0, 9.0])
     """
-    problem = _check(step, init, xs, lengths, reverse, truncate, checkpoint_every)
-    while _announced:
-        _announced.pop()()
-    name = engine
-    if name == "auto":
-        name = os.environ.get("TINYGRAD_RNN_ENGINE", "auto")
-    if name == "auto":
-        name = _automatic[0](problem)
-    if name not in ENGINES:
-        raise ArgumentError("scan", f"engine auto or one of {sorted(ENGINES)}", repr(name))
-    return ENGINES[name](problem)
+    problem = checked(step, init, xs, lengths, reverse, truncate, checkpoint_every)
+    name = asked_engine(engine)[0]
+    return ENGINES[_automatic[0](problem) if name == "auto" else name](problem)
 
 
 # ------------------------------------------------------------------------------------- checks
-def _check(
+def checked(
     step: Step, init: Any, xs: Any, lengths: Any, reverse: bool, truncate: Any, every: Any
 ) -> Problem:
+    """The problem that a call of `scan` is; its errors are those of `scan`."""
     for name, value in (("truncate", truncate), ("checkpoint_every", every)):
         if value is not None and (type(value) is not int or value < 1):
             raise ArgumentError("scan", f"{name} >= 1 or None", repr(value))
@@ -273,8 +281,7 @@ def _one_step(problem: Problem, carry: Any, x: Any, t: int) -> tuple[Any, Any]:
     result = problem.step(carry, x)
     if not isinstance(result, tuple) or len(result) != 2:
         raise CarryError("scan", "step to return (carry, output)", type(result).__name__)
-    after = tree_map(as_tensor, result[0])
-    y = tree_map(as_tensor, result[1])
+    after, y = (tree_map(as_tensor, part) for part in result)
     check_carry(carry, after, t)
     if problem.lengths is None:
         return after, y

@@ -190,6 +190,7 @@ class Tensor(TensorMethods):
             DeviceError: the values are on another device; call `cpu()` first.
         """
         if type(self.array) in INTERPRETERS or self.requires_grad:
+            getattr(self.array, "numpy", None)  # a tensor of a trace says what it lacks
             raise AutodiffError(
                 "numpy", "a tensor without gradient", "one that requires it", "t.detach().numpy()"
             )

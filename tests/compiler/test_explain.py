@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -126,3 +128,17 @@ def test_a_derivative_that_cannot_be_compiled(monkeypatch: pytest.MonkeyPatch) -
     text = tg.explain(step, tg.zeros(B, H), tg.zeros(5, B, H))
     assert text.endswith("where gradients are wanted it is run by the loop: for a reason\n")
     assert "--- after clean" in text
+
+
+def test_it_is_a_text_and_shown_as_one(tmp_path: Path) -> None:
+    step = lambda h, x: ((h * 0.25 + x).tanh(),) * 2  # noqa: E731
+    text = tg.explain(step, tg.zeros(B, H), tg.zeros(5, B, H))
+    assert repr(text) == text
+    assert "\n" in repr(text)
+    assert isinstance(text, str)
+    assert type(str(text)) is str
+    (tmp_path / "told.txt").write_text(text, encoding="utf-8")
+    assert (tmp_path / "told.txt").read_text(encoding="utf-8") == text
+    assert f"{text}" == text
+    assert hash(text) == hash(str(text))
+    assert pickle.loads(pickle.dumps(text)) == text

@@ -90,7 +90,8 @@ def kernels(step: Any, *shapes: tuple[int, ...]) -> tuple[str, str]:
     """The kernels, forward and backward, for a carry and inputs of these shapes."""
     text = tg.explain(step, *(tg.zeros(*shape) for shape in shapes), engine="llvm")
     forward = text.split("--- kernel forward\n")[1]
-    return tuple(forward.split("\n--- kernel backward\n")[:2])  # type: ignore[return-value]
+    forward, backward = forward.split("\n--- kernel backward\n")[:2]
+    return forward.split("\nwhere\n")[0], backward.split("\nwhere\n")[0]
 
 
 @needs_llvm

@@ -55,9 +55,7 @@ def _cuda() -> str:
 
 def _engines() -> dict[str, str]:
     found = dict(line.split(": ", 1) for line in show_config().splitlines())
-    forced = os.environ.get("TINYGRAD_RNN_ENGINE")
-    taken = f"{forced} (TINYGRAD_RNN_ENGINE)" if forced else found["auto"]
-    return {"scan engines": found["engines"], "engine taken": taken}
+    return {"scan engines": found["engines"], "engine taken": found["auto"]}
 
 
 def _package(name: str) -> str:

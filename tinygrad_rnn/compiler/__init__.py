@@ -26,8 +26,9 @@
   `replays` for derivatives of derivatives
 - `run` is the way there from `scan`, `spans` that with masks and in blocks, `tables` that of inputs
   which are rows of one; `engines` is the choice of an engine
-- `explain` shows all of it, with the equations of a `textbook`: `labels` finds the user's names, of
-  which `names` are the signs, `notation` writes expressions by the rules in `signs`
+- `explain` shows all of it, with the equations of a `textbook`: `labels` finds the user's `names`,
+  `notation` writes expressions by the rules in `signs`; `costs` counts what a step costs, `actions`
+  tells what a compiled loop does
 """
 
 from .engines import choose, show_config

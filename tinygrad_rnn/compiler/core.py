@@ -29,7 +29,7 @@ from .replays import check_untouched, replayed
 from .step import Step
 from .sums import Finish
 
-__all__ = ["Call", "Core", "Engine", "run_core"]
+__all__ = ["Call", "Core", "Engine", "Pass", "Way", "run_core"]
 
 Flags = tuple[bool, ...]
 
@@ -102,19 +102,24 @@ class Core:
     def _compiled(self, wanted: Flags) -> Way:
         whole, loop = self.cut.whole, self.cut.loop
         full, saved = None, []
-        exports = list(loop.exports)
         live = [False] * (len(whole.carries) + len(whole.exports))
         if any(wanted):
             full = self.derivative(wanted, (True,) * len(whole.exports), None)
             saved = _named(whole, full)
-            inside = {*(b for b, _ in loop.carries), *loop.body}
-            exports += [v for v in full.saved if v in inside and v not in loop.exports]
             nodes = active_inputs(whole, wanted)
             live = [v in nodes for v in (*(a for _, a in whole.carries), *whole.exports)]
+        exports = self.exports(full)
         inner = Loop(loop.carries, loop.stacked, loop.constant, loop.body, exports)
         runner = self.engine.compile(inner, True)
         forward = Pass(runner, forward_pass(self.cut, inner, runner, saved, self.engine.exact))
         return Way(forward, saved, live, full)
+
+    def exports(self, full: Backward | None) -> list[Value]:
+        """What leaves the loop for all steps: what is wanted of it, and what backward reads."""
+        loop = self.cut.loop
+        inside = {*(b for b, _ in loop.carries), *loop.body}
+        saved = [] if full is None else full.saved
+        return [*loop.exports, *(v for v in saved if v in inside and v not in loop.exports)]
 
     def derivative(self, wanted: Flags, arriving: Flags, kept: list[Value] | None) -> Backward:
         """The backward pass."""

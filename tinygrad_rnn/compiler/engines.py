@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from typing import Any
 
-from ..errors import MissingDependencyError
-from ..scan import ENGINES, Problem, register_engine
+from ..errors import ArgumentError, MissingDependencyError
+from ..scan import ENGINES, Problem, asked_engine, register_engine
 from .blas import kernels
 from .core import Engine
 from .layout import is_view
@@ -22,7 +23,7 @@ from .ragged_engine import compile_packed as in_numpy
 from .run import fallbacks, run_compiled
 from .workers import threads
 
-__all__ = ["NUMPY", "choose", "engine_named", "show_config"]
+__all__ = ["FEW", "NUMPY", "automatic", "choose", "engine_named", "show_config"]
 
 FEW = 4  # steps, below which tracing costs more than it saves
 IDLE = "OPENBLAS_THREAD_TIMEOUT"  # for how many ticks, 2 to this, a thread waits busily
@@ -53,7 +54,7 @@ def _run_native(problem: Problem) -> tuple[Any, Any]:
 
 
 def _available(engine: Engine) -> Engine:
-    if not available():
+    if engine is not NUMPY and not available():
         raise MissingDependencyError(
             f'engine "{engine.name}"',
             "the package llvmlite",
@@ -77,18 +78,30 @@ register_engine("llvm", _run_llvm)
 register_engine("native", _run_native, choose)
 
 
-def engine_named(name: str) -> Engine:
-    """The engine of a name; of "auto" the one that it takes for all but a few steps."""
-    if name == "auto":
-        name = os.environ.get("TINYGRAD_RNN_ENGINE", "auto")
-    engines = {"numpy": NUMPY, "llvm": LLVM, "native": NATIVE}
-    return engines.get(_best() if name == "auto" else name, NUMPY)
+def automatic() -> tuple[str, str]:
+    """What "auto" takes for all but a few steps, and where that is said if it is not here.
+
+    Raises:
+        ArgumentError: the environment names an engine that there is not.
+    """
+    name, source = asked_engine()
+    return (_best() if name == "auto" else name), source
+
+
+def engine_named(name: str) -> Engine | None:
+    """The engine of the compiler that has this name.
+
+    Raises:
+        MissingDependencyError: it needs what is not installed.
+    """
+    found = {e.name: e for e in (NUMPY, LLVM, NATIVE)}.get(name)
+    return found and _available(found)
 
 
 def show_config() -> str:
-    """Engines, the one "auto" takes, the kernels of the BLAS, why the last calls fell back."""
+    """Engines, the one "auto" takes, the kernels of the BLAS, why the last 1000 fell back."""
     lines = [f"engines: {', '.join(sorted(ENGINES))}"]
-    lines += [f"auto: {_best()}", f"BLAS kernels: {kernels()}"]
+    lines += [f"auto: {_active()}", f"BLAS kernels: {kernels()}"]
     if available() and machine().vector == 64 and kernels() in ("Haswell", "Zen"):
         lines.append(
             "hint: this processor has AVX-512 and OpenBLAS does not use it; start Python with "
@@ -99,5 +112,21 @@ def show_config() -> str:
             "hint: OpenBLAS's idle threads stay busy for a while and take cores from compiled "
             f"loops; import tinygrad_rnn before numpy, or start Python with {IDLE}=18"
         )
-    lines += [f"fell back to the loop: {reason}" for reason in fallbacks]
+    for reason, times in Counter(fallbacks).items():
+        often = f" ({times} times)" if times > 1 else ""
+        lines.append(f"fell back to the loop: {_on_one_line(reason)}{often}")
     return "\n".join(lines)
+
+
+def _active() -> str:
+    """What "auto" takes, or why it cannot take anything."""
+    try:
+        name, source = automatic()
+        engine_named(name)
+    except (ArgumentError, MissingDependencyError) as error:
+        return f"nothing ({_on_one_line(str(error))})"
+    return f"{name} ({source.split()[-1]})" if source else name
+
+
+def _on_one_line(text: str) -> str:
+    return "; ".join(text.splitlines())

@@ -11,6 +11,8 @@ A Value is also the payload of a Tensor while a step is being traced.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from traceback import walk_tb
 from typing import Any
 
 import numpy as np
@@ -32,6 +34,7 @@ __all__ = [
     "freeze",
     "infer",
     "listing",
+    "place_of",
     "recorded",
 ]
 
@@ -40,6 +43,11 @@ Key = Any
 detached = nondifferentiable("detach", lambda xp, x: x, kernel="x")
 
 
+LIBRARIES = (__name__.partition(".")[0], "numpy")
+ASKING = frozenset((  # for numbers, of an array
+    "__array__", "__dlpack__", "all", "any", "astype", "copy", "item", "max", "min", "numpy",
+    "tolist",
+))  # fmt: skip
 FOREIGN = "a tensor whose bytes are in another order than the processor's"
 
 
@@ -49,6 +57,15 @@ class Refused(TinygradRNNError):
     def __init__(self, reason: str) -> None:
         super().__init__("scan", "a step that can be compiled", reason)
         self.reason = reason
+
+
+def place_of(error: BaseException) -> str:
+    """Where in a user's code an error was raised, as " at file.py:12"; "" if it was not in any."""
+    found = ""
+    for frame, line in walk_tb(error.__traceback__):
+        if str(frame.f_globals.get("__name__")).partition(".")[0] not in LIBRARIES:
+            found = f" at {Path(frame.f_code.co_filename).name}:{line}"
+    return found
 
 
 class _Primal:
@@ -109,7 +126,7 @@ class Value:
         return count
 
     def __getattr__(self, name: str) -> Any:
-        if name in ("item", "tolist", "any", "all", "min", "max", "__array__", "copy", "astype"):
+        if name in ASKING:
             asks = f"the step asks for the numbers in a tensor ({name})"
             raise Refused(asks) if self.graph is None else self.graph.refused(asks)
         raise AttributeError(name)

@@ -5,7 +5,9 @@ Legend: T time steps, B batch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import replace
 from typing import Any
 
@@ -25,20 +27,42 @@ from .spans import masked, run_spans, with_breaks
 from .structures import prepared
 from .tables import looked_up, makes_products_fewer
 
-__all__ = ["fallbacks", "run_compiled"]
+__all__ = ["fallbacks", "refusal", "run_compiled", "unnoted"]
 
+LAST = 1000
 fallbacks: list[str] = []  # why the last calls that fell back did so
+_noting: ContextVar[bool] = ContextVar("noting", default=True)
+
+
+@contextmanager
+def unnoted() -> Iterator[None]:
+    """What falls back here is not added to `fallbacks`: it is only asked about."""
+    token = _noting.set(False)
+    try:
+        yield
+    finally:
+        _noting.reset(token)
 
 
 def run_compiled(problem: Problem, engine: Engine) -> tuple[Any, Any]:
     """Run a scan on an engine, or on the loop if that cannot be."""
     try:
         return _run(problem, engine)
-    except Refused as refusal:
-        if refusal.reason:
-            fallbacks.append(refusal.reason)
-        del fallbacks[:-32]
+    except Refused as found:
+        if found.reason and _noting.get():
+            fallbacks.append(found.reason)
+        del fallbacks[:-LAST]
     return run_loop(problem)  # outside of the handler: its errors are its own
+
+
+def refusal(problem: Problem, engine: Engine) -> str | None:
+    """Why an engine would leave a problem to the loop; None if it would not."""
+    try:
+        _check_possible(problem)
+        prepared(problem, engine)
+    except Refused as found:
+        return found.reason or "inside of a step that is being traced"
+    return None
 
 
 # ----------------------------------------------------------------------------- the ways to run

@@ -25,12 +25,12 @@ from .code_reads import Counting, NotEnumerable, code_of, names_in
 from .core import Core, Engine
 from .cut import cut
 from .passes import PASSES, clean, gather
-from .program import Refused, Value, ancestors
+from .program import Refused, Value, ancestors, place_of
 from .reads import Reader, enumerated
 from .step import Step
 from .trace import Trace, trace_step
 
-__all__ = ["Compiled", "Ready", "compile_step", "prepared", "switched_off"]
+__all__ = ["Compiled", "Ready", "compile_step", "prepared", "refused", "switched_off"]
 
 KEPT = 256  # structures: a compiled loop is a megabyte or two
 VARIANTS = 8  # of one code, that are kept: closures over other numbers, other classes
@@ -90,10 +90,15 @@ def prepared(problem: Problem, engine: Engine) -> Ready:
             if found is not None:
                 return found
         return _by_trace(problem, engine)
-    except Refused:
-        raise
     except Exception as error:
-        raise Refused(f"{type(error).__name__} while tracing: {error}") from error
+        raise refused(error) from error
+
+
+def refused(error: Exception) -> Refused:
+    """The refusal of a step that raises this when traced; the loop says whether it is at fault."""
+    if isinstance(error, Refused):
+        return error
+    return Refused(f"{type(error).__name__} while tracing{place_of(error)}: {error}")
 
 
 # ----------------------------------------------------------------------------- without a trace

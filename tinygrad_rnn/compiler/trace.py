@@ -20,7 +20,7 @@ from ..ops.parts import assemble
 from ..tensor import Tensor, as_tensor
 from ..tree import flatten, unflatten
 from .lookups import scattered
-from .program import FOREIGN, Graph, Refused, Value, detached
+from .program import FOREIGN, Graph, Refused, Value, detached, place_of
 
 __all__ = ["Trace", "trace_step"]
 
@@ -123,10 +123,13 @@ def trace_step(
     inputs, x_structure = flatten(xs)
     before = [Tensor(trace.input("carry", c.array.shape, c.array.dtype)) for c in carries]
     x = [Tensor(trace.input("x", v.array.shape[1:], v.array.dtype)) for v in inputs]
-    with create.drawing(trace.draw):
-        result = step(unflatten(carry_structure, before), unflatten(x_structure, x))
-    if trace.refusal is not None:  # and the step has caught it
-        raise trace.refusal
+    try:
+        with create.drawing(trace.draw):
+            result = step(unflatten(carry_structure, before), unflatten(x_structure, x))
+        if trace.refusal is not None:  # and the step has caught it
+            raise trace.refusal
+    except Refused as refusal:
+        raise Refused(refusal.reason + place_of(refusal)) from refusal
     if not isinstance(result, tuple) or len(result) != 2:
         raise Refused("a step that does not return (carry, output)")
     after, structure = flatten(result[0])

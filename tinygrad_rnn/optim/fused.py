@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from ..compiler.engines import engine_named
+from ..compiler.engines import automatic
 from ..compiler.llvm_engine import address_of
-from ..compiler.llvm_jit import compiled
+from ..compiler.llvm_jit import available, compiled
 from ..compiler.llvm_kernels import Writer
 from ..compiler.llvm_math import Lanes
 from ..compiler.llvm_text import POINTER
@@ -49,7 +49,7 @@ class Fused:
     def __init__(self, update: Update, flat: FlatBuffer, negate: bool) -> None:
         self.update, self.flat, self.negate = update, flat, negate
         here = type(flat.values) is np.ndarray and flat.values.dtype in (np.float32, np.float64)
-        self.able = here and engine_named("auto").name in ("llvm", "native")
+        self.able = here and automatic()[0] in ("llvm", "native") and available()
 
     def __call__(self, found: Sequence[Array], steps: Sequence[int | None]) -> bool:
         """Update the parameters that have a gradient and a step; False if that cannot be."""
