@@ -25,8 +25,8 @@ from .errors import AnomalyError, ArgumentError, AutodiffError
 
 __all__ = [
     "INTERPRETERS", "LEAF", "Node", "Primitive", "PrimitiveFunction", "REVERSE_UNDER", "Watch",
-    "detect_anomaly", "enable_grad", "grad_mode", "has_nan", "is_grad_enabled", "no_grad",
-    "primitives", "set_grad_enabled", "touch", "touched_since", "watching",
+    "changed_since", "detect_anomaly", "enable_grad", "grad_mode", "has_nan", "is_grad_enabled",
+    "no_grad", "primitives", "root_of", "set_grad_enabled", "touch", "touched_since", "watching",
 ]  # fmt: skip
 
 Array = Any
@@ -210,7 +210,8 @@ _changes: dict[int, tuple[int, Any]] = {}
 last_change = [0]
 
 
-def _root(array: Array) -> Array:
+def root_of(array: Array) -> Array:
+    """The array that owns the memory of this one."""
     while getattr(array, "base", None) is not None and hasattr(array.base, "dtype"):
         array = array.base
     return array
@@ -218,7 +219,7 @@ def _root(array: Array) -> Array:
 
 def touch(array: Array) -> None:
     """Note that the memory behind `array` is being changed in place."""
-    root = _root(array)
+    root = root_of(array)
     key = id(root)
     last_change[0] = next(clock)
     if key in _changes:
@@ -231,7 +232,15 @@ def touched_since(array: Array, index: int) -> bool:
     """Whether the memory behind `array` was changed after node number `index` was made."""
     if last_change[0] < index or not hasattr(array, "dtype"):
         return False
-    return _changes.get(id(_root(array)), (0, None))[0] > index
+    return _changes.get(id(root_of(array)), (0, None))[0] > index
+
+
+def changed_since(index: int) -> dict[int, Array]:
+    """The memory that was changed after number `index` and is still there, by its id."""
+    if last_change[0] < index:
+        return {}
+    late = [(key, there()) for key, (when, there) in list(_changes.items()) if when > index]
+    return {key: array for key, array in late if array is not None}
 
 
 # ----------------------------------------------------------------------------------- anomalies
@@ -254,7 +263,7 @@ def birthplace(node: Node) -> str | None:
     return _birthplaces.get(node)
 
 
-def watch_for_nan(node: Node, out: Array, arrays: Sequence[Array]) -> None:
+def watch_nan(node: Node, out: Array, arrays: Sequence[Array]) -> None:
     """Under `detect_anomaly`: remember the line, and raise if this operation made the first NaN."""
     place = users_line()
     _birthplaces[node] = place

@@ -40,11 +40,9 @@ def full_array(g: Any) -> Any:
 def freed(node: Node) -> GraphFreedError:
     """The error of a second backward."""
     return GraphFreedError(
-        "backward",
-        "a graph that is still there",
-        f"{node!r}, freed by an earlier backward",
+        "backward", "a graph that is still there", f"{node!r}, freed by an earlier backward",
         "pass retain_graph=True to the first one",
-    )
+    )  # fmt: skip
 
 
 def check_unchanged(node: Node, saved: Sequence[Any]) -> None:

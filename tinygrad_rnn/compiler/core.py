@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 
 from ..backend import quiet
 from ..checkpointing import outputs_of
-from ..graph import ANOMALY, Node, Primitive, grad_mode, watch_for_nan
+from ..graph import ANOMALY, Node, Primitive, grad_mode, watch_nan
+from ..inplace import AGAIN, check_read
 from ..tensor import Tensor
 from .backward import Backward, active_inputs, differentiate
 from .checkpoints import Kept, Spans
@@ -224,6 +225,8 @@ def run_core(call: Call) -> list[Tensor]:
     spans = call.spans if recording else None
     way = core.way(call.wanted if spans is None else call.needed)
     given = [t.array for t in call.inputs]
+    if AGAIN:
+        check_read(given)
     call.change(given, core.stacked, "packed")
     with quiet():
         if spans is None:
@@ -240,7 +243,7 @@ def run_core(call: Call) -> list[Tensor]:
     params = {"call": call, "count": len(arrays), "kept": None if spans is None else kept}
     node = Node(core_primitive, parents, saved, params, ())
     if grad_mode() == ANOMALY:
-        watch_for_nan(node, arrays, given)
+        watch_nan(node, arrays, given)
     return outputs_of(node, arrays, way.live)
 
 
