@@ -14,17 +14,7 @@ from typing import Any
 
 from .backend import quiet
 from .errors import AutodiffError, DTypeError, NotDifferentiable, ShapeError, UnusedInputError
-from .graph import (
-    ANOMALY,
-    INTERPRETERS,
-    LEAF,
-    REVERSE_UNDER,
-    Node,
-    Primitive,
-    grad_mode,
-    last_change,
-    set_grad_enabled,
-)
+from .graph import INTERPRETERS, LEAF, REVERSE_UNDER, Node, last_change, set_grad_enabled, watching
 from .guards import check_for_nan, check_unchanged, freed, full_array, run_hooks
 from .ops.declare import linear
 from .ops.parts import PARTIALS, Item, settle
@@ -78,7 +68,7 @@ def pull(
             entry[3] = kind is not Tensor and bool(cotangent.shape)
 
     found: dict[Node, Any] = {}
-    anomaly = grad_mode() == ANOMALY
+    anomaly = watching()
     changed = last_change[0]
     with quiet(), set_grad_enabled(create):
         for node, cotangent in roots:
@@ -110,8 +100,10 @@ def pull(
             if create:
                 saved = _as_tensors(node, saved)
             if primitive.jointly:
-                for source, cotangent in _jointly(primitive, g, saved, node, targets):
+                for source, cotangent in _jointly(g, saved, node, targets):
                     if needed is None or source in needed:
+                        if anomaly and saved != ():  # a checkpoint's own walk has looked
+                            check_for_nan(node, g, saved, cotangent)
                         arrive(source, cotangent)
             else:
                 i = -1
@@ -144,10 +136,9 @@ def pull(
     return found
 
 
-def _jointly(
-    primitive: Primitive, g: Any, saved: Any, node: Node, targets: set[Node] | None
-) -> list[tuple[Node, Any]]:
+def _jointly(g: Any, saved: Any, node: Node, targets: set[Node] | None) -> list[tuple[Node, Any]]:
     """The cotangents of the parents where one call gives them all, or one rule serves for all."""
+    primitive = node.primitive
     if primitive.pullback is not None:
         given = primitive.pullback(g, saved, node, targets)
         pairs = zip(node.parents, given, strict=True)

@@ -18,17 +18,9 @@ from .errors import ArgumentError, DeviceError, MissingDependencyError
 from .special import erf
 
 __all__ = [
-    "Backend",
-    "adapt_cupy",
-    "backend_of",
-    "cuda_is_available",
-    "get_backend",
-    "is_array",
-    "is_device",
-    "moved",
-    "quiet",
-    "register_backend",
-]
+    "Backend", "adapt_cupy", "backend_of", "cuda_is_available", "get_backend", "is_array",
+    "is_device", "moved", "quiet", "register_backend",
+]  # fmt: skip
 
 Array = Any  # a numpy.ndarray, a cupy.ndarray or whatever a registered backend calls its array
 

@@ -14,8 +14,8 @@ from typing import Any
 from .autodiff import item, pull
 from .checks import check_callable
 from .create import get_rng_state, set_rng_state
-from .errors import InPlaceError
-from .graph import INTERPRETERS, Node, Primitive, enable_grad, grad_mode, touched_since
+from .graph import INTERPRETERS, Node, Primitive, enable_grad, grad_mode
+from .inplace import refusing_changes
 from .tensor import Tensor
 from .tree import flatten, unflatten
 
@@ -24,6 +24,11 @@ __all__ = ["checkpoint", "outputs_of"]
 
 def checkpoint(function: Callable[..., Any], *args: Any) -> Any:
     """function(*args), recomputed during backward instead of remembered; gradients are the same.
+
+    What the function reads must then be as it was. A tensor that was changed in place since,
+    argument or not and also by the function itself, is an InPlaceError. What it does inside
+    `no_grad()` is not asked, so running statistics are updated there, and once more in backward.
+    A Python number that has changed is not noticed, nor what is read by way of `numpy()`.
 
     >>> from tinygrad_rnn import tensor
     >>> x = tensor(2.0, requires_grad=True)
@@ -48,13 +53,13 @@ def checkpoint(function: Callable[..., Any], *args: Any) -> Any:
         now = get_rng_state()
         set_rng_state(state)
         try:
-            with enable_grad():
+            with enable_grad(), refusing_changes(begin):
                 fresh = flatten(function(*args))[0]
             return [fresh[i] for i in places]
         finally:
             set_rng_state(now)
 
-    params = {"again": again, "count": len(tensors), "arguments": payloads}
+    params = {"again": again, "count": len(tensors)}
     core = Node(_checkpoint, tuple(outside), (), params, ())
     differentiable = [t.node is not None for t in tensors]
     made = outputs_of(core, [t.array for t in tensors], differentiable)
@@ -92,11 +97,6 @@ def _reached_before(roots: Sequence[Node], begin: int) -> list[Node]:
 
 def _pull_again(g: Sequence[Any], saved: Any, node: Node, _: Any) -> list[Any]:
     assert node.params is not None
-    if any(touched_since(array, node.index) for array in node.params["arguments"]):
-        raise InPlaceError(
-            "backward of checkpoint", "its arguments as they were", "one changed in place since",
-            "change a copy: x = x.clone()",
-        )  # fmt: skip
     outputs = node.params["again"]()
     create = any(type(c) is Tensor for c in g)
     roots = [(y.node, c) for y, c in zip(outputs, g, strict=True) if c is not None]

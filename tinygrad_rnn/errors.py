@@ -31,27 +31,11 @@ hint: transpose b?
 from __future__ import annotations
 
 __all__ = [
-    "AnomalyError",
-    "ArgumentError",
-    "AutodiffError",
-    "CarryError",
-    "CheckpointError",
-    "DTypeError",
-    "DataError",
-    "DeviceError",
-    "GradientCheckError",
-    "GraphFreedError",
-    "InPlaceError",
-    "IndexRangeError",
-    "MissingDependencyError",
-    "NonFiniteLossError",
-    "NotDifferentiable",
-    "ShapeError",
-    "StateDictError",
-    "TinygradRNNError",
-    "TrainingError",
-    "UnusedInputError",
-]
+    "AnomalyError", "ArgumentError", "AutodiffError", "CarryError", "CheckpointError", "DTypeError",
+    "DataError", "DeviceError", "GradientCheckError", "GraphFreedError", "InPlaceError",
+    "IndexRangeError", "MissingDependencyError", "NonFiniteLossError", "NotDifferentiable",
+    "ShapeError", "StateDictError", "TinygradRNNError", "TrainingError", "UnusedInputError",
+]  # fmt: skip
 
 
 class TinygradRNNError(Exception):

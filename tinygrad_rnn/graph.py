@@ -25,8 +25,8 @@ from .errors import AnomalyError, ArgumentError, AutodiffError
 
 __all__ = [
     "INTERPRETERS", "LEAF", "Node", "Primitive", "PrimitiveFunction", "REVERSE_UNDER", "Watch",
-    "detect_anomaly", "enable_grad", "grad_mode", "has_nan", "is_grad_enabled", "no_grad",
-    "primitives", "set_grad_enabled", "touch", "touched_since",
+    "changed_since", "detect_anomaly", "enable_grad", "grad_mode", "has_nan", "is_grad_enabled",
+    "no_grad", "primitives", "root_of", "set_grad_enabled", "touch", "touched_since", "watching",
 ]  # fmt: skip
 
 Array = Any
@@ -38,6 +38,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 OFF, ON, ANOMALY = 0, 1, 2
 _mode: ContextVar[int] = ContextVar("grad_mode", default=ON)
 grad_mode = _mode.get  # called for every recorded operation
+_watching: ContextVar[bool] = ContextVar("watching", default=False)
+watching = _watching.get  # whether anomalies are being detected, also where nothing is recorded
 
 
 def is_grad_enabled() -> bool:
@@ -63,11 +65,14 @@ class _Mode(ContextDecorator):
         return super().__call__(function)
 
     def __enter__(self) -> None:
-        self.token = _mode.set(max(grad_mode(), ON) if self.value is None else self.value)
+        mode = self.value if self.value is not None else ANOMALY if watching() else ON
+        self.token = _mode.set(mode)
+        self.before = _watching.set(watching() or mode == ANOMALY)
 
     def __exit__(self, *error: object) -> None:
         with suppress(ValueError):  # a generator that another thread or task closes
             _mode.reset(self.token)
+            _watching.reset(self.before)
 
 
 def no_grad() -> Any:
@@ -86,7 +91,11 @@ def set_grad_enabled(mode: bool) -> Any:
 
 
 def detect_anomaly() -> Any:
-    """Context manager: the operation that first makes a NaN raises and names the user's line."""
+    """Context manager: the operation that first makes a NaN raises and names the user's line.
+
+    A compiled loop is one operation, "loop": of the NaN that its step makes it finds those that
+    reach an output, a carry or a gradient. With engine="loop" the operation in the step is named.
+    """
     return _Mode(ANOMALY)
 
 
@@ -201,7 +210,8 @@ _changes: dict[int, tuple[int, Any]] = {}
 last_change = [0]
 
 
-def _root(array: Array) -> Array:
+def root_of(array: Array) -> Array:
+    """The array that owns the memory of this one."""
     while getattr(array, "base", None) is not None and hasattr(array.base, "dtype"):
         array = array.base
     return array
@@ -209,7 +219,7 @@ def _root(array: Array) -> Array:
 
 def touch(array: Array) -> None:
     """Note that the memory behind `array` is being changed in place."""
-    root = _root(array)
+    root = root_of(array)
     key = id(root)
     last_change[0] = next(clock)
     if key in _changes:
@@ -222,7 +232,15 @@ def touched_since(array: Array, index: int) -> bool:
     """Whether the memory behind `array` was changed after node number `index` was made."""
     if last_change[0] < index or not hasattr(array, "dtype"):
         return False
-    return _changes.get(id(_root(array)), (0, None))[0] > index
+    return _changes.get(id(root_of(array)), (0, None))[0] > index
+
+
+def changed_since(index: int) -> dict[int, Array]:
+    """The memory that was changed after number `index` and is still there, by its id."""
+    if last_change[0] < index:
+        return {}
+    late = [(key, there()) for key, (when, there) in list(_changes.items()) if when > index]
+    return {key: array for key, array in late if array is not None}
 
 
 # ----------------------------------------------------------------------------------- anomalies
@@ -244,7 +262,7 @@ def birthplace(node: Node) -> str | None:
     return _birthplaces.get(node)
 
 
-def watch_for_nan(node: Node, out: Array, arrays: Sequence[Array]) -> None:
+def watch_nan(node: Node, out: Array, arrays: Sequence[Array]) -> None:
     """Under `detect_anomaly`: remember the line, and raise if this operation made the first NaN."""
     place = users_line()
     _birthplaces[node] = place
@@ -254,9 +272,13 @@ def watch_for_nan(node: Node, out: Array, arrays: Sequence[Array]) -> None:
         )
 
 
-def has_nan(array: Array) -> bool:
-    """Whether a NaN is among the elements."""
-    return bool((array != array).any()) if hasattr(array, "dtype") else array != array
+def has_nan(value: Any) -> bool:
+    """Whether a NaN is among the elements, or in one of several arrays; symbols have none."""
+    if isinstance(value, (list, tuple)):
+        return any(map(has_nan, value))
+    array = getattr(value, "array", value)
+    differs: Any = array != array
+    return bool(differs.any() if hasattr(differs, "any") else differs)
 
 
 # --------------------------------------------------------------------------------- interpreters

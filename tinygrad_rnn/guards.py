@@ -63,9 +63,8 @@ def check_for_nan(node: Node, g: Any, saved: Sequence[Any], cotangent: Any) -> N
     if type(cotangent) in PARTIALS:
         part = cotangent
         cotangent = part.value if hasattr(part, "value") else settle([part], None, node)
-    given = [getattr(v, "array", v) for v in (g, *saved) if hasattr(v, "dtype")]
-    if has_nan(getattr(cotangent, "array", cotangent)) and not any(map(has_nan, given)):
+    if has_nan(cotangent) and not has_nan((g, *saved)):
         raise AnomalyError(
             f"backward of {node.primitive.name}", "a gradient without NaN",
-            f"NaN; the operation was called at {birthplace(node)}",
+            f"NaN; the operation was called at {birthplace(node) or 'a line that was not watched'}",
         )  # fmt: skip

@@ -1,21 +1,58 @@
 """Changes in place: of constants always, of leaves that collect gradients inside `no_grad` only.
 
-Each change is noted (`graph.touch`), so that backward knows when a value it needs is gone.
+Each change is noted (`graph.touch`), so that backward knows when a value it needs is gone. Where
+backward runs a function again, it is what that function reads that must not have changed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from .backend import backend_of, is_array, moved
 from .checks import check_key
 from .create import is_traced
 from .errors import DeviceError, DTypeError, IndexRangeError, InPlaceError, ShapeError
-from .graph import is_grad_enabled, touch
+from .graph import changed_since, is_grad_enabled, root_of, touch
 from .tensor import Tensor, as_tensor, method
 
-__all__ = ["add_", "copy_", "div_", "fill_", "mul_", "sub_", "zero_"]
+__all__ = [
+    "AGAIN", "add_", "check_read", "copy_", "div_", "fill_", "mul_", "refusing_changes", "sub_",
+    "zero_",
+]  # fmt: skip
+
+# one for each function that runs again, in any thread, and might read what has changed since: while
+# there is none, an operation need not ask
+AGAIN: list[int] = []
+_changed: ContextVar[dict[int, Any] | None] = ContextVar("changed", default=None)
+
+
+@contextmanager
+def refusing_changes(index: int) -> Iterator[None]:
+    """Inside, no recorded operation may read what was changed between number `index` and now."""
+    changed = changed_since(index)
+    token = _changed.set(changed)
+    AGAIN.extend([index] * bool(changed))
+    try:
+        yield
+    finally:
+        _changed.reset(token)
+        del AGAIN[: bool(changed)]
+
+
+def check_read(arrays: Sequence[Any]) -> None:
+    """Raise if one of these was changed, and the function that reads it runs again."""
+    changed = _changed.get()
+    if changed and is_grad_enabled():
+        for array in arrays:
+            if id(root_of(array)) in changed:
+                shape = f"one of shape {getattr(array, 'shape', ())} changed in place since"
+                raise InPlaceError(
+                    "backward of checkpoint", "the tensors that its function reads as they were",
+                    shape, "change a copy: x = x.clone(); update statistics inside no_grad()",
+                )  # fmt: skip
 
 
 def _write(x: Tensor, called: str, key: Any, value: Any) -> Tensor:

@@ -110,7 +110,9 @@ def scan(
             xs) keeps its carry and its outputs are zero. With `reverse` it starts at its own end.
         reverse: from the last step to the first; ys keep the order of xs.
         truncate: detach the carry every `truncate` steps: truncated BPTT.
-        checkpoint_every: keep states only every that many steps and recompute the rest.
+        checkpoint_every: keep states only every that many steps and recompute the rest. A
+            tensor that the step reads and that was changed in place by then is refused, as in
+            `checkpoint`; a Python number that has changed is not noticed.
         engine: "auto", "loop", or one that a compiler has registered.
 
     Raises:

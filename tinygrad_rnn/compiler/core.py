@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 
 from ..backend import quiet
 from ..checkpointing import outputs_of
-from ..graph import Node, Primitive
+from ..graph import ANOMALY, Node, Primitive, grad_mode, watch_nan
+from ..inplace import AGAIN, check_read
 from ..tensor import Tensor
 from .backward import Backward, active_inputs, differentiate
 from .checkpoints import Kept, Spans
@@ -228,14 +229,16 @@ def run_core(call: Call) -> list[Tensor]:
     core, recording = call.core, True in call.wanted
     spans = call.spans if recording else None
     way = core.way(call.wanted if spans is None else call.needed)
-    arrays = [t.array for t in call.inputs]
-    call.change(arrays, core.stacked, "packed")
+    given = [t.array for t in call.inputs]
+    if AGAIN:
+        check_read(given)
+    call.change(given, core.stacked, "packed")
     with quiet():
         if spans is None:
-            arrays, saved = way.forward.run(arrays, call.length, call.extent, call.reverse)
+            arrays, saved = way.forward.run(given, call.length, call.extent, call.reverse)
         else:
-            saved = arrays
-            arrays, kept = spans.forward(way.forward.run, arrays)
+            saved = given
+            arrays, kept = spans.forward(way.forward.run, given)
     call.change(arrays, core.outputs, "padded")
     if not recording:
         return [Tensor(array) for array in arrays]
@@ -243,7 +246,10 @@ def run_core(call: Call) -> list[Tensor]:
     if call.source is not None:
         parents = (*parents, call.source)
     params = {"call": call, "count": len(arrays), "kept": None if spans is None else kept}
-    return outputs_of(Node(core_primitive, parents, saved, params, ()), arrays, way.live)
+    node = Node(core_primitive, parents, saved, params, ())
+    if grad_mode() == ANOMALY:
+        watch_nan(node, arrays, given)
+    return outputs_of(node, arrays, way.live)
 
 
 def _pullback(

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..graph import INTERPRETERS, grad_mode
+from ..inplace import AGAIN, check_read
 from ..scan import Problem, run_loop
 from ..tensor import Tensor
 from ..tree import unflatten
@@ -100,6 +101,8 @@ def run_once(problem: Problem, engine: Engine, start: int) -> tuple[Any, Any]:
     """All steps of a problem in one loop; `start` is the number of steps that came before."""
     rows = None
     if problem.lengths is not None:
+        if AGAIN:
+            check_read((problem.lengths.array,))
         how = ragged(problem.lengths.array, problem.length, problem.reverse)
         rows = _rectangle(problem, how)
         found = None if rows is not None else _without_padding(problem, engine, how)

@@ -13,15 +13,8 @@ import numpy as np
 from ..backend import backend_of, is_array
 from ..checks import get_default_dtype
 from ..errors import DeviceError, DTypeError, IndexRangeError, ShapeError, TinygradRNNError
-from ..graph import (
-    ANOMALY,
-    INTERPRETERS,
-    Node,
-    Primitive,
-    grad_mode,
-    interpreter_for,
-    watch_for_nan,
-)
+from ..graph import ANOMALY, INTERPRETERS, Node, Primitive, grad_mode, interpreter_for, watch_nan
+from ..inplace import AGAIN, check_read
 from ..tensor import Tensor, as_tensor
 
 __all__ = ["HINT", "NO_PARAMS", "SCALARS", "agree", "bind", "call", "execute", "explain"]
@@ -61,6 +54,8 @@ def execute(primitive: Primitive, args: Sequence[Any], params: dict[str, Any]) -
         raise explain(primitive, arrays, error) from None
     if type(out) is not backend.array_type:
         out = backend.xp.asarray(out)
+    if AGAIN:
+        check_read(arrays)
     mode = grad_mode()
     parents = tuple(arg.node if type(arg) is Tensor else None for arg in args) if mode else ()
     needed = [p is not None and primitive.rule(i) is not None for i, p in enumerate(parents)]
@@ -69,7 +64,7 @@ def execute(primitive: Primitive, args: Sequence[Any], params: dict[str, Any]) -
     kept = tuple(p if need else None for p, need in zip(parents, needed, strict=True))
     node = Node(primitive, kept, primitive.saver(needed, out, arrays), params, out.shape)
     if mode == ANOMALY:
-        watch_for_nan(node, out, arrays)
+        watch_nan(node, out, arrays)
     return Tensor(out, node)
 
 
@@ -155,10 +150,12 @@ def call(primitive: Primitive, x: Any, params: dict[str, Any]) -> Any:
         raise explain(primitive, (array,), error) from None
     if type(out) is not backend.array_type:
         out = backend.xp.asarray(out)
+    if AGAIN:
+        check_read((array,))
     parent, mode = x.node, grad_mode()
     if parent is None or not mode:
         return Tensor(out)
     node = Node(primitive, (parent,), (), params, out.shape)
     if mode == ANOMALY:
-        watch_for_nan(node, out, (array,))
+        watch_nan(node, out, (array,))
     return Tensor(out, node)

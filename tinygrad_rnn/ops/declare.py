@@ -137,13 +137,11 @@ def linear(
         if variadic:
             pairs = zip(tangents, values, strict=True)
             return bind(primitive, [zeros_like(v) if t is None else t for t, v in pairs], params)
-        return _sum(
-            [
-                bind(primitive, [*values[:i], t, *values[i + 1 :]], params)
-                for i, t in enumerate(tangents)
-                if t is not None and transposes[i] is not None
-            ]
-        )
+        return _sum([
+            bind(primitive, [*values[:i], t, *values[i + 1 :]], params)
+            for i, t in enumerate(tangents)
+            if t is not None and transposes[i] is not None
+        ])  # fmt: skip
 
     if variadic:
         transpose = transposes[0]
@@ -184,13 +182,11 @@ def general(
         forward_plan = Names(names, jvps)
 
         def push(tangents: Any, values: Any, out: Any, params: Any) -> Any:
-            return _sum(
-                [
-                    forward_plan.applied(i, jvps[i], t, values, out, params)
-                    for i, t in enumerate(tangents)
-                    if t is not None and jvps[i] is not None
-                ]
-            )
+            return _sum([
+                forward_plan.applied(i, jvps[i], t, values, out, params)
+                for i, t in enumerate(tangents)
+                if t is not None and jvps[i] is not None
+            ])  # fmt: skip
 
     rules = [plan.rule(i, v) for i, v in enumerate(vjps)]
     return Primitive(

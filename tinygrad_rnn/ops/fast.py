@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from ..backend import backend_of
-from ..graph import ANOMALY, Node, Primitive, clock, grad_mode, watch_for_nan
+from ..graph import ANOMALY, Node, Primitive, clock, grad_mode, watch_nan
+from ..inplace import AGAIN, check_read
 from ..tensor import Tensor
 from .call import SCALARS, bind, explain
 from .naming import Names
@@ -51,6 +52,8 @@ def fast_unary(primitive: Primitive, plan: Names, resolve: Any) -> Any:
                 out = kernel(array)
                 if type(out) is not type(array):
                     out = backend_of(array).xp.asarray(out)
+                if AGAIN:
+                    check_read((array,))
                 result = new(Tensor)
                 result.array = out
                 result.node = None
@@ -67,7 +70,7 @@ def fast_unary(primitive: Primitive, plan: Names, resolve: Any) -> Any:
                         node.shape = out.shape
                         node.index = next(clock)
                         if mode == ANOMALY:
-                            watch_for_nan(node, out, (array,))
+                            watch_nan(node, out, (array,))
                 return result
         return bind(primitive, (x,))
 
@@ -101,6 +104,8 @@ def fast_binary(primitive: Primitive, plan: Names, resolve: Any) -> Any:
                     raise explain(primitive, (a, b), error) from None
                 if type(out) is not type(a):
                     out = backend_of(a).xp.asarray(out)
+                if AGAIN:
+                    check_read((a, b))
                 result = new(Tensor)
                 result.array = out
                 result.node = None
@@ -122,7 +127,7 @@ def fast_binary(primitive: Primitive, plan: Names, resolve: Any) -> Any:
                         node.shape = out.shape
                         node.index = next(clock)
                         if mode == ANOMALY:
-                            watch_for_nan(node, out, (a, b))
+                            watch_nan(node, out, (a, b))
                 return result
         return bind(primitive, (x, y))
 

@@ -6,7 +6,8 @@ import math
 from typing import Any
 
 from ..errors import DTypeError, ShapeError
-from ..graph import ANOMALY, INTERPRETERS, Node, grad_mode, watch_for_nan
+from ..graph import ANOMALY, INTERPRETERS, Node, grad_mode, watch_nan
+from ..inplace import AGAIN, check_read
 from ..tensor import Tensor, method
 from .call import HINT, bind
 from .declare import general
@@ -162,13 +163,15 @@ def _plain(x: Any, weight: Any, bias: Any) -> bool:
 def _linear_2d(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     a, w = x.array, weight.array
     out = Tensor(_affine(a, w, bias.array))
+    if AGAIN:
+        check_read((a, w, bias.array))
     p, q, r = x.node, weight.node, bias.node
     mode = grad_mode()
     if mode and (p is not None or q is not None or r is not None):
         saved = (None if q is None else a, None if p is None else w)
         out.node = node = Node(_linear, (p, q, r), saved, None, out.array.shape)
         if mode == ANOMALY:
-            watch_for_nan(node, out.array, (a, w, bias.array))
+            watch_nan(node, out.array, (a, w, bias.array))
     return out
 
 

@@ -73,7 +73,7 @@ class FlatBuffer:
         self._shapes = [p.shape for p in params]
         self._pieces = [p for i, span in enumerate(self.spans) for p in _pieces(i, span, block)]
         self._views = self.shaped(self.values)
-        self.tie()
+        self.tie(new=True)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Copied or unpickled views are arrays of their own, so they are made anew."""
@@ -121,7 +121,7 @@ class FlatBuffer:
             if gradient is not None:
                 _check_same(called, f"the gradient of {label}", gradient.array, view)
 
-    def tie(self) -> None:
+    def tie(self, new: bool = False) -> None:
         """Make every parameter a view again; one that was given another array brings its values.
 
         That happens at the beginning, and when somebody assigns `p.array`, copies the
@@ -130,7 +130,7 @@ class FlatBuffer:
         pairs = zip(self.params, self._views, strict=True)
         own, share = [self.values], self.xp.may_share_memory
         loose = [(p, view, _apart(p.array, own, share)) for p, view in pairs if p.array is not view]
-        if loose:
+        if loose and not new:  # what is new has not been read
             touch(self.values)
         for param, view, array in loose:
             self.xp.copyto(view, array)
