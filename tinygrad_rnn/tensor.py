@@ -191,9 +191,8 @@ class Tensor(TensorMethods):
         """
         if type(self.array) in INTERPRETERS or self.requires_grad:
             getattr(self.array, "numpy", None)  # a tensor of a trace says what it lacks
-            raise AutodiffError(
-                "numpy", "a tensor without gradient", "one that requires it", "t.detach().numpy()"
-            )
+            hint = "t.detach().numpy()"
+            raise AutodiffError("numpy", "a tensor without gradient", "one that requires it", hint)
         if self.device != "cpu":
             raise DeviceError("numpy", "a tensor on the cpu", self.device, "t.cpu().numpy()")
         array: np.ndarray[Any, Any] = self.array
@@ -240,9 +239,8 @@ class Tensor(TensorMethods):
 
     def __bool__(self) -> bool:
         if self.numel() != 1:
-            raise ShapeError(
-                "bool", "exactly one element", f"shape {self.shape}", "use .any() or .all()"
-            )
+            got = f"shape {self.shape}"
+            raise ShapeError("bool", "exactly one element", got, "use .any() or .all()")
         return bool(self.item())
 
     def __index__(self) -> int:

@@ -225,7 +225,7 @@ def test_a_product_of_rows_is_made_of_the_table_once(monkeypatch: pytest.MonkeyP
 def test_it_is_explained() -> None:
     text = tg.explain(plain(*leaves()), tg.zeros(B, H, dtype=tg.float64), np.zeros((T, B), int))
     assert "after lookup" in text
-    assert "∂L/∂w = Σ_t tableᵀ scatter(" in text
+    assert "∂L/∂table = Σ_t δa1↑[i_t]" in text
     assert "--- the loop backward" in text  # it is compiled
 
 

@@ -31,7 +31,7 @@ LEGEND = {
     "Σ_j": "Σ_j: along the last axis",
     "Σ_b": "Σ_b: over the rows of the batch",
     "Σ_t": "Σ_t: over the steps",
-    "↑": "a↑[k]: a at the places k, 0 elsewhere",
+    "↑": "a↑[k]: a added at the places k of zeros",
     "∂L/∂": "∂L/∂h_t: what the loss says of an output h_t itself; ∂L/∂w: of a parameter, in all",
     "δ⁺": "δ⁺: what has come from step t + 1, and what goes to step t − 1",
     "δ": "δa: the derivative of the loss by a, through all that comes after it",

@@ -75,9 +75,8 @@ def _matmul_general(x: Any, y: Any) -> Any:
             "matmul", "equal dtypes", f"{x.dtype} and {y.dtype}", "convert one with .to(dtype)"
         )
     if x.shape[-1] != y.shape[-2 if y.ndim > 1 else 0]:
-        raise ShapeError(
-            "matmul", "x.shape[-1] == y.shape[-2]", f"{x.shape} and {y.shape}", "transpose one?"
-        )
+        got = f"{x.shape} and {y.shape}"
+        raise ShapeError("matmul", "x.shape[-1] == y.shape[-2]", got, "transpose one?")
     if x.ndim == 1:
         return _squeeze(matmul(reshape(x, 1, -1), y if y.ndim > 1 else reshape(y, -1, 1)), y.ndim)
     if y.ndim == 1:
