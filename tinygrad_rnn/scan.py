@@ -16,8 +16,9 @@ from typing import Any
 
 from .checkpointing import checkpoint
 from .errors import ArgumentError, CarryError, DTypeError, ShapeError
+from .graph import INTERPRETERS
 from .ops.elementwise import where
-from .ops.shape import reshape, stack
+from .ops.shape import clone, reshape, stack
 from .tensor import Tensor, as_tensor
 from .tree import LEAF_MARK, flatten, paths, tree_map, unflatten
 
@@ -103,6 +104,8 @@ def scan(
     It means, with `xs` and each `y` a tree of tensors (T, …) and the carry any tree:
 
         for x in xs: carry, y = step(carry, x); ys.append(y)
+
+    What it gives has memory of its own, also where a step hands on what it was given.
 
     Args:
         xs: inputs, or an int T for a recurrence without input (then x is the step number).
@@ -250,22 +253,25 @@ def run_loop(problem: Problem) -> tuple[Any, Any]:
     order = range(problem.length)[:: -1 if problem.reverse else 1]
     every = problem.checkpoint_every
     if not problem.length:
-        return problem.init, _no_outputs(problem)
+        return tree_map(_copied, problem.init), _no_outputs(problem)
     if problem.lengths is not None:
         problem = replace(problem, xs=without_padding(problem.xs, problem.lengths))
     carry = problem.init
     ys: dict[int, Any] = {}
     span = problem.length if every is None else every
+    run = _segment if every is None else lambda *args: checkpoint(_segment, *args)
     for start in range(0, problem.length, span):
         times = list(order[start : start + span])
-        if every is None:
-            carry, out = _segment(problem, carry, start, times)
-        else:
-            carry, out = checkpoint(
-                lambda c, start=start, times=times: _segment(problem, c, start, times), carry
-            )
+        carry, out = run(problem, carry, start, times)
         ys.update(zip(times, out, strict=True))
-    return carry, _stacked([ys[t] for t in range(problem.length)])
+    return tree_map(_copied, carry), _stacked([ys[t] for t in range(problem.length)])
+
+
+def _copied(leaf: Tensor) -> Any:
+    """A last carry in memory of its own: a step may hand on what is the user's."""
+    if type(leaf.array) in INTERPRETERS or (leaf.node is not None and leaf.is_leaf):
+        return clone(leaf)
+    return Tensor(leaf.array.copy(), leaf.node)
 
 
 def _segment(problem: Problem, carry: Any, start: int, times: list[int]) -> tuple[Any, list[Any]]:

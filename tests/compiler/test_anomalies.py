@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
-from tinygrad_rnn.compiler import llvm_jit
+from tinygrad_rnn.compiler import llvm_jit, structures
 from tinygrad_rnn.errors import AnomalyError
 
 COMPILED = ["numpy", *(["llvm", "native"] if llvm_jit.available() else [])]
@@ -182,3 +182,17 @@ def test_watching_the_way_back_alone(engine: str) -> None:
     with tg.detect_anomaly(), pytest.raises(AnomalyError, match=r"loop.*\n?.*not watched"):
         ys.sum().backward()
     assert w.grad is None
+
+
+@pytest.mark.parametrize("engine", COMPILED)
+def test_a_nan_where_a_step_is_traced_again_is_named(
+    engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of what the step makes of the weight alone, which tracing computes: on the way back."""
+    monkeypatch.setattr(structures, "code_of", lambda step: None)  # its reads are not known
+    w, options = leaf(-WEIGHT), {"lengths": [7, 4, 2], "checkpoint_every": 2}
+    run = lambda h, x: ((h @ w.sqrt() + x).tanh(), h)  # noqa: E731
+    with np.errstate(all="ignore"):
+        ys = tg.scan(run, tg.tensor(START), tg.tensor(XS), engine=engine, **options)[1]
+        with tg.detect_anomaly(), pytest.raises(AnomalyError, match="sqrt"):
+            ys.sum().backward()

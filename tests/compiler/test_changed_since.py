@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
-from tinygrad_rnn.compiler import llvm_jit
+from tinygrad_rnn.compiler import llvm_jit, structures
 from tinygrad_rnn.errors import InPlaceError
 from tinygrad_rnn.inplace import AGAIN
 
@@ -71,6 +71,18 @@ def test_what_a_step_reads_and_has_changed_is_refused(name: str, options: Any, e
     with pytest.raises(InPlaceError, match="changed in place since"):
         run.gradient()
     assert not AGAIN
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_it_is_refused_by_name_where_a_step_is_traced_again(
+    engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever fails in a trace has the loop run, but what backward runs again cannot fall back."""
+    run = Run(engine, checkpoint_every=2, lengths=[6, 4, 2])
+    monkeypatch.setattr(structures, "code_of", lambda step: None)  # its reads are not known
+    run.mask.mul_(1.5)
+    with pytest.raises(InPlaceError, match="changed in place since"):
+        run.gradient()
 
 
 @pytest.mark.parametrize("engine", ENGINES)

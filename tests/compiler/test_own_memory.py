@@ -1,4 +1,4 @@
-"""Each output of a compiled loop has memory of its own: to change one in place changes no other."""
+"""What a loop gives has memory of its own: to change one in place changes no other."""
 
 from __future__ import annotations
 
@@ -57,3 +57,46 @@ def test_outputs_are_those_of_the_loop(engine: str) -> None:
         outputs_of_all_kinds(engine, 4, True), outputs_of_all_kinds("loop", 4, True), strict=True
     )
     assert all(np.allclose(a, b, rtol=1e-6, atol=1e-6) for a, b in pairs)
+
+
+# ------------------------------------------------------------- the last carry, by the loop as well
+HANDED_ON: dict[str, Any] = {
+    "the carry": lambda h, x, c, p: h,
+    "a view of the carry": lambda h, x, c, p: h.detach()[:],
+    "the input": lambda h, x, c, p: x,
+    "a constant": lambda h, x, c, p: c,
+    "a leaf": lambda h, x, c, p: p,
+}
+
+
+@pytest.mark.parametrize("engine", ["loop", *NAMES])
+@pytest.mark.parametrize("options", [{}, {"checkpoint_every": 2}, {"lengths": [4, 4]}], ids=str)
+@pytest.mark.parametrize("name", sorted(HANDED_ON))
+def test_a_last_carry_is_not_the_users_own(name: str, options: Any, engine: str) -> None:
+    given = [tg.zeros(2, 3), tg.ones(4, 2, 3), tg.ones(2, 3), tg.ones(2, 3, requires_grad=True)]
+    h0, xs, c, p = given
+    before = [t.tolist() for t in given]
+
+    def step(carry: Any, x: Any) -> Any:
+        h, twin = carry
+        new = HANDED_ON[name](h, x, c, p)
+        return (new, new), twin
+
+    final, ys = tg.scan(step, (h0, h0), xs, engine=engine, **options)
+    arrays = [*(t.array for t in given), ys.array]
+    assert not any(np.shares_memory(f.array, a) for f in final for a in arrays)
+    assert not np.shares_memory(final[0].array, final[1].array)
+    final[0].detach().mul_(3.0)
+    final[1].detach().add_(2.0)
+    assert [t.tolist() for t in given] == before
+    if name == "a leaf":
+        final[0].sum().backward()
+        assert p.grad is not None and final[0] is not p and not final[0].is_leaf
+
+
+@pytest.mark.parametrize("engine", ["loop", *NAMES])
+def test_a_carry_of_no_steps_is_not_the_users_own(engine: str) -> None:
+    h0 = tg.zeros(2, 3)
+    final, _ = tg.scan(lambda h, x: (h + x, h), h0, tg.ones(0, 2, 3), engine=engine)
+    final.add_(1.0)
+    assert h0.tolist() == np.zeros((2, 3)).tolist()

@@ -18,7 +18,9 @@ from weakref import ref
 import numpy as np
 
 from ..checks import get_default_dtype
+from ..errors import AnomalyError, InPlaceError
 from ..graph import OFF, grad_mode
+from ..inplace import AGAIN
 from ..scan import Problem
 from ..tensor import Tensor
 from .code_reads import Counting, NotEnumerable, code_of, names_in
@@ -90,7 +92,11 @@ def prepared(problem: Problem, engine: Engine) -> Ready:
             if found is not None:
                 return found
         return _by_trace(problem, engine)
+    except AnomalyError:
+        raise
     except Exception as error:
+        if AGAIN and isinstance(error, InPlaceError):  # backward has no loop to fall back to
+            raise
         raise refused(error) from error
 
 

@@ -194,8 +194,5 @@ def _assemble(xp: Any, *values: Any, keys: Any, shape: tuple[int, ...]) -> Any:
 
 
 assemble = linear(
-    "assemble",
-    _assemble,
-    lambda g, position, node, keys, shape: g[keys[position]],
-    variadic=True,
+    "assemble", _assemble, lambda g, position, node, keys, shape: g[keys[position]], variadic=True
 )
