@@ -116,10 +116,10 @@ def test_a_cell_of_ones_own_is_explained(
     ("name", "equations"),
     [
         ("step", ["h_t = tanh(h_t−1 + x_t)"]),
-        ("two", ["c_t = c_t−1 + tanh(h_t−1 + x_t)", "h_t = tanh(c_t)"]),
-        ("make", ["h_t = tanh(h_t−1 + (x·V)_t)"]),
-        ("Plain", ["h_t = tanh(h_t−1 + (x·V)_t)"]),
-        ("Forward", ["h_t = tanh(h_t−1 + (x·V)_t)"]),
+        ("two", ["a = tanh(h_t−1 + x_t)", "c_t = c_t−1 + a", "h_t = tanh(c_t)"]),
+        ("make", ["a = h_t−1 + x_t V", "h_t = tanh(a)"]),
+        ("Plain", ["a = h_t−1 + x_t V", "h_t = tanh(a)"]),
+        ("Forward", ["a = h_t−1 + x_t V", "h_t = tanh(a)"]),
     ],
 )
 def test_a_step_is_explained_and_what_makes_one(

@@ -223,6 +223,15 @@ class _Names:
             label[value] = numbered(label[value], count[label[value]])
         for value in named:
             value.label = label[value]
+        before = [v for v in self.values if v.kind == "carry"]
+        for old, new, name in zip(before, carries, labels.carries, strict=True):
+            old.label = f"{name}_t−1"
+            if new.op is not None:
+                new.label = f"{name}_t"
+        for value, name in zip(
+            [v for v in self.values if v.kind == "x"], labels.inputs, strict=True
+        ):
+            value.label = f"{name}_t"
 
 
 def _view(node: Node, source: Node | None, name: str) -> str | None:

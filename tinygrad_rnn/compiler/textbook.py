@@ -74,6 +74,7 @@ class Book:
         parts: Mapping[str, str],
     ) -> None:  # fmt: skip
         self.whole, self.back, self.labels, self.parts = whole, back, labels, parts
+        self.ends = {f"{name}_t" for name in labels.carries}
         self.known: dict[Value, Name] = {}
         self.same: list[tuple[Name, Value]] = []
         self.notes: list[str] = []
@@ -111,7 +112,7 @@ class Book:
         outputs: list[Name] = []
         for value, name in zip(self.whole.exports, self.labels.outputs, strict=True):
             found = self.known.get(value)
-            label = Name(value.label) if found is None and value.label else None
+            label = Name(self.label(value)) if found is None and self.label(value) else None
             if found is None:
                 base = name if name not in self.bases() else self.free(name)
                 found = self.known[value] = label or Name(base, "t")
@@ -125,7 +126,7 @@ class Book:
     def name_body(self) -> None:
         """The names of all else: the user's, and those of what needs one."""
         for value in self.whole.body:
-            if value.label and value not in self.known:
+            if self.label(value) and value not in self.known:
                 self.known[value] = Name(value.label)
         uses = _uses(self.whole.body)
         read = _uses(_read(self.back.ends, {}))
@@ -142,6 +143,10 @@ class Book:
         for value in needing:
             alone = len(needing) == 1 and "a" not in taken
             self.known[value] = Name("a" if alone else self.free("a"))
+
+    def label(self, value: Value) -> str:
+        """The user's name for a value that is not the next carry."""
+        return "" if value.label in self.ends else value.label
 
     def is_short(self, value: Value) -> bool:
         """Whether it is as easily read as a name would be: tanh(c)."""
