@@ -45,11 +45,9 @@ class Put:
         """The sum, now that the size of the whole is known."""
         whole = np.zeros(shape)
         for value, key, sign in self.parts:
-            if key is None:
-                whole += sign * value
-            else:
-                place = whole[key]
-                whole[key] += sign * (value.array(place.shape) if isinstance(value, Put) else value)
+            place = whole if key is None else whole[key]
+            part = value.array(place.shape) if isinstance(value, Put) else value
+            place += sign * (np.reshape(part, place.shape) if np.size(part) == place.size else part)
         return whole
 
 

@@ -15,10 +15,12 @@ from typing import Any, NamedTuple
 
 from ..graph import Node
 from ..tensor import Tensor
-from ..tree import paths, unflatten
-from .program import Value
+from ..tree import flatten, paths, unflatten
+from .code_reads import NotEnumerable, code_of, names_in
+from .program import Value, ancestors
+from .reads import enumerated, fields
 from .signs import key_text
-from .trace import trace_step
+from .trace import Trace, trace_step
 
 __all__ = ["Labels", "Watched", "numbered", "watched"]
 
@@ -67,12 +69,21 @@ def watched(step: Callable[..., Any], init: Any, xs: Any) -> Watched:
                 frames.append(Frame(_owner(frame), world, own, code is inner))
 
     before = sys.getprofile()
-    sys.setprofile(watch)
     try:
+        copy, trace = _copied(step, init, xs)
+        sys.setprofile(watch)
+        trace, carries, outputs, structure = trace_step(copy, init, xs, trace)
+    except Exception:  # it cannot be copied: what it holds are numbers
+        frames.clear()
+        sys.setprofile(watch)
         trace, carries, outputs, structure = trace_step(step, init, xs)
     finally:
         sys.setprofile(before)
-    found = _Names(frames, trace.values, trace.tensors)
+    alive = ancestors([*carries, *outputs])
+    captured = [v for v in trace.values if v.kind == "captured"]
+    tensors = [t for t, v in zip(trace.tensors, captured, strict=True) if v in alive]
+    values = [v for v in trace.values if v.kind != "captured" or v in alive]
+    found = _Names(frames, values, tensors)
     ends = paths(unflatten(structure, list(range(len(outputs)))), "")
     labels = Labels(
         found.of_carries(carries, paths(init, "")), found.of_inputs(paths(xs, "")),
@@ -80,7 +91,18 @@ def watched(step: Callable[..., Any], init: Any, xs: Any) -> Watched:
     )  # fmt: skip
     found.settle(carries, labels)
     parts = {v.label: part for v, part in found.parts.items() if v.label != part}
-    return Watched(trace.values, trace.tensors, carries, outputs, labels, parts)
+    return Watched(values, tensors, carries, outputs, labels, parts)
+
+
+def _copied(step: Callable[..., Any], init: Any, xs: Any) -> tuple[Any, Trace]:
+    """The step with traced tensors in place of its own, as scan traces it, and their trace."""
+    trace = Trace()
+    code = code_of(step)
+    if code is None:
+        raise NotEnumerable("it is no function")
+    names_in(code)  # before anything that it holds is found to be too much
+    known = fields([flatten(init)[1], flatten(xs)[1]])
+    return enumerated(step, known, trace)[0], trace
 
 
 def numbered(name: str, number: int) -> str:

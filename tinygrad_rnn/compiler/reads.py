@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import builtins
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from operator import itemgetter
 from types import BuiltinFunctionType, CellType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -37,7 +37,7 @@ from .code_reads import (
 )
 from .trace import Trace
 
-__all__ = ["Reader", "enumerated"]
+__all__ = ["Reader", "enumerated", "fields"]
 
 Reader = Callable[[Any], "tuple[Tensor, ...] | None"]
 
@@ -82,6 +82,18 @@ def enumerated(step: Any, known: frozenset[str], trace: Trace) -> tuple[Any, Rea
     copy = walk.visit("step", step)
     walk.check_names(known)
     return copy, walk.reader()
+
+
+def fields(structures: Sequence[Any]) -> frozenset[str]:
+    """The names of the parts of named tuples in these structures of trees."""
+    found: set[str] = set()
+    waiting = list(structures)
+    while waiting:
+        part = waiting.pop()
+        if type(part) is tuple:
+            found.update(getattr(part[0], "_fields", ()))
+            waiting.extend(part[2])
+    return frozenset(found)
 
 
 def _same(a: Any, b: Any) -> bool:

@@ -28,7 +28,7 @@ from .core import Core, Engine
 from .cut import cut
 from .passes import PASSES, clean, gather
 from .program import Refused, Value, ancestors, place_of
-from .reads import Reader, enumerated
+from .reads import Reader, enumerated, fields
 from .step import Step
 from .trace import Trace, trace_step
 
@@ -152,7 +152,7 @@ def _enumerated(
     trace = Trace()
     try:
         names_in(code)  # before anything that it holds is found to be too much
-        copy, read = enumerated(problem.step, _fields(signature), trace)
+        copy, read = enumerated(problem.step, fields(signature[1:3]), trace)
         count = len(trace.tensors)
         _, carries, outputs, structure = trace_step(copy, problem.init, problem.xs, trace)
         if len(trace.tensors) > count:
@@ -187,18 +187,6 @@ def _remembered(code: CodeType, known: Known) -> Known:
         _unknown[code] = _unknown.get(code, 0) + 1
         del variants[0]
     return known
-
-
-def _fields(signature: Any) -> frozenset[str]:
-    """The names of the parts of named tuples in carry and inputs."""
-    found: set[str] = set()
-    waiting = [signature[1], signature[2]]
-    while waiting:
-        part = waiting.pop()
-        if type(part) is tuple:
-            found.update(getattr(part[0], "_fields", ()))
-            waiting.extend(part[2])
-    return frozenset(found)
 
 
 # ------------------------------------------------------------------------------- by a trace

@@ -216,9 +216,11 @@ class Book:
             name = self.known[value]._replace(mark="δ")
             if delta is not None and self.names[delta] != name:
                 lines.append(n.line(name, delta))
-        for value, delta in zip(whole.constant, back.of_constant, strict=True):
-            if delta is not None:
-                lines.append(self.of_constant(n, value, delta))
+        pairs = [p for p in zip(whole.constant, back.of_constant, strict=True) if p[1] is not None]
+        first = {a: v.index for v in whole.body[::-1] for a in v.inputs}
+        for value, delta in sorted(pairs, key=lambda p: first.get(p[0], 0)):
+            assert delta is not None
+            lines.append(self.of_constant(n, value, delta))
         return Equations(forward, lines, self.legend([*forward, *lines]))
 
     def of_constant(self, n: Notation, value: Value, delta: Value) -> str:
