@@ -73,10 +73,9 @@ def backend_of(array: Array) -> Backend:
     if isinstance(array, np.generic):
         return register_scalar(type(array))
     raise DeviceError(
-        "backend_of",
-        "an array of " + " or ".join(sorted(_by_name)),
+        "backend_of", "an array of " + " or ".join(sorted(_by_name)),
         f"{type(array).__module__}.{type(array).__qualname__}",
-    )
+    )  # fmt: skip
 
 
 def is_array(value: object) -> bool:

@@ -52,9 +52,8 @@ def check_dtype(dtype: Any, called: str) -> np.dtype[Any]:
 def require_float(called: str, dtype: Any) -> None:
     """Only floating-point (or complex) values have gradients."""
     if dtype.kind not in "fc":
-        raise DTypeError(
-            called, "a floating-point tensor", dtype.name, "gradients need .float() or .double()"
-        )
+        hint = "gradients need .float() or .double()"
+        raise DTypeError(called, "a floating-point tensor", dtype.name, hint)
 
 
 def check_callable(function: Any, called: str) -> None:

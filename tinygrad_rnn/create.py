@@ -6,7 +6,7 @@ the same numbers everywhere; `get_rng_state` and `set_rng_state` save and restor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from math import inf
@@ -29,8 +29,13 @@ __all__ = [
 def _made(array: Any, dtype: Any, device: Any, requires_grad: bool, called: str) -> Tensor:
     wanted = check_dtype(dtype if dtype is not None else get_default_dtype(), called)
     backend = get_backend("cpu" if device is None else device)
-    made = Tensor(backend.from_numpy(np.asarray(array, dtype=wanted)))
-    return made.requires_grad_() if requires_grad else made
+    return _given(Tensor(backend.from_numpy(np.asarray(array, dtype=wanted))), requires_grad)
+
+
+def _given(made: Tensor, leaf: bool) -> Tensor:
+    if (recorder := tracing()) is not None:
+        recorder.made[id(made.array)] = made.array
+    return made.requires_grad_() if leaf else made
 
 
 def full(
@@ -66,7 +71,7 @@ def _filled(sizes: Any, name: str, dtype: Any, device: Any, leaf: bool, *value: 
         made = Tensor(getattr(backend.xp, name)(sizes, *value, dtype=kind))
     except MemoryError:
         raise ShapeError(name, "a shape that fits memory", str(sizes)) from None
-    return made.requires_grad_() if leaf else made
+    return _given(made, leaf)
 
 
 def zeros(
@@ -144,8 +149,9 @@ def manual_seed(seed: int) -> None:
     _generator[0] = np.random.Generator(np.random.PCG64(int(seed)))
 
 
-Recorder = Callable[[Any, tuple[int, ...], Any], Tensor]  # of the method, the shape, the dtype
-_recorder: ContextVar[Recorder | None] = ContextVar("recorder", default=None)
+# what a step is traced by: it draws, and knows what was made meanwhile
+_recorder: ContextVar[Any] = ContextVar("recorder", default=None)
+tracing = _recorder.get
 
 
 def generator() -> np.random.Generator:
@@ -156,21 +162,18 @@ def generator() -> np.random.Generator:
 
 
 @contextmanager
-def drawing(recorder: Recorder) -> Iterator[None]:
-    """Inside, `rand` and `randn` ask `recorder(method, shape, dtype)` and draw nothing.
+def drawing(recorder: Any) -> Iterator[None]:
+    """Inside, `rand` and `randn` ask `recorder.draw(method, shape, dtype)` and draw nothing.
 
     The loop compiler traces a step so: what is random in it is drawn for all steps, in their order.
+    What is made inside is among `recorder.made`, by its id: a change of anything else in place
+    would be made too often, and is a `recorder.refused(reason)`.
     """
     token = _recorder.set(recorder)
     try:
         yield
     finally:
         _recorder.reset(token)
-
-
-def is_traced() -> bool:
-    """Whether a step is being looked at: what it does to tensors, it would do too often."""
-    return _recorder.get() is not None
 
 
 def get_rng_state() -> dict[str, Any]:
@@ -191,9 +194,9 @@ def set_rng_state(state: dict[str, Any]) -> None:
 def _drawn(draw: Any, shape: Any, dtype: Any, device: Any, requires_grad: bool) -> Tensor:
     kind = check_dtype(get_default_dtype() if dtype is None else dtype, "random")
     direct = kind if kind.char in "fd" else np.dtype("float32")
-    recorder = _recorder.get()
-    if recorder is not None and kind is direct and not requires_grad and device in (None, "cpu"):
-        return recorder(draw, check_shape(shape, "random"), kind)
+    trace = tracing()
+    if trace is not None and kind is direct and not requires_grad and device in (None, "cpu"):
+        return Tensor(trace.draw(draw, check_shape(shape, "random"), kind))
     generator()  # refuses, if what is drawn can't be recorded
     array = np.asarray(draw(check_shape(shape, "random"), dtype=direct))
     return _made(array, kind, device, requires_grad, "random")

@@ -267,9 +267,8 @@ def watch_nan(node: Node, out: Array, arrays: Sequence[Array]) -> None:
     place = users_line()
     _birthplaces[node] = place
     if has_nan(out) and not any(has_nan(array) for array in arrays):
-        raise AnomalyError(
-            node.primitive.name, "a result without NaN from inputs without NaN", f"NaN at {place}"
-        )
+        wanted = "a result without NaN from inputs without NaN"
+        raise AnomalyError(node.primitive.name, wanted, f"NaN at {place}")
 
 
 def has_nan(value: Any) -> bool:

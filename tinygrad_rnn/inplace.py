@@ -13,7 +13,7 @@ from typing import Any
 
 from .backend import backend_of, is_array, moved
 from .checks import check_key
-from .create import is_traced
+from .create import tracing
 from .errors import DeviceError, DTypeError, IndexRangeError, InPlaceError, ShapeError
 from .graph import changed_since, is_grad_enabled, root_of, touch
 from .tensor import Tensor, as_tensor, method
@@ -72,8 +72,8 @@ def _write(x: Tensor, called: str, key: Any, value: Any) -> Tensor:
 
 
 def _check_writable(x: Tensor, called: str) -> None:
-    if is_traced():
-        raise InPlaceError(called, "a step that changes no tensor, to compile", "one that does")
+    if (trace := tracing()) is not None and id(root_of(x.array)) not in trace.made:
+        raise trace.refused(f"the step changes a tensor in place ({called})")
     if not x.is_leaf or (x.requires_grad and is_grad_enabled()):
         hint = "use tg.where or scatter_add for a new tensor, or no_grad() to change a leaf"
         raise InPlaceError(called, "a tensor that needs no gradient", "one that does", hint)

@@ -16,7 +16,7 @@ from typing import Any
 
 from .checkpointing import checkpoint
 from .errors import ArgumentError, CarryError, DTypeError, ShapeError
-from .graph import INTERPRETERS
+from .graph import INTERPRETERS, is_grad_enabled
 from .ops.elementwise import where
 from .ops.shape import clone, reshape, stack
 from .tensor import Tensor, as_tensor
@@ -256,7 +256,8 @@ def run_loop(problem: Problem) -> tuple[Any, Any]:
         return tree_map(_copied, problem.init), _no_outputs(problem)
     if problem.lengths is not None:
         problem = replace(problem, xs=without_padding(problem.xs, problem.lengths))
-    carry = problem.init
+    alone = not is_grad_enabled()  # then `h += x` would change a leaf that the user gave
+    carry = tree_map(lambda t: t.detach() if alone and t.node else t, problem.init)
     ys: dict[int, Any] = {}
     span = problem.length if every is None else every
     run = _segment if every is None else lambda *args: checkpoint(_segment, *args)

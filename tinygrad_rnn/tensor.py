@@ -267,9 +267,8 @@ class Tensor(TensorMethods):
 
     def __reduce__(self) -> Any:
         if not self.is_leaf or type(self.array) in INTERPRETERS:
-            raise AutodiffError(
-                "pickle", "a leaf", "a tensor inside a graph", "t.detach() can be pickled"
-            )
+            hint = "t.detach() can be pickled"
+            raise AutodiffError("pickle", "a leaf", "a tensor inside a graph", hint)
         return _rebuild, (self.backend.to_numpy(self.array), self.device, self.requires_grad)
 
 

@@ -142,7 +142,7 @@ def test_a_made_cell_is_explained(tmp_path: Path, capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize(
     ("only", "titles"),
     [
-        ("equations", ["--- equations, forward", "--- equations, backward"]),
+        ("equations", ["--- equations, forward", "--- equations, backward", "--- signs"]),
         ("latex", ["% equations, forward (LaTeX)", "% equations, backward (LaTeX)"]),
         ("costs", ["--- costs of a step"]),
     ],

@@ -13,6 +13,7 @@ from tinygrad_rnn.compiler import core, llvm_jit
 from tinygrad_rnn.compiler.program import Refused
 
 B, I, H = 2, 3, 4  # noqa: E741 (the names of the legend)
+W = tg.ones(H, H)
 
 
 def lstm() -> Any:
@@ -142,3 +143,33 @@ def test_it_is_a_text_and_shown_as_one(tmp_path: Path) -> None:
     assert f"{text}" == text
     assert hash(text) == hash(str(text))
     assert pickle.loads(pickle.dumps(text)) == text
+
+
+STRANGE: dict[str, tuple[Any, Any, Any]] = {
+    "copies of a concatenation": (
+        lambda h, x: ((tg.cat([x, h], 1) @ tg.cat([W, W], 0)).tanh(), h),
+        tg.zeros(B, H), tg.zeros(5, B, H),
+    ),
+    "a transposed weight twice": (
+        lambda h, x: (h @ W + h @ W.T @ W, h), tg.zeros(B, H), tg.zeros(5, B, H)
+    ),
+    "new axes": (
+        lambda a, x: (a + x[:, :, None] * x[:, None, :], a.sum(1)),
+        tg.zeros(B, 3, 3), tg.zeros(5, B, 3),
+    ),
+    "a number as carry": (lambda h, t: (h * 0.5 + 1, h), tg.tensor(1.0), 6),
+    "a counter": (
+        lambda c, x: ((c[0] + 1, c[1] + x), x), (tg.tensor(0), tg.zeros(B, H)), tg.zeros(5, B, H)
+    ),
+    "integers alone": (
+        lambda h, x: (h + x, h * 2), tg.zeros(B, H, dtype="int64"), tg.zeros(5, B, H, dtype="int64")
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", STRANGE)
+@pytest.mark.parametrize("engine", ["loop", "numpy", "auto"])
+def test_whatever_scan_runs_is_explained(name: str, engine: str) -> None:
+    text = tg.explain(*STRANGE[name], engine=engine)
+    assert "--- equations, forward" in text or "run by the loop" in text
+    assert "nothing to differentiate" in text or "costs" in text or engine == "loop"

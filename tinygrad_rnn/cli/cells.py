@@ -22,7 +22,7 @@ Step = Callable[[Any, Any], Any]
 CELLS: dict[str, Callable[..., Any]] = {"lstm": LSTMCell, "gru": GRUCell, "rnn": RNNCell}
 STEPS = 4  # of the sequence that is traced; the compiled step is the same for any number
 PARTS = {  # what the titles of each begin and end with
-    "equations": r"equations.*(?<!\(LaTeX\))",
+    "equations": r"(equations.*(?<!\(LaTeX\))|signs)",
     "latex": r"equations.*\(LaTeX\)",
     "program": r"(after|what leaves the loop|the loop).*",
     "costs": r"costs.*",

@@ -27,11 +27,10 @@ def actions(plan: Plan, together: Sequence[Action] = ()) -> str:
 
 
 def _line(number: int, action: Action) -> str:
-    value = action.values[0]
     if action.kind == "copy":
         return f"copy of {_names(action.values)} to where it is kept"
     if action.kind != "kernel":
-        return f"{_names([value])} = {_made(value)}"
+        return f"{_names(action.values[:1])} = {_made(action.values[0])}"
     made: dict[Value, None] = {}
     read: dict[Value, None] = {}
     for nest in action.nests:

@@ -157,6 +157,10 @@ def _everything(core: Core) -> tuple[tuple[bool, ...], tuple[bool, ...]]:
 def _passes(core: Core) -> list[str]:
     wanted, arriving = _everything(core)
     way = core.way(wanted)
+    if way.full is None:
+        runner = way.forward.runner
+        loop = f"--- the loop forward\n{_loop(runner)}"
+        return [loop, *_kernels("forward", runner), "there is nothing to differentiate"]
     backward = core.backward(wanted, arriving)
     ways = ("forward", way.forward.runner), ("backward", backward.runner)
     parts = [f"--- the loop {title}\n{_loop(runner)}" for title, runner in ways]

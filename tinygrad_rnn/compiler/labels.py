@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import Any, NamedTuple
 
 from ..graph import Node
@@ -43,8 +43,7 @@ class Labels(NamedTuple):
 class Watched(NamedTuple):
     """A trace: its values, what it captures, the next carry, the outputs, what they are called.
 
-    All other values have their names as their labels. `parts` says of names of what is captured
-    which part of something else that is: {"to_new": "weight[4:8]"}.
+    All other values have their names as their labels.
     """
 
     values: list[Value]
@@ -52,7 +51,6 @@ class Watched(NamedTuple):
     carries: list[Value]
     outputs: list[Value]
     labels: Labels
-    parts: dict[str, str]
 
 
 def watched(step: Callable[..., Any], init: Any, xs: Any) -> Watched:
@@ -89,9 +87,10 @@ def watched(step: Callable[..., Any], init: Any, xs: Any) -> Watched:
         found.of_carries(carries, paths(init, "")), found.of_inputs(paths(xs, "")),
         _ends(ends, "y"),
     )  # fmt: skip
+    both = [f"{name}_in" if name in labels.carries else name for name in labels.inputs]
+    labels = labels._replace(inputs=both)
     found.settle(carries, labels)
-    parts = {v.label: part for v, part in found.parts.items() if v.label != part}
-    return Watched(values, tensors, carries, outputs, labels, parts)
+    return Watched(values, tensors, carries, outputs, labels)
 
 
 def _copied(step: Callable[..., Any], init: Any, xs: Any) -> tuple[Any, Trace]:
@@ -149,7 +148,6 @@ class _Names:
     short: dict[Value, str] = field(default_factory=dict)
     long: dict[Value, str] = field(default_factory=dict)
     local: set[Value] = field(default_factory=set)  # those with the name of a local variable
-    parts: dict[Value, str] = field(default_factory=dict)  # what is a part of something else
 
     def __post_init__(self) -> None:
         captured = [v for v in self.values if v.kind == "captured"]
@@ -159,6 +157,8 @@ class _Names:
         self.turned = [(t, v) for t, v in pairs if t.node is None]
         steps = [frame for frame in self.frames if frame.is_step] or self.frames
         root = steps[-1] if steps else Frame(None, {}, {})
+        for name, leaf in _deep({**root.world, **_attributes(root.owner), **root.own}):
+            self.give(name, leaf, "", "inside")
         for frame in self.frames:
             plain = frame.owner is None or frame.owner is root.owner
             part = "" if plain else _part(frame.owner, root)
@@ -185,7 +185,6 @@ class _Names:
         for node, other in self.views.items() if leaf else ():
             view = _view(node, held.node, name)
             if view is not None and view != name:
-                self.parts[other] = view
                 self.set(view, other, part, "inside")
         turned = self.transposed(held) if held.node is None else None
         if turned is not None:
@@ -232,9 +231,10 @@ class _Names:
 
     def settle(self, carries: Sequence[Value], labels: Labels) -> None:
         """Label each value with a name that no other one has."""
-        ends = {v for v in carries if v.op is not None}
-        taken = {*labels.carries, *labels.inputs}
-        named = [v for v in self.values if v in self.short and v not in ends]
+        ends = [*labels.carries, *labels.inputs]
+        taken = {*ends, *(f"{name}_t" for name in ends)}
+        after = {v for v in carries if v.op is not None}
+        named = [v for v in self.values if v in self.short and v not in after]
         named = [v for v in named if v.op is not None or v.kind == "captured"]
         label = dict(self.short)
         for value in _alike(named, label, taken):
@@ -306,7 +306,8 @@ def _ends(found: Sequence[str], name: str) -> list[str]:
 # --------------------------------------------------------------------------------- what holds what
 def _attributes(thing: Any) -> dict[str, Any]:
     found = getattr(thing, "__dict__", None)
-    return dict(found) if type(found) is dict else {}  # not what a class makes up
+    own = type(found) is dict and not isinstance(thing, (type, ModuleType))
+    return dict(found or {}) if own else {}  # not what a class makes up
 
 
 def _inside(variables: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -316,6 +317,21 @@ def _inside(variables: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield from ((key, v) for key, v in held.items() if isinstance(key, str))
         elif isinstance(held, (tuple, list)):
             yield from ((f"{name}[{i}]", v) for i, v in enumerate(held))
+
+
+def _deep(variables: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The tensors in objects that variables hold, and in what these hold, by their paths."""
+    waiting, seen = [("", dict(variables))], set()
+    for _ in range(DEPTH):
+        following = []
+        for path, held in waiting:
+            for name, thing in [*held.items(), *_inside(held)]:
+                if isinstance(thing, Tensor):
+                    yield f"{path}{name}", thing
+                elif id(thing) not in seen and not name.startswith("__"):
+                    seen.add(id(thing))
+                    following.append((f"{path}{name}.", _attributes(thing)))
+        waiting = following
 
 
 def _part(owner: Any, root: Frame) -> str:

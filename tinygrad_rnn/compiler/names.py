@@ -11,6 +11,12 @@ __all__ = ["Name", "upright"]
 MARKS = {
     "": "", "δ": r"\delta ", "δ⁺": r"\delta^{+} ", "∂L/∂": r"\partial L/\partial ",
 }  # fmt: skip
+GREEK = frozenset((
+    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau "
+    "upsilon phi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega"
+).split())  # fmt: skip
+ESCAPED = r"\\\g<0>"
+_SPECIAL = re.compile(r"[_%&#{}$]")
 
 
 class Name(NamedTuple):
@@ -50,8 +56,9 @@ def upright(word: str) -> str:
     """A word in LaTeX: letters as they are, longer ones upright, Greek ones by their names."""
     if len(word) == 1 and not word.isascii():
         kind, _, letter = unicodedata.name(word, "").rpartition(" LETTER ")
-        if kind in ("GREEK SMALL", "GREEK CAPITAL"):
-            letter = letter.lower()
-            return "\\" + (letter.capitalize() if kind.endswith("CAPITAL") else letter)
+        letter = letter.lower().replace("lamda", "lambda")
+        letter = letter.capitalize() if kind == "GREEK CAPITAL" else letter
+        if letter in GREEK:
+            return f"\\{letter}"
     plain = word if len(word) == 1 or word.isdigit() else None
-    return plain or rf"\mathrm{{{word.replace('_', chr(92) + '_')}}}"
+    return plain or rf"\mathrm{{{_SPECIAL.sub(ESCAPED, word)}}}"

@@ -41,6 +41,7 @@ class Notation:
         self.defined = None if known else value
         text, binds = (self.name(value), ATOM) if known else self.expression(value)
         self.defined = None
+        text = f"[{text}]" if value.dtype.kind == "b" and not known else text
         text = text if binds >= level or text.startswith(("Σ", r"\sum")) else f"({text})"
         sign = (r"\sum_t " if self.latex else "Σ_t ") if sums else ""
         return f"{name.text(self.latex)} {'&' if self.latex else ''}= {sign}{text}"

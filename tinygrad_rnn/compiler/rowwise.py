@@ -148,7 +148,7 @@ def one_row(step: Step) -> Step:
         Refused: rows depend on each other, or something has none.
     """
     rowed = {v for v in step.inputs if v.kind in ("carry", "x")}
-    batch = step.before[0].shape[0]
+    batch = next(iter(step.before[0].shape), 0)
     if batch < 2 or any(not v.shape or v.shape[0] != batch for v in rowed):
         raise Refused("inputs without rows")
     rowed |= _with_rows_too(step, rowed, batch)

@@ -6,6 +6,7 @@ stands in brackets.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -106,7 +107,12 @@ def call(n: Writes, name: str, args: Sequence[Any], more: Sequence[str] = ()) ->
 def turned(n: Writes, text: str) -> str:
     """The transposed of what a text says."""
     mark = r"^{\top}" if n.latex else "ᵀ"
-    return text.removesuffix(mark) if text.endswith(mark) else text + mark
+    return text.removesuffix(mark) if text.endswith(mark) else braced(n, text) + mark
+
+
+def braced(n: Writes, text: str) -> str:
+    """A text that may be raised in LaTeX, which takes one exponent at a time."""
+    return f"{{{text}}}" if n.latex and re.search(r"\^\{[^{}]*\}$", text) else text
 
 
 def axes(n: Writes, dims: Sequence[int], rank: int) -> str:
@@ -172,7 +178,7 @@ def _permute(n: Writes, v: Value) -> tuple[str, int]:
 
 def raised(n: Writes, a: Any, power: Any) -> tuple[str, int]:
     """A power."""
-    base = n.term(a, ATOM)
+    base = braced(n, n.term(a, ATOM))
     if n.latex:
         return f"{base}^{{{n.term(power, OPEN)}}}", UNARY
     if isinstance(power, (int, float)) and power == int(power):
@@ -227,7 +233,9 @@ def _tiling(keys: Sequence[Any], shape: tuple[int, ...]) -> tuple[int, list[int]
         spans = []
         for i, key in enumerate(keys):
             items = list(key) if type(key) is tuple else [key]
-            if Ellipsis in [k for k in items if k is Ellipsis]:
+            if any(item is None for item in items):
+                return None
+            if any(item is Ellipsis for item in items):
                 at = next(k for k, item in enumerate(items) if item is Ellipsis)
                 items[at : at + 1] = [slice(None)] * (len(shape) - len(items) + 1)
             items += [slice(None)] * (len(shape) - len(items))

@@ -7,7 +7,8 @@ than once, and what a function like tanh is applied to.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from ..graph import primitives
@@ -27,10 +28,14 @@ _PERMUTE = primitives["permute"]
 VIEWS = frozenset(("slice", "permute", "reshape", "expand", "cast", "detach"))
 SQUASHING = frozenset(("sigmoid", "tanh", "relu", "softplus", "exp", "erf", "sin", "cos"))
 LEGEND = {
-    "⊙": "⊙: element by element",
+    "⊙": "⊙: element by element; a b, side by side: the matrix product, which comes first",
     "Σ_j": "Σ_j: along the last axis",
-    "Σ_b": "Σ_b: over the rows of the batch",
+    "Σ_b": "Σ_b: along the first axis, over the rows of the batch",
     "Σ_t": "Σ_t: over the steps",
+    "; ": "[a; b]: one below the other",
+    "where(": "where(c, a, b): a where c holds, else b",
+    "detach(": "detach(a): a, through which no gradient goes",
+    "⁽": "a⁽1⁾, a⁽2⁾: one after the other under one name",
     "↑": "a↑[k]: a added at the places k of zeros",
     "∂L/∂": "∂L/∂h_t: what the loss says of an output h_t itself; ∂L/∂w: of a parameter, in all",
     "δ⁺": "δ⁺: what has come from step t + 1, and what goes to step t − 1",
@@ -53,7 +58,7 @@ def written(traced: Watched) -> Book:
     whole, kinds = parts.whole, [k for k in parts.kinds if k != "captured"]
     wanted = [v.dtype.kind == "f" for v in _inputs(whole)]
     back = derivative(whole, wanted, (True,) * len(whole.exports))
-    return Book(whole, back, traced.labels, kinds, traced.parts)
+    return Book(whole, back, traced.labels, kinds)
 
 
 def _inputs(whole: Loop) -> list[Value]:
@@ -69,11 +74,8 @@ class Book:
         same: names for what has another name as well: outputs that are inputs, and such.
     """
 
-    def __init__(
-        self, whole: Loop, back: Derivative, labels: Labels, kinds: Sequence[str],
-        parts: Mapping[str, str],
-    ) -> None:  # fmt: skip
-        self.whole, self.back, self.labels, self.parts = whole, back, labels, parts
+    def __init__(self, whole: Loop, back: Derivative, labels: Labels, kinds: Sequence[str]) -> None:
+        self.whole, self.back, self.labels = whole, back, labels
         self.ends = {f"{name}_t" for name in labels.carries}
         self.known: dict[Value, Name] = {}
         self.same: list[tuple[Name, Value]] = []
@@ -102,8 +104,7 @@ class Book:
 
         made = [self.known[v].text() for v in self.whole.constant if not v.label]
         if made:
-            note = "the same in every step, of other tensors"
-            self.notes.append(f"{', '.join(made)}: what the step has made, {note}")
+            self.notes.append(f"{', '.join(made)}: from outside of the step, without a name there")
 
     def name_ends(self) -> list[Name]:
         """The names of the next carry and of the outputs; those of the latter."""
@@ -113,11 +114,10 @@ class Book:
         for value, name in zip(self.whole.exports, self.labels.outputs, strict=True):
             found = self.known.get(value)
             label = Name(self.label(value)) if found is None and self.label(value) else None
+            base = self.free(name) if {name, f"{name}_t"} & self.bases() else name
             if found is None:
-                base = name if name not in self.bases() else self.free(name)
                 found = self.known[value] = label or Name(base, "t")
             elif value.op is None or found in outputs:
-                base = name if name not in self.bases() else self.free(name)
                 found = Name(base, "t")
                 self.same.append((found, value))
             outputs.append(found)
@@ -159,9 +159,9 @@ class Book:
 
     def free(self, letter: str) -> str:
         """A name that is not taken: a1, a2, … or y⁽1⁾, y⁽2⁾, …"""
-        taken, number = self.bases(), 1
-        name = f"{letter}{{}}".format if len(letter) == 1 else lambda i: numbered(letter, i)
-        while name(number) in taken:
+        taken, number = {Name(base).text(latex=True) for base in self.bases()}, 1
+        name = f"{letter}{{}}".format if letter not in self.bases() else partial(numbered, letter)
+        while Name(name(number)).text(latex=True) in taken:
             number += 1
         return name(number)
 
@@ -198,9 +198,7 @@ class Book:
         """All lines, in plain text or in LaTeX."""
         n, whole, back = Notation(self.known, latex), self.whole, self.back
         alive = ancestors([*(a for _, a in whole.carries), *whole.exports])
-        read = [v.label for v in whole.constant if v in alive and v.label in self.parts]
-        forward = [n.same(Name(label), Name(self.parts[label])) for label in read]
-        forward += [n.line(self.known[v], v) for v in whole.body if v in alive and v in self.known]
+        forward = [n.line(self.known[v], v) for v in whole.body if v in alive and v in self.known]
         forward += [n.line(name, value) for name, value in self.same]
         n = Notation(self.names, latex)
         ends = _read(back.ends, self.known)

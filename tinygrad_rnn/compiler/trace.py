@@ -37,6 +37,7 @@ class Trace(Graph):
         self.captured: dict[int, Value] = {}
         self.tensors: list[Tensor] = []
         self.draws: list[tuple[str, tuple[int, ...], Any]] = []
+        self.made: dict[int, Any] = {}  # arrays that the step has made
 
     def capture(self, tensor: Tensor) -> Value:
         """The input that stands for a tensor from outside."""
@@ -44,9 +45,9 @@ class Trace(Graph):
         if found is None:
             array = tensor.array
             if type(array) is not np.ndarray:
-                raise Refused(f"the step uses a tensor of {type(array).__name__}")
+                raise self.refused(f"the step uses a tensor of {type(array).__name__}")
             if not array.dtype.isnative:
-                raise Refused(FOREIGN)
+                raise self.refused(FOREIGN)
             found = self.input("captured", array.shape, array.dtype)
             self.captured[id(tensor)] = found
             self.tensors.append(tensor)
@@ -57,10 +58,10 @@ class Trace(Graph):
         for value in self.values:
             value.graph = None
 
-    def draw(self, method: Any, shape: tuple[int, ...], dtype: Any) -> Tensor:
+    def draw(self, method: Any, shape: tuple[int, ...], dtype: Any) -> Value:
         """Random numbers asked for by the step: an input, drawn for all steps before the loop."""
         self.draws.append((method.__name__, shape, dtype))
-        return Tensor(self.input(f"random {method.__name__}", shape, dtype))
+        return self.input(f"random {method.__name__}", shape, dtype)
 
 
 def _record(primitive: Primitive, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
@@ -124,7 +125,7 @@ def trace_step(
     before = [Tensor(trace.input("carry", c.array.shape, c.array.dtype)) for c in carries]
     x = [Tensor(trace.input("x", v.array.shape[1:], v.array.dtype)) for v in inputs]
     try:
-        with create.drawing(trace.draw):
+        with create.drawing(trace):
             result = step(unflatten(carry_structure, before), unflatten(x_structure, x))
         if trace.refusal is not None:  # and the step has caught it
             raise trace.refusal

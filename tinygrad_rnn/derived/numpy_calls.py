@@ -53,7 +53,7 @@ def array_ufunc(tensor: Tensor, ufunc: Any, way: str, *inputs: Any, **options: A
 
 def array_function(tensor: Tensor, function: Any, types: Any, args: Any, options: Any) -> Any:
     """What the function gives for the values; where they cannot be had, it is refused."""
-    if any(kind not in (Tensor, np.ndarray) for kind in types):
+    if not all(kind is Tensor or issubclass(kind, np.ndarray) for kind in types):
         return NotImplemented
     try:
         return function._implementation(*args, **options)

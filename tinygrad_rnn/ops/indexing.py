@@ -17,6 +17,7 @@ from ..checks import check_dim, check_key, check_masks, int64, is_index
 from ..create import eye
 from ..errors import ArgumentError, DeviceError, DTypeError, IndexRangeError, ShapeError
 from ..graph import INTERPRETERS, Node, Primitive, grad_mode
+from ..inplace import AGAIN, check_read
 from ..tensor import Tensor, as_tensor, method
 from .call import bind
 from .declare import linear, nondifferentiable
@@ -57,6 +58,8 @@ def getitem(x: Tensor, index: Any) -> Tensor:
     except IndexError as error:
         got = f"{index} ({error})"
         raise IndexRangeError("getitem", f"an index into shape {x.shape}", got) from None
+    if AGAIN:
+        check_read((array,))
     if type(out) is not type(array):
         out = backend_of(array).xp.asarray(out)
     return _sliced(x, out, index, None)

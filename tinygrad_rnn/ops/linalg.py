@@ -71,9 +71,8 @@ def _matmul_general(x: Any, y: Any) -> Any:
     if not x.ndim or not y.ndim:
         raise ShapeError("matmul", "matrices or vectors", f"shapes {x.shape} and {y.shape}")
     if x.dtype != y.dtype:
-        raise DTypeError(
-            "matmul", "equal dtypes", f"{x.dtype} and {y.dtype}", "convert one with .to(dtype)"
-        )
+        got = f"{x.dtype} and {y.dtype}"
+        raise DTypeError("matmul", "equal dtypes", got, "convert one with .to(dtype)")
     if x.shape[-1] != y.shape[-2 if y.ndim > 1 else 0]:
         got = f"{x.shape} and {y.shape}"
         raise ShapeError("matmul", "x.shape[-1] == y.shape[-2]", got, "transpose one?")
@@ -132,9 +131,8 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
         if not hasattr(operand, "dtype"):
             raise DTypeError("linear", "tensors or arrays", type(operand).__name__, HINT)
     if weight.ndim != 2 or not x.shape or x.shape[-1] != weight.shape[1]:
-        raise ShapeError(
-            "linear", "x.shape[-1] == weight.shape[1]", f"{tuple(x.shape)} and {weight.shape}"
-        )
+        got = f"{tuple(x.shape)} and {weight.shape}"
+        raise ShapeError("linear", "x.shape[-1] == weight.shape[1]", got)
     product = matmul(x, weight.T)
     if bias is None:
         return product

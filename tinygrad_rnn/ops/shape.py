@@ -331,9 +331,8 @@ def pad(x: Any, widths: Sequence[int], value: float = 0.0) -> Any:
     if not isinstance(widths, (tuple, list)) or not all(map(checks.is_index, widths)):
         raise DTypeError("pad", "a tuple of integers", repr(widths))
     if len(widths) % 2 or len(widths) > 2 * x.ndim:
-        raise ShapeError(
-            "pad", f"an even number of widths, at most {2 * x.ndim}", str(tuple(widths))
-        )
+        wanted = f"an even number of widths, at most {2 * x.ndim}"
+        raise ShapeError("pad", wanted, str(tuple(widths)))
     if any(width < 0 for width in widths):
         raise ArgumentError("pad", "widths >= 0", str(tuple(widths)), "cut with x[…]")
     pairs = [(int(a), int(b)) for a, b in zip(widths[::2], widths[1::2], strict=True)][::-1]
