@@ -384,3 +384,17 @@ def test_cells_are_traced_once(name: str, traces: list[Any]) -> None:
     count = len(traces)
     np.testing.assert_array_equal(layer(XS)[0].detach().numpy(), first.detach().numpy())
     assert len(traces) == count == 1
+
+
+def test_a_cell_that_is_called_by_another_module_is_traced_once(traces: list[Any]) -> None:
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            self.cell = nn.RNNCell(H, H)
+
+        def forward(self, h: Any, x: Any) -> Any:
+            return self.cell(h, x)
+
+    step = Two().forward
+    for _ in range(3):
+        tg.scan(step, tg.zeros(XS.shape[1], H), XS)
+    assert len(traces) == 1

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from ...create import zeros
+from ...create import tracing, zeros
 from ...errors import ArgumentError, CarryError, ShapeError
 from ...functional import elu, hardtanh, relu, sigmoid, silu, softplus, softsign, tanh
 from ...tensor import Tensor
@@ -87,6 +87,8 @@ class GatedCell(Cell):
 
     def __call__(self, carry: Any, x: Any) -> Any:
         """One step, after a look whether the two came in PyTorch's order."""
+        if tracing() is not None:  # without numbers, and what goes wrong is tried again with them
+            return self.forward(carry, x)
         if tuple(getattr(x, "shape", ()))[-1:] != (self.input_size,):
             raise ShapeError(
                 f"{type(self).__name__}(carry, x)",
