@@ -154,7 +154,6 @@ class _Names:
         self.places = {id(t): v for t, v in zip(self.tensors, captured, strict=True)}
         pairs = list(zip(self.tensors, captured, strict=True))
         self.views = {t.node: v for t, v in pairs if t.node is not None and t.node.parents}
-        self.turned = [(t, v) for t, v in pairs if t.node is None]
         steps = [frame for frame in self.frames if frame.is_step] or self.frames
         root = steps[-1] if steps else Frame(None, {}, {})
         for name, leaf in _deep({**root.world, **_attributes(root.owner), **root.own}):
@@ -186,9 +185,6 @@ class _Names:
             view = _view(node, held.node, name)
             if view is not None and view != name:
                 self.set(view, other, part, "inside")
-        turned = self.transposed(held) if held.node is None else None
-        if turned is not None:
-            self.set(f"{name}ᵀ", turned, part, kind)
 
     def set(self, name: str, value: Value, part: str, kind: str) -> None:
         """A name for a value."""
@@ -197,17 +193,6 @@ class _Names:
         self.short[value], self.long[value] = name, f"{part}.{name}" if part else name
         if kind == "local":
             self.local.add(value)
-
-    def transposed(self, held: Tensor) -> Value | None:
-        """The value that is what is held, turned around."""
-        other = held.array
-        for tensor, value in self.turned:
-            array = tensor.array
-            same = array.base is other if other.base is None else array.base is other.base
-            turned = array.shape == other.shape[::-1] and array.strides == other.strides[::-1]
-            if same and turned and array.ndim == 2 and array.strides != other.strides:
-                return value
-        return None
 
     def of_carries(self, carries: Sequence[Value], ends: Sequence[str]) -> list[str]:
         """A carry is called what it is behind the step, else before it, without "new" and such."""
