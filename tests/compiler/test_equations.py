@@ -228,6 +228,13 @@ def taken_names(h: Any, x: Any) -> Any:
     return h, h
 
 
+def taken_later(h: Any, x: Any) -> Any:
+    e1 = (h @ U + x @ W).tanh()
+    e3 = (e1.sum(-1, keepdim=True) * e1).tanh()
+    h = (e3 * e3).sum(-1, keepdim=True) * e3 / (1.0 + (e1 * e1).sum(-1, keepdim=True) * e1)
+    return h, h
+
+
 def primed(h_prev: Any, x_t: Any) -> Any:
     h_t = (x_t @ W + h_prev @ U).tanh()
     return h_t, h_t

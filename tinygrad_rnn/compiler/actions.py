@@ -20,13 +20,13 @@ ROWS = {
 def actions(plan: Plan, together: Sequence[Action] = ()) -> str:
     """A line for each action; those `together` are done for a few steps at a time."""
     lines = []
-    for number, action in enumerate(plan.actions):
+    for action in plan.actions:
         few = "  (a few steps at a time)" if action in together else ""
-        lines.append(f"  {_line(number, action)}{few}")
+        lines.append(f"  {_line(action)}{few}")
     return "\n".join(lines)
 
 
-def _line(number: int, action: Action) -> str:
+def _line(action: Action) -> str:
     if action.kind == "copy":
         return f"copy of {_names(action.values)} to where it is kept"
     if action.kind != "kernel":

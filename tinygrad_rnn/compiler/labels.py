@@ -156,11 +156,12 @@ class _Names:
         self.views = {t.node: v for t, v in pairs if t.node is not None and t.node.parents}
         steps = [frame for frame in self.frames if frame.is_step] or self.frames
         root = steps[-1] if steps else Frame(None, {}, {})
-        for name, leaf in _deep({**root.world, **_attributes(root.owner), **root.own}):
-            self.give(name, leaf, "", "inside")
+        reached = list(_reached({**root.world, **_attributes(root.owner), **root.own}))
+        for name, thing in reached:
+            self.give(name, thing, "", "inside")
         for frame in self.frames:
             plain = frame.owner is None or frame.owner is root.owner
-            part = "" if plain else _part(frame.owner, root)
+            part = "" if plain else _part(frame.owner, reached)
             world, own = dict(frame.world), dict(frame.own)
             things = {} if frame.owner is None else _attributes(frame.owner)
             for variables in (world, things, own):
@@ -296,7 +297,7 @@ def _attributes(thing: Any) -> dict[str, Any]:
 
 
 def _inside(variables: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """The tensors in lists and dicts that variables hold, and their names."""
+    """What is in the lists and dicts that variables hold, and its names."""
     for name, held in variables.items():
         if type(held) is dict:
             yield from ((key, v) for key, v in held.items() if isinstance(key, str))
@@ -304,33 +305,23 @@ def _inside(variables: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield from ((f"{name}[{i}]", v) for i, v in enumerate(held))
 
 
-def _deep(variables: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """The tensors in objects that variables hold, and in what these hold, by their paths."""
+def _reached(variables: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """What variables hold, what that holds, and so on, each with the path to it: layers[0].norm."""
     waiting, seen = [("", dict(variables))], set()
     for _ in range(DEPTH):
         following = []
         for path, held in waiting:
             for name, thing in [*held.items(), *_inside(held)]:
-                if isinstance(thing, Tensor):
-                    yield f"{path}{name}", thing
-                elif id(thing) not in seen and not name.startswith("__"):
+                if name.startswith("__"):
+                    continue
+                yield f"{path}{name}", thing
+                if not isinstance(thing, Tensor) and id(thing) not in seen:
                     seen.add(id(thing))
                     following.append((f"{path}{name}.", _attributes(thing)))
         waiting = following
 
 
-def _part(owner: Any, root: Frame) -> str:
-    """Where in the outermost step or module an object is: "layers[0].norm"."""
-    waiting = [("", {**root.world, **root.own, **_attributes(root.owner)})]
-    for _ in range(DEPTH):
-        following = []
-        for path, variables in waiting:
-            things = [(n, v) for n, v in variables.items() if not n.startswith("__")]
-            things += [(n, v) for n, v in _inside(variables) if not isinstance(v, Tensor)]
-            for name, thing in things:
-                if thing is owner:
-                    return path + name
-                if hasattr(thing, "forward") or isinstance(thing, (list, tuple)):
-                    following.append((f"{path}{name}.", _attributes(thing)))
-        waiting = following
-    return type(owner).__name__.lower()
+def _part(owner: Any, reached: Sequence[tuple[str, Any]]) -> str:
+    """Where in the outermost step or module an object is."""
+    found = (path for path, thing in reached if thing is owner)
+    return next(found, type(owner).__name__.lower())

@@ -46,12 +46,8 @@ class Notation:
         sign = (r"\sum_t " if self.latex else "Σ_t ") if sums else ""
         return f"{name.text(self.latex)} {'&' if self.latex else ''}= {sign}{text}"
 
-    def same(self, name: Name, other: Name) -> str:
-        """Two names for one value."""
-        return f"{name.text(self.latex)} {'&' if self.latex else ''}= {other.text(self.latex)}"
-
     def number(self, value: Any) -> str:
-        """A number, with as many digits as it has."""
+        """A number, with twelve digits at most."""
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             return str(value)
         text = f"{value:.12g}".replace("-", self.minus)

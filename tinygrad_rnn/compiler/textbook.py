@@ -80,6 +80,7 @@ class Book:
         self.known: dict[Value, Name] = {}
         self.same: list[tuple[Name, Value]] = []
         self.notes: list[str] = []
+        self.further: set[str] = set()  # names of values that backward alone reads
         self.name_inputs(kinds)
         self.outputs = self.name_ends()
         self.name_body()
@@ -101,7 +102,6 @@ class Book:
             self.notes.append(note)
         for value in self.whole.constant:
             self.known[value] = Name(value.label or self.free("k"))
-
         made = [self.known[v].text() for v in self.whole.constant if not v.label]
         if made:
             self.notes.append(f"{', '.join(made)}: from outside of the step, without a name there")
@@ -155,7 +155,7 @@ class Book:
     def bases(self) -> set[str]:
         """The names that are taken."""
         named = {v.label for v in self.whole.body} | {n.base for n in self.known.values()}
-        return named | {*self.labels.carries, *self.labels.inputs}
+        return named | self.further | {*self.labels.carries, *self.labels.inputs}
 
     def free(self, letter: str) -> str:
         """A name that is not taken: a1, a2, … or y⁽1⁾, y⁽2⁾, …"""
@@ -185,12 +185,12 @@ class Book:
             if going is not None and going not in names:
                 names[going] = Name(name, "t−1", "δ⁺")
         alive = _read(self.back.ends, self.known)
-        uses, number = _uses(v for v in alive if v not in self.known), 0
+        uses = _uses(v for v in alive if v not in self.known)
         for value in sorted(alive, key=lambda v: v.index):
             again = uses.get(value, 0) > 1 and value.op is not None and value.name not in VIEWS
             if again and value not in names and not _is_plain(value, names):
-                number += 1
-                names[value] = Name(self.free("e") if number == 1 else f"e{number}")
+                names[value] = Name(self.free("e"))
+                self.further.add(names[value].base)
         return names
 
     # ------------------------------------------------------------------------------ lines
