@@ -280,7 +280,8 @@ CASES: dict[str, tuple[Any, Any]] = {
         f.__name__: (f, lambda: parameter(B, H))
         for f in (
             negative, sums, overlapping, gaps, rows, passed_on, unnamed_output, hoisted,
-            taken_names, primed, rebound, taken_output, new_axes, twice_transposed, relations,
+            taken_names, taken_later, primed, rebound, taken_output, new_axes, twice_transposed,
+            relations,
         )
     },
     "like_the_input": (
