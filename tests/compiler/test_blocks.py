@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
-from tinygrad_rnn.compiler import blocks, fallbacks
+from tinygrad_rnn.compiler import blocks, fallbacks, numpy_engine
 
 B, H = 3, 4
 Step = Callable[[Any, Any], Any]
@@ -140,3 +140,27 @@ def test_one_row_needs_no_blocks() -> None:
         engine="numpy",
     )
     assert "copyto" not in loop
+
+
+@pytest.mark.parametrize("together", [1, H, B * H, 1 << 14])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_maximum_with_a_number_meets_many_of_it_at_a_time(
+    together: int, dtype: str, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(numpy_engine, "TOGETHER", together)
+    monkeypatch.setattr("tinygrad_rnn.compiler.structures._structures", {})
+    monkeypatch.setattr("tinygrad_rnn.compiler.structures._known", {})
+    values = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1e4, -1e4, 0.3])
+
+    def step(h: Any, x: Any) -> Any:
+        y = x.relu() + tg.minimum(x[:, 1:2], 0.25) + x.clamp(-0.5, 0.5) * x.sigmoid()
+        return tg.maximum(h * 0.5, -2.0) + y, y
+
+    xs = tg.tensor(np.resize(values, (7, B, H)), dtype=dtype, requires_grad=True)
+    h = tg.zeros(B, H, dtype=dtype)
+    results = []
+    for engine in ("numpy", "loop"):
+        final, ys = tg.scan(step, h, xs, engine=engine)
+        results.append([final.detach(), ys.detach(), tg.gradients((final + ys).sum(), [xs])[0]])
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6 if dtype == "float32" else 1e-12)

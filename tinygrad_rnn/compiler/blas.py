@@ -30,7 +30,7 @@ from .workers import at_once, shares_of
 
 __all__ = ["SMALL", "kernels", "product", "rows_at_once"]
 
-EACH = 16_000_000  # multiplications that make a share worth a thread: some 0.2 ms
+EACH = 12_000_000  # multiplications that make a share worth a thread: some 0.2 ms
 ALONE = 200_000  # up to so many OpenBLAS takes one thread
 FEWEST = 16  # rows of a share, for which all of the other matrix is read
 SMALL = 1_000_000  # multiplications of a product whose matrices are read where they are

@@ -6,7 +6,8 @@ storage has a row for each step, are made before the loop starts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,47 +19,12 @@ from .layout import FEW, Place, fresh, is_view
 from .plan import Action, NoView, Plan, make_plan
 from .pool import is_aligned, pool
 from .program import Value
-from .ufuncs import UFUNCS
+from .ufuncs import BY_NAME, CHAINS, UFUNCS, operation
 
 __all__ = ["NumpyRunner", "each_row", "plan_calls"]
 
 
-# ------------------------------------------------------------------------- operations with out=
-# what is several calls: each with the result so far, and perhaps a number
-CHAINS: dict[str, tuple[tuple[str, float | None], ...]] = {
-    "relu": (("maximum", 0.0),),
-    "rsqrt": (("sqrt", None), ("reciprocal", None)),
-}
-BY_NAME = frozenset((np.maximum, np.minimum))  # which take their result as out= alone
-REDUCTIONS = {"sum": np.add, "amax": np.maximum, "amin": np.minimum}
-
-
-def _softplus(x: Any, out: Any) -> None:
-    """max(x, 0) + log(1 + e^−|x|), with one array in between."""
-    np.abs(x, out)
-    np.negative(out, out)
-    np.exp(out, out)
-    np.log1p(out, out)
-    np.add(out, np.maximum(x, 0), out)
-
-
-def operation(value: Value) -> Callable[..., Any]:
-    """`f(*arrays, out=)` for an operation; one without such a form computes and copies."""
-    found = UFUNCS.get(value.name)
-    if found is np.positive and value.dtype.kind == "b":
-        found = None
-    if found is not None:
-        return found
-    params, op = value.params, value.op
-    assert op is not None
-    if value.name in REDUCTIONS:
-        reduce = REDUCTIONS[value.name].reduce
-        dims, keep = params["dims"], params["keepdim"]
-        return lambda x, out: reduce(x, axis=dims, keepdims=keep, out=out)
-    if value.name == "softplus":
-        return _softplus
-    forward = op.forward
-    return lambda *args, out: np.copyto(out, forward(np, *args, **params))
+TOGETHER = 1 << 14  # equal numbers, at most about twice as many
 
 
 # ------------------------------------------------------------------------------- the loop
@@ -170,19 +136,19 @@ class NumpyRunner:
 
     def line(self, number: int, action: Action) -> str:
         """One action as a line of Python."""
-        words = [self.word(o) for o in _as_arrays(action)]
+        words = [self.word(o) for o in self.as_arrays(action)]
         assert action.target is not None
         target = self.word(action.target)
         if action.kind == "copy":
             return f"copyto({target}, {words[0]})"
         value = action.values[0]
         if action.kind == "exponential":
-            return self.exponential(number, words, target, value.dtype)
+            return self.exponential(number, words, action.target)
         if action.kind == "quotient":
             return self.call(f"div_{number}", np.true_divide, words, target)
         name = f"{value.name}_{number}"
         if is_logistic(value) and len(words) == 2:  # only this engine's plans give it scratch
-            return self.logistic(number, words, target, value.dtype)
+            return self.logistic(number, words, action.target)
         if value.name in CHAINS and value.dtype.kind == "f":
             return self.chain(number, CHAINS[value.name], words[0], action.target)
         if not _is_plain_product(action):
@@ -200,16 +166,17 @@ class NumpyRunner:
         by_place = call is np.dot or (isinstance(call, np.ufunc) and call not in BY_NAME)
         return f"{name}({', '.join(words)}, {'' if by_place else 'out='}{target})"
 
-    def logistic(self, number: int, words: Sequence[str], target: str, dtype: Any) -> str:
+    def logistic(self, number: int, words: Sequence[str], place: Place) -> str:
         """eˣ/(1 + eˣ); `words` are x and scratch."""
+        target = self.word(place)
         quotient = self.call(f"div_{number}", np.true_divide, [target, words[1]], target)
-        return f"{self.exponential(number, words, target, dtype)}; {quotient}"
+        return f"{self.exponential(number, words, place)}; {quotient}"
 
-    def exponential(self, number: int, words: Sequence[str], target: str, dtype: Any) -> str:
+    def exponential(self, number: int, words: Sequence[str], place: Place) -> str:
         """eˣ and 1 + eˣ, with the largest x of which there is an eˣ; `words` are x and the sum."""
-        source, further = words
-        largest = self.word(np.array(int(np.log(np.finfo(dtype).max)), dtype))
-        one = self.word(np.array(1.0, dtype))
+        (source, further), target = words, self.word(place)
+        largest = self.word(self.number(int(np.log(np.finfo(place.dtype).max)), place, np.minimum))
+        one = self.word(np.array(1.0, place.dtype))
         return "; ".join([
             self.call(f"minimum_{number}", np.minimum, [source, largest], target),
             self.call(f"exp_{number}", np.exp, [target], target),
@@ -220,12 +187,32 @@ class NumpyRunner:
         """Several calls, of which all but the first work in place."""
         calls, source, target = [], first, self.word(place)
         for part, operand in chain:
-            words = [source]
+            words, call = [source], UFUNCS[part]
             if operand is not None:
-                words.append(self.word(np.array(operand, place.dtype)))
-            calls.append(self.call(f"{part}_{number}", UFUNCS[part], words, target))
+                words.append(self.word(self.number(operand, place, call)))
+            calls.append(self.call(f"{part}_{number}", call, words, target))
             source = target
         return "; ".join(calls)
+
+    def as_arrays(self, action: Action) -> list[Any]:
+        """Operands with numbers as arrays, which ufuncs take at once."""
+        places = [o for o in action.operands if type(o) is Place]
+        floats = bool(places) and all(p.dtype.kind == "f" for p in places)
+        call, target = UFUNCS.get(action.values[0].name), action.target
+        if not floats or not isinstance(call, np.ufunc) or target is None:
+            return list(action.operands)
+        like = target._replace(dtype=places[0].dtype)
+        return [o if type(o) is Place else self.number(o, like, call) for o in action.operands]
+
+    def number(self, number: float, place: Place, call: Any) -> Any:
+        """A number as an array: of no axis, or for a maximum as many of it as it meets at a time.
+
+        NumPy compares arrays by vectors, but with one number it goes element by element.
+        """
+        shape = place.shape if self.knows_rows and call in BY_NAME else ()
+        while shape and math.prod(shape[1:]) >= TOGETHER:
+            shape = shape[1:]
+        return np.full(shape, number, place.dtype)
 
     def word(self, operand: Any) -> str:
         """A number, or the name of the view at a place."""
@@ -320,16 +307,6 @@ class NumpyRunner:
                 for place in self.plan.carries:
                     arrays[place.buffer.number].fill(0)
             start = stop
-
-
-def _as_arrays(action: Action) -> list[Any]:
-    """Operands with numbers as arrays of no axis, which ufuncs take at once."""
-    places = [o for o in action.operands if type(o) is Place]
-    floats = bool(places) and all(p.dtype.kind == "f" for p in places)
-    if not floats or not isinstance(UFUNCS.get(action.values[0].name), np.ufunc):
-        return list(action.operands)
-    dtype = places[0].dtype
-    return [o if type(o) is Place else np.array(o, dtype) for o in action.operands]
 
 
 def _is_plain_product(action: Action) -> bool:
