@@ -71,17 +71,14 @@ def _reverse(ys: list[Any], xs: list[Any], cs: list[Any]) -> list[Any]:
     y, dy = halves(ys, level)
     x, _ = halves(xs, level)
     c, dc = halves([ones_like(p) if g is None else g for p, g in zip(y, cs, strict=True)], level)
-    value = gradients_of(y, x, c, True, True)
     pairs = [(t, g) for t, g in zip(dy, c, strict=True) if t is not None and t.requires_grad]
     pairs += [(p, g) for p, g in zip(y, dc, strict=True) if g is not None]
+    roots = [node for t in (*y, *c, *(t for pair in pairs for t in pair)) for node in _nodes(t)]
+    create = others_may_ask(roots, {node for t in x for node in _nodes(t)})
+    value = gradients_of(y, x, c, True, create)
     change: list[Any] = [None] * len(x)
     if pairs:
-        change = gradients_of([p for p, _ in pairs], x, [g for _, g in pairs], True, True)
-    roots = [node for t in (*y, *c, *(t for pair in pairs for t in pair)) for node in _nodes(t)]
-    if not others_may_ask(roots, {node for t in x for node in _nodes(t)}):
-        value, change = (
-            [None if t is None else _detached(t) for t in half] for half in (value, change)
-        )
+        change = gradients_of([p for p, _ in pairs], x, [g for _, g in pairs], True, create)
     return [
         v if d is None else Tensor(Dual(zeros_like(p) if v is None else v, d, level))
         for p, v, d in zip(x, value, change, strict=True)
@@ -93,14 +90,6 @@ def _nodes(t: Tensor) -> list[Node]:
     if type(t.array) is Dual:
         return _nodes(t.array.primal) + _nodes(t.array.tangent)
     return [] if t.node is None else [t.node]
-
-
-def _detached(t: Tensor) -> Tensor:
-    """A tensor without its node; a dual keeps its tangent, which an outer transform wants."""
-    dual = t.array
-    if type(dual) is not Dual:
-        return t.detach()
-    return Tensor(Dual(_detached(dual.primal), _detached(dual.tangent), dual.level))
 
 
 def halves(tensors: Sequence[Any], level: int) -> tuple[list[Any], list[Any]]:

@@ -123,30 +123,6 @@ def test_empty_things_are_run_by_the_loop() -> None:
     assert reason_for(step, tg.zeros(0), tg.ones(3, 0)) == "an empty tensor"
 
 
-def test_forward_mode_replays_the_loop() -> None:
-    def final(w: Any, engine: str) -> Any:
-        return tg.scan(
-            lambda c, x: ((c * w + x).tanh(), c), tg.zeros(2), tg.ones(3, 2), engine=engine
-        )[0]
-
-    w, v = tg.tensor([0.5, 0.3]), tg.tensor([1.0, -1.0])
-    for engine in NAMES:
-        for transform in (tg.jvp, tg.hvp):
-            f = (
-                (lambda w, e=engine: final(w, e))
-                if transform is tg.jvp
-                else (lambda w, e=engine: final(w, e).sum())
-            )
-            g = (
-                (lambda w: final(w, "loop"))
-                if transform is tg.jvp
-                else (lambda w: final(w, "loop").sum())
-            )
-            found, expected = transform(f, (w,), (v,)), transform(g, (w,), (v,))
-            a, b = (found[1], expected[1]) if transform is tg.jvp else (found[0], expected[0])
-            assert np.allclose(a.numpy(), b.numpy(), rtol=1e-6)
-
-
 # ------------------------------------------------------------------ what is compiled all the same
 TABLE = tg.tensor(np.random.default_rng(0).normal(size=(7, 4)))
 UNUSUAL: dict[str, Any] = {

@@ -25,7 +25,7 @@
 - `core` is the loop as one node of the graph, with `checkpoints` one that remembers less, and
   `replays` for derivatives of derivatives
 - `run` is the way there from `scan`, `spans` that with masks and in blocks, `tables` that of inputs
-  which are rows of one; `engines` is the choice of an engine
+  which are rows of one, `duals` that in forward mode; `engines` is the choice of an engine
 - `explain` shows all of it, with the equations of a `textbook`: `labels` finds the user's `names`,
   `notation` writes expressions by the rules in `signs`; `costs` counts what a step costs, `actions`
   tells what a compiled loop does

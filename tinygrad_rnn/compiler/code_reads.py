@@ -86,7 +86,8 @@ def names_in(code: CodeType) -> tuple[frozenset[str], frozenset[str]]:
     """The globals and the attributes that a code names, with those of the functions inside it."""
     counter = counter_in(code)
     if counter is not None:
-        raise Counting(f"{code.co_name} changes and reads {counter}")
+        what = "a step whose result depends on how often it was called"
+        raise Counting(f"{what}: {code.co_name} changes and reads {counter}")
     found: tuple[set[str], set[str]] = (set(), set())
     for line in dis.get_instructions(code):
         outer = line.opname == "STORE_DEREF" and line.argval in code.co_freevars

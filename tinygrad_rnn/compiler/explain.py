@@ -131,7 +131,8 @@ def _options(step: Step, engine: Engine) -> str:
         rows = "packed" if engine.packed is not None else "masked, as this engine does always"
     except Refused as refusal:
         rows = f"masked ({refusal.reason})"
-    return f"--- with options\n  lengths: rows are {rows}\n  forward mode (jvp): run by the loop"
+    forward = "compiled, as a loop of values and tangents"
+    return f"--- with options\n  lengths: rows are {rows}\n  forward mode (jvp): {forward}"
 
 
 def _hoisted(cut: Cut) -> list[str]:

@@ -25,6 +25,7 @@ from ..tensor import Tensor
 
 __all__ = [
     "FOREIGN",
+    "Forward",
     "Graph",
     "Refused",
     "Value",
@@ -57,6 +58,14 @@ class Refused(TinygradRNNError):
     def __init__(self, reason: str) -> None:
         super().__init__("scan", "a step that can be compiled", reason)
         self.reason = reason
+
+
+class Forward(Refused):
+    """There are dual numbers: `duals` has another problem to be compiled."""
+
+    def __init__(self, level: int) -> None:
+        super().__init__("forward mode")
+        self.level = level
 
 
 def place_of(error: BaseException) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import INTERPRETERS, grad_mode
+from ..graph import grad_mode
 from ..inplace import AGAIN, check_read
 from ..scan import Problem, run_loop
 from ..tensor import Tensor
@@ -21,6 +21,7 @@ from ..tree import unflatten
 from .checkpoints import NOT_DRAWN
 from .core import Call, Engine, run_core
 from .draws import drawn
+from .duals import check_plain, with_tangents
 from .packed import run_packed
 from .packing import Ragged, Rectangle, ragged
 from .program import FOREIGN, Refused, Value
@@ -68,8 +69,11 @@ def refusal(problem: Problem, engine: Engine) -> str | None:
 
 # ----------------------------------------------------------------------------- the ways to run
 def _run(problem: Problem, engine: Engine) -> tuple[Any, Any]:
-    _check_possible(problem)
-    return run_spans(problem, lambda part, start: run_once(part, engine, start))
+    def plain(problem: Problem) -> tuple[Any, Any]:
+        _check_possible(problem)
+        return run_spans(problem, lambda part, start: run_once(part, engine, start))
+
+    return with_tangents(problem, plain)
 
 
 def _check_possible(problem: Problem) -> None:
@@ -78,6 +82,7 @@ def _check_possible(problem: Problem) -> None:
     carries = problem.carries[0]
     if not carries:
         raise Refused("no carry")
+    check_plain([*carries, *problem.inputs[0]])
     for leaf in (*carries, *problem.inputs[0]):
         array = leaf.array
         if type(array) is not np.ndarray:
@@ -92,8 +97,6 @@ def _unfit(leaf: Any) -> str:
     """Why a tensor without numbers of the host cannot be in a compiled loop."""
     if type(leaf.array) is Value:
         return ""  # inside of another loop's step, which takes this one in, unrolled
-    if type(leaf.array) in INTERPRETERS:
-        return "forward mode"
     return f"tensors on device {leaf.device!r}"
 
 

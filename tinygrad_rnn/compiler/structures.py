@@ -26,8 +26,9 @@ from ..tensor import Tensor
 from .code_reads import Counting, NotEnumerable, code_of, names_in
 from .core import Core, Engine
 from .cut import cut
+from .duals import check_plain
 from .passes import PASSES, clean, gather
-from .program import Refused, Value, ancestors, place_of
+from .program import Forward, Refused, Value, ancestors, place_of
 from .reads import Reader, enumerated, fields
 from .step import Step
 from .trace import Trace, trace_step
@@ -112,6 +113,7 @@ def _without_trace(code: CodeType, problem: Problem, engine: Engine) -> Ready | 
     for known in _known.get(code, ()):
         tensors = known.read(problem.step)
         if tensors is not None:
+            check_plain(tensors)
             break
     else:
         known, tensors = Known(_never), ()
@@ -158,7 +160,9 @@ def _enumerated(
         if len(trace.tensors) > count:
             raise NotEnumerable("it makes tensors")
     except Counting as found:
-        raise Refused(f"a step whose result depends on how often it was called: {found}") from None
+        raise Refused(str(found)) from None
+    except Forward:
+        raise
     except Exception:  # whatever it is, a plain trace will say it better
         _unknown[code] = _unknown.get(code, 0) + 1
         return None

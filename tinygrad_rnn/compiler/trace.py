@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 
 from .. import create
+from ..forward import Dual
 from ..graph import INTERPRETERS, OFF, REVERSE_UNDER, Primitive, grad_mode
 from ..ops.call import SCALARS, agree
 from ..ops.parts import assemble
 from ..tensor import Tensor, as_tensor
 from ..tree import flatten, unflatten
 from .lookups import scattered
-from .program import FOREIGN, Graph, Refused, Value, detached, place_of
+from .program import FOREIGN, Forward, Graph, Refused, Value, detached, place_of
 
 __all__ = ["Trace", "trace_step"]
 
@@ -44,6 +45,8 @@ class Trace(Graph):
         found = self.captured.get(id(tensor))
         if found is None:
             array = tensor.array
+            if type(array) is Dual:
+                raise Forward(array.level)
             if type(array) is not np.ndarray:
                 raise self.refused(f"the step uses a tensor of {type(array).__name__}")
             if not array.dtype.isnative:
@@ -77,6 +80,8 @@ def _record(primitive: Primitive, args: tuple[Any, ...], params: dict[str, Any])
                     graph = array.graph
                 elif graph is not array.graph:
                     raise Refused("a value of an outer traced loop")
+            elif type(array) is Dual:  # what the step captures in forward mode: it comes first
+                return INTERPRETERS[Dual](primitive, args, params)
             if dtype is None:
                 dtype = array.dtype
             elif array.dtype is not dtype and array.dtype != dtype:
@@ -130,6 +135,8 @@ def trace_step(
         if trace.refusal is not None:  # and the step has caught it
             raise trace.refusal
     except Refused as refusal:
+        if type(refusal) is not Refused:  # there is another way
+            raise
         raise Refused(refusal.reason + place_of(refusal)) from refusal
     if not isinstance(result, tuple) or len(result) != 2:
         raise Refused("a step that does not return (carry, output)")
