@@ -321,8 +321,8 @@ def measured(
     if second:
         first = tg.gradients(loss, leaves, create_graph=True, allow_unused=True)
         squares = sum((g * g).sum() for g in first if g is not None)
-        if squares.requires_grad:
-            found += tg.gradients(squares, leaves, allow_unused=True)
+        known = squares.requires_grad  # if not, nothing depends on anything
+        found += tg.gradients(squares, leaves, allow_unused=True) if known else [None] * len(leaves)
     return [None if f is None else f.detach().numpy() for f in found]
 
 

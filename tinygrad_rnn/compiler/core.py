@@ -26,7 +26,7 @@ from .draws import Draw, restored
 from .outside import backward_pass, forward_pass
 from .packing import Ragged, Rectangle
 from .program import Value, ancestors
-from .replays import check_untouched, replayed
+from .replays import Derivable, check_untouched
 from .step import Step
 from .sums import Finish
 
@@ -270,7 +270,7 @@ def _by_plain_call(g: Sequence[Any], call: Call, node: Node) -> list[Any]:
     """The cotangents of a call with a table, one of which is that of what the table stands for."""
     plain = call.plain
     assert plain is not None
-    check_untouched(plain, node)
+    check_untouched(plain.inputs, node.index)
     states = (node.params or {})["kept"]
     with restored(states.states[0]) if plain.draws and states is not None else nullcontext():
         outputs = run_core(plain)
@@ -288,8 +288,9 @@ def _cotangents(g: Sequence[Any], saved: Any, node: Node) -> list[Any]:
     call: Call = node.params["call"]
     core, cotangents = call.core, list(g)
     if Tensor in map(type, cotangents):
-        check_untouched(call, node)
-        return replayed(g, call, node)
+        check_untouched(call.inputs, node.index)
+        numbers = [None if c is None else c.array for c in g]
+        return Derivable(g, call, node).outputs(_cotangents(numbers, node.saved, node))
     call.change(cotangents, core.outputs, "packed")
     arriving = tuple([c is not None for c in g[core.outputs]])
     columns = tuple([not t.array.flags.c_contiguous for t in call.inputs[core.stacked.stop :]])
