@@ -261,7 +261,8 @@ def _unshared(found: dict[Node, Any], given: Sequence[int]) -> list[tuple[Node, 
             raise ShapeError("backward", f"a gradient of shape {leaf.shape}", g.shape, hint)
         key = _memory(g)
         if key in taken or (not recorded and not _owns_all(g)):
-            g = g.clone() if recorded else g.copy()
+            with set_grad_enabled(recorded):
+                g = g.clone() if recorded else g.copy()
         taken.add(key)
         result.append((leaf, g))
     return result

@@ -158,7 +158,7 @@ def test_equal_to_the_loop(use: Any, options: Any, engine: str, moved: list[bool
     found = arrays(use(Model(engine, **options)))
     assert fallbacks[before:] == []
     assert moved
-    assert all(moved)
+    assert all(moved[:1] if use is second_order else moved)  # what comes then is forward mode
     assert difference(found, arrays(use(Model("loop", **options)))) < 1e-12
 
 

@@ -22,10 +22,10 @@
   one row, `ragged_engine` and `native_ragged` (in `pieces`) are the engines
 - `long_products` (`llvm_sums`) are products outside of a loop, over all rows of a sequence;
   `long_sums` writes a function of all sums of a pass
-- `core` is the loop as one node of the graph, with `checkpoints` one that remembers less, and
-  `replays` for derivatives of derivatives
+- `core` is the loop as one node of the graph, with `checkpoints` one that remembers less;
+  `derivatives` has those of derivatives, by forward mode (`duals`) or on the graph (`replays`)
 - `run` is the way there from `scan`, `spans` that with masks and in blocks, `tables` that of inputs
-  which are rows of one, `duals` that in forward mode; `engines` is the choice of an engine
+  which are rows of one; `engines` is the choice of an engine
 - `explain` shows all of it, with the equations of a `textbook`: `labels` finds the user's `names`,
   `notation` writes expressions by the rules in `signs`; `costs` counts what a step costs, `actions`
   tells what a compiled loop does

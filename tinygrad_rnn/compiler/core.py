@@ -22,11 +22,11 @@ from ..tensor import Tensor
 from .backward import Backward, active_inputs, differentiate
 from .checkpoints import Kept, Spans
 from .cut import Cut, Loop, Sinks
+from .derivatives import Derivable, check_untouched
 from .draws import Draw, restored
 from .outside import backward_pass, forward_pass
 from .packing import Ragged, Rectangle
 from .program import Value, ancestors
-from .replays import Derivable, check_untouched
 from .step import Step
 from .sums import Finish
 
