@@ -174,6 +174,35 @@ def test_52_a_freed_part_below_a_live_one() -> None:
     assert float(x.grad) == 8.0
 
 
+def test_52_a_gradient_that_would_pass_a_freed_part_is_no_part_of_one() -> None:
+    x = leaf([1.0, 2.0])
+    freed = x * x
+    freed.sum().backward()
+    for y in ((freed * 3 + x).sum(), (freed * 3).sum()):
+        with pytest.raises(GraphFreedError, match="retain_graph=True"):
+            tg.gradients(y, x, allow_unused=True)
+    later = leaf([3.0, 4.0])
+    assert tg.gradients((freed * later).sum(), later).tolist() == [1.0, 4.0]
+
+
+def test_52_a_gradient_that_depends_on_a_freed_part_is_no_constant() -> None:
+    x = leaf(2.0)
+    freed = x * x
+    freed.backward()
+    slope = tg.grad(lambda v: v * freed)(tg.tensor(1.0, dtype=tg.float64))
+    with pytest.raises(GraphFreedError):
+        (slope + x).backward()
+
+
+def test_52_a_checkpoint_that_reads_a_freed_part_is_left_there() -> None:
+    x = leaf(2.0)
+    freed = x * x
+    freed.backward()
+    later = leaf(3.0)
+    y = tg.checkpoint(lambda v: v * freed * x, later)
+    assert tg.gradients(y, later).item() == 8.0
+
+
 @pytest.mark.parametrize("name", ["add_", "sub_", "mul_", "div_", "copy_", "fill_"])
 def test_53_leaf_changed_in_place(name: str) -> None:
     x = leaf([1.0, 2.0])
