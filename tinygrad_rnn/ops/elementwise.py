@@ -284,9 +284,9 @@ def clip(x: Any, min: Any = None, max: Any = None) -> Any:
     """
     if min is None and max is None:
         raise ArgumentError("clip", "min or max", "neither")
-    if hasattr(min, "shape") or hasattr(max, "shape"):
-        low = x if min is None else maximum(x, min)
-        return low if max is None else minimum(low, max)
+    if hasattr(min, "shape") or hasattr(max, "shape"):  # of a tie x has all, as with numbers
+        low = x if min is None else where(x >= min, x, maximum(x, min))
+        return low if max is None else where(low <= max, low, minimum(low, max))
     if isinstance(min, str) or isinstance(max, str):
         raise DTypeError("clip", "numbers or tensors as min and max", f"{min!r} and {max!r}")
     if min is not None and max is not None and min > max:
@@ -378,9 +378,9 @@ def _pos(x: Any) -> Any:
 
 # ------------------------------------------------------------------ safe at the singular point
 def safe_sqrt(x: Any) -> Any:
-    """√x whose derivative at x ≤ 0 is 0 instead of inf (value 0 there)."""
-    positive = x > 0
-    return where(positive, sqrt(where(positive, x, 1.0)), 0.0)
+    """√x whose derivative at x ≤ 0 is 0 instead of inf (value 0 there); NaN stays NaN."""
+    nothing = x <= 0
+    return where(nothing, 0.0, sqrt(where(nothing, 1.0, x)))
 
 
 def safe_log(x: Any, floor: float = 1e-30) -> Any:

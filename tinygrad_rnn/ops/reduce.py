@@ -126,9 +126,10 @@ def norm(x: Any, p: float = 2.0, dim: Dims = None, keepdim: bool = False) -> Any
         return sum(abs_(x), dim, keepdim)
     if p == 2:
         return safe_sqrt(sum(x * x, dim, keepdim))
-    total = sum(abs_(x) ** p, dim, keepdim)
-    positive = total > 0
-    return where(positive, where(positive, total, 1.0) ** (1 / p), 0.0)
+    zero = x == 0
+    total = sum(where(zero, 0.0, where(zero, 1.0, abs_(x)) ** p), dim, keepdim)
+    nothing = total == 0
+    return where(nothing, 0.0, where(nothing, 1.0, total) ** (1 / p))
 
 
 _cumsum: Primitive = linear(
