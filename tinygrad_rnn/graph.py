@@ -118,16 +118,11 @@ class Primitive:
     """
 
     def __init__(
-        self,
-        name: str,
-        form: str,
-        forward: Callable[..., Array],
-        rules: Sequence[Rule | None],
+        self, name: str, form: str, forward: Callable[..., Array], rules: Sequence[Rule | None],
         jvp: Callable[..., Any],
         saver: Callable[[Sequence[bool], Array, Sequence[Array]], tuple[Array, ...]],
-        sources: Sequence[int],
-        **extra: Any,
-    ) -> None:
+        sources: Sequence[int], **extra: Any,
+    ) -> None:  # fmt: skip
         if name in primitives:
             raise AutodiffError("Primitive", "a new name", f"{name!r}, which is taken")
         self.name, self.form, self.forward, self.jvp = name, form, forward, jvp
@@ -293,8 +288,6 @@ def interpreter_for(
     innermost: Any = None
     for value in values:
         payload: Any = getattr(value, "array", None)
-        if type(payload) in INTERPRETERS and (
-            innermost is None or payload.level > innermost.level
-        ):
+        if type(payload) in INTERPRETERS and (innermost is None or payload.level > innermost.level):
             innermost = payload
     return None if innermost is None else INTERPRETERS[type(innermost)]

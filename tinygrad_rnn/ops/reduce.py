@@ -83,13 +83,9 @@ def mean(x: Any, dim: Dims = None, keepdim: bool = False, dtype: Any = None) -> 
 
 @method("var")
 def var(
-    x: Any,
-    dim: Dims = None,
-    correction: float = 1,
-    keepdim: bool = False,
-    *,
+    x: Any, dim: Dims = None, correction: float = 1, keepdim: bool = False, *,
     unbiased: bool | None = None,
-) -> Any:
+) -> Any:  # fmt: skip
     """Σ (x − mean)² / (n − correction); 1, as in PyTorch, for the unbiased estimate."""
     correction = correction if unbiased is None else int(bool(unbiased))
     if not isinstance(correction, (int, float)):
@@ -104,13 +100,9 @@ def var(
 
 @method("std")
 def std(
-    x: Any,
-    dim: Dims = None,
-    correction: float = 1,
-    keepdim: bool = False,
-    *,
+    x: Any, dim: Dims = None, correction: float = 1, keepdim: bool = False, *,
     unbiased: bool | None = None,
-) -> Any:
+) -> Any:  # fmt: skip
     """√var, with derivative 0 where the variance is 0."""
     return safe_sqrt(var(x, dim, correction, keepdim, unbiased=unbiased))
 
