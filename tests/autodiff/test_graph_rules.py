@@ -327,6 +327,18 @@ def test_66_copies_and_pickles_of_leaves_and_results() -> None:
     assert pickle.loads(pickle.dumps((x * 2).detach())).tolist() == [2.0, 4.0]
 
 
+def test_a_leaf_at_rest_meanwhile_gets_the_gradient_of_what_was_recorded_before() -> None:
+    x = leaf([1.0, 2.0])
+    x.sum().backward()
+    y = (x * x).sum()
+    x.requires_grad_(False)
+    assert x.grad is None and not (x * 2).requires_grad
+    x.requires_grad_(True)
+    assert x.grad is None
+    y.backward()
+    assert x.grad is not None and x.grad.tolist() == [2.0, 4.0]
+
+
 def test_requires_grad_only_of_floats_and_leaves() -> None:
     for t in (tg.tensor([1, 2]), tg.tensor([True])):
         with pytest.raises(DTypeError, match=t.dtype.name):

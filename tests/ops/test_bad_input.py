@@ -30,6 +30,7 @@ ZERO = tg.tensor(np.array(0.5), requires_grad=True)
 NOTHING = tg.zeros(0, 3, dtype=tg.float64)
 INTEGERS = tg.tensor([[1, 2], [3, 4]])
 BITS = tg.tensor([True, False, True])
+SMALL = tg.tensor([1, 2], dtype=tg.int8)
 STRUCTURED = np.zeros(2, dtype=[("a", float)])
 
 CREATION: dict[str, tuple[Any, type[Exception], str]] = {
@@ -37,6 +38,8 @@ CREATION: dict[str, tuple[Any, type[Exception], str]] = {
     "2 objects": (lambda: tg.tensor([object()]), DTypeError, "object"),
     "2 text": (lambda: tg.tensor("one"), DTypeError, "'one'"),
     "2 list of text": (lambda: tg.tensor(["a", "b"]), DTypeError, "<U1"),
+    "2 integers beyond": (lambda: tg.tensor([1, 300], dtype="i1"), DTypeError, r"int8.*\[1, 300\]"),
+    "2 negative": (lambda: tg.tensor(-1, dtype=tg.uint8), DTypeError, "uint8.*-1"),
     "2 dict": (lambda: tg.tensor({"a": 1}), DTypeError, "{'a': 1}"),
     "2 object array": (lambda: tg.tensor(np.array([1, None])), DTypeError, "object"),
     "2 dates": (lambda: tg.tensor(np.array(["2020"], "M8[Y]")), DTypeError, "datetime64"),
@@ -241,6 +244,11 @@ OPERATIONS: dict[str, tuple[Any, type[Exception], str]] = {
     "sigmoid text": (lambda: tg.sigmoid("x"), DTypeError, "str|'x'"),
     "sub bool": (lambda: -BITS, DTypeError, "bool"),
     "in place": (lambda: A.add_(1.0), InPlaceError, "no_grad"),
+    "in place range": (lambda: SMALL.add_(300), DTypeError, "add_: .*int8.*300"),
+    "in place range of one": (lambda: SMALL.__setitem__(0, -129), DTypeError, "int8.*-129"),
+    "in place NaN": (lambda: SMALL.fill_(float("nan")), DTypeError, "fill_: .*int8.*nan"),
+    "in place huge": (lambda: INTEGERS.float().mul_(10**400), DTypeError, "mul_: .*float32"),
+    "linear vector": (lambda: tg.linear(A, V, ZERO), ShapeError, r"linear: .*\(4,\)"),
 }  # fmt: skip
 CASES = {**CREATION, **OPERATIONS}
 
@@ -248,7 +256,7 @@ CASES = {**CREATION, **OPERATIONS}
 @pytest.mark.parametrize("name", CASES)
 def test_bad_input(name: str) -> None:
     call, error, words = CASES[name]
-    operands = (A, C, V, ZERO, NOTHING, INTEGERS, BITS)
+    operands = (A, C, V, ZERO, NOTHING, INTEGERS, BITS, SMALL)
     before = [copy.copy(t.detach().tolist()) for t in operands]
     state = tg.get_rng_state()
     with pytest.raises(error, match=words) as caught:

@@ -81,6 +81,8 @@ class Module:
         """Keep a tensor that is state but no parameter: it moves with `to` and is saved."""
         if not name.isidentifier():
             raise ArgumentError("register_buffer", "a name usable as attribute", repr(name))
+        if value is not None and type(value) is not Tensor:
+            raise DTypeError("register_buffer", "a tensor or None", type(value).__name__)
         vars(self)["_buffers"] = {**self._buffers, name: persistent}
         vars(self)[name] = value
 
@@ -233,18 +235,7 @@ class Module:
         """Move to the GPU."""
         return self.to("cuda")
 
-    # ------------------------------------------------------------------------ copies and words
-    def __getstate__(self) -> dict[str, Any]:
-        # a tensor forgets on its way through pickle that it was a parameter; its owner does not
-        flagged = [name for name, value in vars(self).items() if is_parameter(value)]
-        return {**vars(self), "_flagged": flagged}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        flagged = state.pop("_flagged")
-        vars(self).update(state)
-        for name in flagged:
-            state[name]._is_parameter = True
-
+    # ------------------------------------------------------------------------------- in words
     def __repr__(self) -> str:
         lines = [f"({name}): {child!r}" for name, child in self.named_children()]
         if not lines:
