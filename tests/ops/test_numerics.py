@@ -218,6 +218,11 @@ def test_bounds_that_are_tensors_or_of_numpy_give_a_tie_to_what_is_clipped() -> 
     assert math.isnan(tg.clip(tg.tensor(1.0), tg.tensor(math.nan)).item())
 
 
+def test_powers_of_a_negative_number_have_no_gradient() -> None:
+    assert all(math.isnan(g) for g in gradient(lambda y: (-2.0) ** y, [2.0, 3.0]))
+    assert gradient(lambda y: 0.0**y, [2.0, 3.0]) == [0.0, 0.0]
+
+
 def test_powers_at_zero() -> None:
     assert gradient(lambda x: x**0, [0.0]) == [0.0]
     assert gradient(lambda x: x**1, [0.0]) == [1.0]

@@ -74,8 +74,10 @@ def _power_dx(g: Any, x: Any, y: Any) -> Any:
 
 
 def _power_dy(g: Any, out: Any, x: Any) -> Any:
-    """g·x^y·log x, which is 0 for x = 0."""
-    return g * out * (log(where(x == 0, x + 1, x)) if hasattr(x, "dtype") else math.log(x or 1))
+    """g·x^y·log x, which is 0 for x = 0 and NaN for x < 0."""
+    if hasattr(x, "dtype"):
+        return g * out * log(where(x == 0, x + 1, x))
+    return g * out * (math.log(x or 1) if x >= 0 else math.nan)
 
 
 _pow = elementwise(
