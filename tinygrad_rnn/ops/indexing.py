@@ -60,8 +60,8 @@ def getitem(x: Tensor, index: Any) -> Tensor:
         raise IndexRangeError("getitem", f"an index into shape {x.shape}", got) from None
     if AGAIN:
         check_read((array,))
-    if type(out) is not type(array):
-        out = backend_of(array).xp.asarray(out)
+    if type(out) is not type(array):  # one element, of which NumPy alone makes a copy
+        out = array[(*index, ...) if kind is tuple else (index, ...)]
     return _sliced(x, out, index, None)
 
 
