@@ -289,7 +289,7 @@ def clip(x: Any, min: Any = None, max: Any = None) -> Any:
     if hasattr(min, "shape") or hasattr(max, "shape"):  # of a tie x has all, as with numbers
         low = x if min is None else where(x >= min, x, maximum(x, min))
         return low if max is None else where(low <= max, low, minimum(low, max))
-    if isinstance(min, str) or isinstance(max, str):
+    if not isinstance(min, float | int | None) or not isinstance(max, float | int | None):
         raise DTypeError("clip", "numbers or tensors as min and max", f"{min!r} and {max!r}")
     if min is not None and max is not None and min > max:
         raise ArgumentError("clip", "min <= max", f"min={min}, max={max}")

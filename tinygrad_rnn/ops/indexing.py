@@ -13,7 +13,7 @@ from itertools import accumulate
 from typing import Any, NamedTuple
 
 from ..backend import backend_of, is_array
-from ..checks import check_dim, check_key, check_masks, int64, is_index
+from ..checks import check_dim, check_dtype, check_key, check_masks, int64, is_index
 from ..create import eye
 from ..errors import ArgumentError, DeviceError, DTypeError, IndexRangeError, ShapeError
 from ..graph import INTERPRETERS, Node, Primitive, grad_mode
@@ -347,7 +347,7 @@ def one_hot(index: Any, num_classes: int = -1, dtype: Any = int64) -> Tensor:
     where = _indices(index, "one_hot")
     if num_classes == -1 and where.numel():
         num_classes = int(where.array.max()) + 1
-    num_classes = _count(num_classes, "one_hot")
+    num_classes, dtype = _count(num_classes, "one_hot"), check_dtype(dtype, "one_hot")
     check_range(where, num_classes, "one_hot")
     if type(where.array) in INTERPRETERS:  # what is below 0 is no class counted from the end
         return eye(num_classes, dtype=dtype)[choose(where < 0, num_classes, where)]
