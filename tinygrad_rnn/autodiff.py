@@ -271,7 +271,7 @@ def _accumulate(leaf: Node, g: Any) -> None:
     before, new = watch.grad, g if type(g) is Tensor else Tensor(g)
     if before is None:
         watch.grad = new
-    elif new is g or before.node is not None:
+    elif new is g or before.node is not None or not getattr(before.array.flags, "writeable", True):
         watch.grad = before + new
     else:
         before.add_(new)

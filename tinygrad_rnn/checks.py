@@ -105,9 +105,8 @@ def check_dims(dim: Any, ndim: int, called: str) -> tuple[int, ...]:
 
 def sizes_of(shape: tuple[Any, ...]) -> tuple[int, ...]:
     """A shape given as f(2, 3) or as f((2, 3)), always as a tuple."""
-    if len(shape) == 1 and hasattr(shape[0], "__iter__") and getattr(shape[0], "ndim", True):
-        return tuple(shape[0])
-    return shape
+    joined = len(shape) == 1 and hasattr(shape[0], "__iter__") and getattr(shape[0], "ndim", True)
+    return tuple(shape[0]) if joined else shape
 
 
 def check_key(key: tuple[Any, ...], shape: tuple[int, ...], called: str) -> None:

@@ -36,6 +36,15 @@ def test_gradients_accumulate_over_calls_and_uses() -> None:
     assert x.grad.tolist() == [1.0, 1.0]
 
 
+def test_a_gradient_that_cannot_be_written_to_is_replaced() -> None:
+    x, y = leaf([1.0, 2.0]), leaf([3.0, 4.0])
+    given = tg.ones(1, dtype=tg.float64).expand(2)
+    x.grad = given
+    (x * y).sum().backward()
+    assert x.grad.tolist() == [4.0, 5.0] and y.grad.tolist() == [1.0, 2.0]
+    assert given.tolist() == [1.0, 1.0]
+
+
 def test_backward_of_a_leaf_itself() -> None:
     x = leaf(3.0)
     x.backward()

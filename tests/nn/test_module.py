@@ -59,7 +59,12 @@ def test_a_buffer_is_a_tensor() -> None:
     net = Net()
     with pytest.raises(DTypeError, match=r"register_buffer: a tensor or None .*ndarray"):
         net.register_buffer("table", np.zeros(3))
-    assert not hasattr(net, "table")
+    with pytest.raises(DTypeError, match=r"mean: a tensor or None .*ndarray"):
+        net.mean = np.zeros(3)
+    with pytest.raises(DTypeError, match=r"scale: a Parameter"):
+        net.register_buffer("scale", tg.zeros(3))
+    assert not hasattr(net, "table") and "mean" in net.state_dict()
+    assert [name for name, _ in net.named_parameters()] == NAMES
 
 
 def test_parameters_come_in_the_order_of_definition_and_once() -> None:

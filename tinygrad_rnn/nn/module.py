@@ -75,6 +75,9 @@ class Module:
                 "a Tensor" if type(value) is Tensor else type(value).__name__,
                 "nn.Parameter(tensor), or copy_ into the old one under tg.no_grad()",
             )  # fmt: skip
+        if name in self._buffers and not (value is None or type(value) is Tensor):
+            got = f"{type(value).__name__} in place of a buffer"
+            raise DTypeError(f"{type(self).__name__}.{name}", "a tensor or None", got)
         object.__setattr__(self, name, value)
 
     def register_buffer(self, name: str, value: Tensor | None, persistent: bool = True) -> None:
@@ -83,8 +86,8 @@ class Module:
             raise ArgumentError("register_buffer", "a name usable as attribute", repr(name))
         if value is not None and type(value) is not Tensor:
             raise DTypeError("register_buffer", "a tensor or None", type(value).__name__)
+        setattr(self, name, value)
         vars(self)["_buffers"] = {**self._buffers, name: persistent}
-        vars(self)[name] = value
 
     def _members(self) -> Iterable[tuple[str, Any]]:
         """The named attributes among which parameters, buffers and modules are found."""
