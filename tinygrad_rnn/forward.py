@@ -145,7 +145,7 @@ def jvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence
 
 
 def _dual(x: Any, t: Any, level: int) -> Tensor:
-    primal, tangent = as_tensor(x), as_tensor(t)
+    primal, tangent = (v if isinstance(v, Tensor) else tensor(v) for v in (x, t))
     require_float("jvp", primal.dtype)
     if primal.shape != tangent.shape:
         raise ShapeError("jvp", f"a tangent of shape {primal.shape}", str(tangent.shape))

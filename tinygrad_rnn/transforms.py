@@ -16,7 +16,7 @@ from .forward import Dual, jvp
 from .graph import Node, enable_grad, grad_mode
 from .ops.declare import linear
 from .ops.shape import stack
-from .tensor import Tensor, as_tensor, leaf_node
+from .tensor import Tensor, as_tensor, leaf_node, tensor
 from .tree import flatten, tree_map, unflatten
 
 __all__ = [
@@ -28,7 +28,7 @@ _alias = linear("alias", lambda xp, x: x, lambda g: g)
 
 def _fresh(x: Any) -> Tensor:
     """The value of `x` as a new point of the graph: gradients stop here, those outside go on."""
-    value = as_tensor(x)
+    value = x if isinstance(x, Tensor) else tensor(x)
     if type(value.array) is Dual:
         dual = value.array
         return Tensor(Dual(_fresh(dual.primal), dual.tangent, dual.level))

@@ -115,6 +115,15 @@ def test_an_array_may_be_written_to_after_it_was_used(name: str) -> None:
     assert x.grad is not None and x.grad.tolist() == expected
 
 
+def test_an_array_that_a_transform_was_given_may_be_written_to() -> None:
+    array, w = np.array([1.0, 2.0]), tg.tensor([3.0, 4.0], dtype=tg.float64, requires_grad=True)
+    _, pullback = tg.vjp(lambda v: v * v, array)
+    _, pushed = tg.jvp(lambda v: v * v * w, (array,), (array,))
+    array[:] = 0
+    assert pullback(tg.ones(2, dtype=tg.float64))[0].tolist() == [2.0, 4.0]
+    assert tg.gradients(pushed.sum(), w).tolist() == [2.0, 8.0]
+
+
 def test_a_condition_that_numpy_answered_has_a_gradient() -> None:
     x = tg.tensor([3.0, 4.0], requires_grad=True)
     for order in (1, 2):
