@@ -164,7 +164,10 @@ class FakeArray:
 
     # -------------------------------------------------------------------------------- indices
     def __getitem__(self, key: Any) -> FakeArray:
-        return _device(self._host[_key(key, self.shape)], (self,))
+        found = _key(key, self.shape)
+        # a device shows one element as an array of no axes; NumPy does if there is an ellipsis
+        whole = found if any(part is Ellipsis for part in found) else (*found, ...)
+        return _device(self._host[whole], (self,))
 
     def __setitem__(self, key: Any, value: Any) -> None:
         self._host[_key(key, self.shape)] = _operand(value)

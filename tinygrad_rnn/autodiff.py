@@ -15,7 +15,7 @@ from typing import Any
 from .backend import quiet
 from .errors import AutodiffError, DTypeError, NotDifferentiable, ShapeError, UnusedInputError
 from .graph import INTERPRETERS, LEAF, REVERSE_UNDER, Node, last_change, set_grad_enabled, watching
-from .guards import check_for_nan, check_unchanged, freed, full_array, run_hooks
+from .guards import check_for_nan, check_unchanged, freed, full_array, memory_of, run_hooks
 from .ops.declare import linear
 from .ops.parts import PARTIALS, Item, settle
 from .tensor import Tensor, as_tensor, method
@@ -41,7 +41,7 @@ def pull(
     Cotangents are raw arrays, or Tensors if `create` is set and the derivative is to be recorded.
     This loop is most of what backward costs beside the rules, hence its length.
     """
-    needed = None if targets is None else between(roots, targets)
+    needed = None if targets is None else between(roots, targets, inner)
     heap: list[int] = []
     # what has arrived at a node and is not yet passed on, by its number: the node, their sum, those
     # that are parts of a whole, and whether the sum was made here and may be added into
@@ -85,6 +85,7 @@ def pull(
             if watch is not None:
                 if watch.hooks:
                     g = run_hooks(node, g)
+                    changed = last_change[0]  # a hook may change what others have saved
                 if targets is None and watch.keep:
                     found[node] = g
             if targets is not None and node in targets:
@@ -147,8 +148,11 @@ def _jointly(g: Any, saved: Any, node: Node, targets: set[Node] | None) -> list[
     return [(p, rule(g, saved, node, i)) for i, p in enumerate(node.parents) if p is not None]
 
 
-def between(roots: Sequence[tuple[Node, Any]], targets: set[Node]) -> set[Node]:
-    """The nodes from which a target can be reached, among those the roots reach."""
+def between(roots: Sequence[tuple[Node, Any]], targets: set[Node], inner: bool) -> set[Node]:
+    """The nodes from which a target can be reached, among those the roots reach.
+
+    A freed node has forgotten where it came from: what was made before it may be a target.
+    """
     oldest = min((t.index for t in targets), default=0)
     seen: dict[int, Node] = {}
     stack = [node for node, _ in roots]
@@ -157,6 +161,10 @@ def between(roots: Sequence[tuple[Node, Any]], targets: set[Node]) -> set[Node]:
         if node.index in seen or node.index < oldest:
             continue
         seen[node.index] = node
+        if inner and node in targets:
+            continue
+        if node.saved is None and node.index > oldest:
+            raise freed(node)
         stack.extend([p for p in node.parents if p is not None])
     needed: set[Node] = set()
     for index in sorted(seen):
@@ -203,7 +211,7 @@ def backward(
     node, cotangent = _root(output, gradient, create_graph, "backward")
     retain = create_graph if retain_graph is None else retain_graph
     found = pull([(node, cotangent)], None, retain, create_graph)
-    given = [] if gradient is None else [_memory(cotangent)]
+    given = [] if gradient is None else [memory_of(cotangent)]
     with _accumulation:
         for leaf, g in _unshared(found, given):
             _accumulate(leaf, g)
@@ -224,21 +232,12 @@ def _root(output: Any, gradient: Any, create: bool, called: str) -> tuple[Node, 
                 f"shape {output.shape} and no gradient", "call .sum() or pass gradient=",
             )  # fmt: skip
         gradient = Tensor(output.backend.xp.ones(output.shape, dtype=output.dtype))
-    gradient = as_tensor(gradient, device=None)
+    gradient = as_tensor(gradient, device=output.backend)
     if gradient.shape != output.shape:
         raise ShapeError(called, f"a gradient of shape {output.shape}", str(gradient.shape))
     if gradient.dtype != output.dtype:
         raise DTypeError(called, f"a gradient of dtype {output.dtype}", str(gradient.dtype))
-    if gradient.backend is not output.backend:
-        gradient = gradient.to(output.device)
     return output.node, gradient if create else gradient.detach().array
-
-
-def _memory(value: Any) -> int:
-    array = getattr(value, "array", value)
-    while getattr(array, "base", None) is not None:
-        array = array.base
-    return id(array)
 
 
 def _owns_all(g: Any) -> bool:
@@ -259,7 +258,7 @@ def _unshared(found: dict[Node, Any], given: Sequence[int]) -> list[tuple[Node, 
         if g.shape != leaf.shape:
             hint = "the rule of some operation gives another shape; tg.testing.check_grads finds it"
             raise ShapeError("backward", f"a gradient of shape {leaf.shape}", g.shape, hint)
-        key = _memory(g)
+        key = memory_of(g)
         if key in taken or (not recorded and not _owns_all(g)):
             with set_grad_enabled(recorded):
                 g = g.clone() if recorded else g.copy()
@@ -269,15 +268,14 @@ def _unshared(found: dict[Node, Any], given: Sequence[int]) -> list[tuple[Node, 
 
 
 def _accumulate(leaf: Node, g: Any) -> None:
-    watch = leaf.watch
-    assert watch is not None
-    before = watch.grad
+    watch: Any = leaf.watch
+    before, new = watch.grad, g if type(g) is Tensor else Tensor(g)
     if before is None:
-        watch.grad = g if type(g) is Tensor else Tensor(g)
-    elif type(g) is Tensor or before.node is not None:
-        watch.grad = before + (g if type(g) is Tensor else Tensor(g))
+        watch.grad = new
+    elif new is g or before.node is not None or not getattr(before.array.flags, "writeable", True):
+        watch.grad = before + new
     else:
-        before.add_(Tensor(g))
+        before.add_(new)
 
 
 # ----------------------------------------------------------------------- gradients of tensors
@@ -331,7 +329,7 @@ def gradients_of(
         create = others_may_ask(given, targets)
     roots = [_root(y, c, create, "gradients") for y, c in zip(ys, cs, strict=True)]
     found = pull(roots, targets, retain, create)
-    clean = dict(_unshared(found, [_memory(c) for c in cs if c is not None]))
+    clean = dict(_unshared(found, [memory_of(c) for c in cs if c is not None]))
     if create:
         return [clean.get(x.node) for x in xs]
     return [Tensor(clean[x.node]) if x.node in clean else None for x in xs]
@@ -348,7 +346,8 @@ def others_may_ask(roots: Sequence[Node], targets: set[Node]) -> bool:
         if node.index in seen or node in targets:
             continue
         seen.add(node.index)
-        if node.primitive is LEAF and node.watch is not None and node.watch.keep:
+        kept = node.primitive is LEAF and node.watch is not None and node.watch.keep
+        if kept or node.saved is None:  # freed: who made it is forgotten
             return True
         stack.extend(p for p in node.parents if p is not None)
     return False

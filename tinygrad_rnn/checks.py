@@ -74,8 +74,7 @@ def check_dim(dim: Any, ndim: int, called: str) -> int:
 
 def check_shape(shape: Any, called: str) -> tuple[int, ...]:
     """A shape given as numbers or as one sequence; sizes are not negative and fit memory."""
-    if len(shape) == 1 and hasattr(shape[0], "__iter__") and getattr(shape[0], "ndim", True):
-        shape = tuple(shape[0])
+    shape = sizes_of(shape)
     sizes = tuple([int(size) for size in shape if type(size) is int or is_index(size)])
     if len(sizes) < len(shape):
         raise DTypeError(called, "integer sizes", repr(shape))
@@ -106,7 +105,8 @@ def check_dims(dim: Any, ndim: int, called: str) -> tuple[int, ...]:
 
 def sizes_of(shape: tuple[Any, ...]) -> tuple[int, ...]:
     """A shape given as f(2, 3) or as f((2, 3)), always as a tuple."""
-    return tuple(shape[0]) if len(shape) == 1 and not hasattr(shape[0], "__index__") else shape
+    joined = len(shape) == 1 and hasattr(shape[0], "__iter__") and getattr(shape[0], "ndim", True)
+    return tuple(shape[0]) if joined else shape
 
 
 def check_key(key: tuple[Any, ...], shape: tuple[int, ...], called: str) -> None:

@@ -20,9 +20,9 @@ from .errors import ArgumentError, DTypeError, ShapeError
 from .tensor import Tensor
 
 __all__ = [
-    "arange", "empty", "eye", "full", "full_like", "get_rng_state", "linspace", "manual_seed",
-    "ones", "ones_like", "rand", "rand_like", "randint", "randn", "randperm", "set_rng_state",
-    "zeros", "zeros_like",
+    "arange", "empty", "eye", "full", "full_like", "get_rng_state", "holds", "linspace",
+    "manual_seed", "ones", "ones_like", "rand", "rand_like", "randint", "randn", "randperm",
+    "set_rng_state", "zeros", "zeros_like",
 ]  # fmt: skip
 
 
@@ -48,13 +48,14 @@ def full(
     if dtype is None and not isinstance(value, float):
         dtype = getattr(value, "dtype", bool if isinstance(number, bool) else np.int64)
     kind = check_dtype(get_default_dtype() if dtype is None else dtype, "full")
-    if not _holds(kind, number):
+    if not holds(kind, number):
         raise DTypeError("full", f"one number that fits {kind}", repr(value))
     number = bool(number) if kind.kind == "b" else number
     return _filled(check_shape((shape,), "full"), "full", kind, device, requires_grad, number)
 
 
-def _holds(kind: Any, number: float) -> bool:
+def holds(kind: Any, number: float) -> bool:
+    """Whether a number fits a dtype."""
     if kind.kind in "iu":
         return bool(np.iinfo(kind).min <= number <= np.iinfo(kind).max)
     if kind.kind == "b" or not -inf < number < inf:
@@ -229,6 +230,8 @@ def randint(
         raise DTypeError("randint", "integer bounds", f"{low!r} and {high!r}")
     if high <= low:
         raise ArgumentError("randint", "low < high", f"{low} and {high}")
+    if not (holds(check_dtype(dtype, "randint"), low) and holds(np.dtype(dtype), high - 1)):
+        raise DTypeError("randint", f"bounds that fit {np.dtype(dtype)}", f"{low} and {high}")
     drawn = generator().integers(low, high, check_shape((shape,), "randint"))
     return _made(drawn, dtype, device, False, "randint")
 

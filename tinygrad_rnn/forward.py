@@ -18,7 +18,7 @@ from .create import ones_like, zeros_like
 from .errors import DTypeError, ShapeError
 from .graph import INTERPRETERS, REVERSE_UNDER, Node, Primitive
 from .ops.call import bind
-from .tensor import Tensor, as_tensor
+from .tensor import Tensor, as_tensor, tensor
 from .tree import flatten, unflatten
 
 __all__ = ["Dual", "jvp"]
@@ -56,7 +56,7 @@ def _run_on_duals(primitive: Primitive, args: tuple[Any, ...], params: dict[str,
     for arg in args:
         mine = type(getattr(arg, "array", None)) is Dual and arg.array.level == level
         plain = hasattr(arg, "dtype") and type(arg) is not Tensor
-        primals.append(arg.array.primal if mine else as_tensor(arg) if plain else arg)
+        primals.append(arg.array.primal if mine else tensor(arg) if plain else arg)
         tangents.append(arg.array.tangent if mine else None)
     out = bind(primitive, primals, params)
     if isinstance(out, Tensor) and type(out.array) not in INTERPRETERS and out.dtype.kind != "f":
@@ -134,7 +134,7 @@ def jvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence
 
 
 def _dual(x: Any, t: Any, level: int) -> Tensor:
-    primal, tangent = as_tensor(x), as_tensor(t)
+    primal, tangent = (v if isinstance(v, Tensor) else tensor(v) for v in (x, t))
     require_float("jvp", primal.dtype)
     if primal.shape != tangent.shape:
         raise ShapeError("jvp", f"a tangent of shape {primal.shape}", str(tangent.shape))

@@ -28,7 +28,6 @@ from .ops.elementwise import (
     expm1,
     isfinite,
     log,
-    minimum,
     neg,
     relu,
     rsqrt,
@@ -233,7 +232,8 @@ def silu(x: Any) -> Any:
 @explicit
 def elu(x: Any, alpha: float = 1.0) -> Any:
     """x for x > 0, else α(eˣ − 1) (Clevert et al. 2015)."""
-    return where(x > 0, x, alpha * expm1(minimum(x, 0.0)))
+    positive = x > 0
+    return where(positive, x, alpha * expm1(where(positive, 0.0, x)))
 
 
 @explicit

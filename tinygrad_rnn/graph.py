@@ -17,7 +17,7 @@ import traceback
 import weakref
 from collections.abc import Callable, Sequence
 from contextlib import ContextDecorator, suppress
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from inspect import iscoroutinefunction, isgeneratorfunction
 from typing import Any, NamedTuple, TypeVar
 
@@ -52,6 +52,7 @@ class _Mode(ContextDecorator):
 
     def __init__(self, value: int | None) -> None:
         self.value = value  # None: recording, and watching if that was on
+        self.before: list[tuple[Token[int], Token[bool]]] = []  # one inside of the other
 
     def _recreate_cm(self) -> _Mode:
         return _Mode(self.value)  # for each call of a decorated function
@@ -66,13 +67,13 @@ class _Mode(ContextDecorator):
 
     def __enter__(self) -> None:
         mode = self.value if self.value is not None else ANOMALY if watching() else ON
-        self.token = _mode.set(mode)
-        self.before = _watching.set(watching() or mode == ANOMALY)
+        self.before.append((_mode.set(mode), _watching.set(watching() or mode == ANOMALY)))
 
     def __exit__(self, *error: object) -> None:
+        was, watched = self.before.pop()
         with suppress(ValueError):  # a generator that another thread or task closes
-            _mode.reset(self.token)
-            _watching.reset(self.before)
+            _mode.reset(was)
+            _watching.reset(watched)
 
 
 def no_grad() -> Any:
@@ -118,16 +119,11 @@ class Primitive:
     """
 
     def __init__(
-        self,
-        name: str,
-        form: str,
-        forward: Callable[..., Array],
-        rules: Sequence[Rule | None],
+        self, name: str, form: str, forward: Callable[..., Array], rules: Sequence[Rule | None],
         jvp: Callable[..., Any],
         saver: Callable[[Sequence[bool], Array, Sequence[Array]], tuple[Array, ...]],
-        sources: Sequence[int],
-        **extra: Any,
-    ) -> None:
+        sources: Sequence[int], **extra: Any,
+    ) -> None:  # fmt: skip
         if name in primitives:
             raise AutodiffError("Primitive", "a new name", f"{name!r}, which is taken")
         self.name, self.form, self.forward, self.jvp = name, form, forward, jvp
@@ -293,8 +289,6 @@ def interpreter_for(
     innermost: Any = None
     for value in values:
         payload: Any = getattr(value, "array", None)
-        if type(payload) in INTERPRETERS and (
-            innermost is None or payload.level > innermost.level
-        ):
+        if type(payload) in INTERPRETERS and (innermost is None or payload.level > innermost.level):
             innermost = payload
     return None if innermost is None else INTERPRETERS[type(innermost)]

@@ -7,11 +7,11 @@ from typing import Any
 
 from .backend import backend_of
 from .errors import AnomalyError, DTypeError, GraphFreedError, InPlaceError, ShapeError
-from .graph import Node, birthplace, has_nan, touched_since
+from .graph import Node, birthplace, has_nan, root_of, touched_since
 from .ops.parts import PARTIALS, settle
 from .tensor import Tensor
 
-__all__ = ["check_for_nan", "check_unchanged", "freed", "full_array", "run_hooks"]
+__all__ = ["check_for_nan", "check_unchanged", "freed", "full_array", "memory_of", "run_hooks"]
 
 
 def run_hooks(node: Node, g: Any) -> Any:
@@ -35,6 +35,11 @@ def full_array(g: Any) -> Any:
     """An array where NumPy gave a scalar."""
     backend = backend_of(g)
     return g if type(g) is backend.array_type else backend.xp.asarray(g)
+
+
+def memory_of(value: Any) -> int:
+    """The memory that a tensor or an array stands in, as a number."""
+    return id(root_of(getattr(value, "array", value)))
 
 
 def freed(node: Node) -> GraphFreedError:

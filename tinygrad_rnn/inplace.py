@@ -13,9 +13,9 @@ from typing import Any
 
 from .backend import backend_of, is_array, moved
 from .checks import check_key
-from .create import tracing
+from .create import holds, tracing
 from .errors import DeviceError, DTypeError, IndexRangeError, InPlaceError, ShapeError
-from .graph import changed_since, is_grad_enabled, root_of, touch
+from .graph import INTERPRETERS, changed_since, is_grad_enabled, root_of, touch
 from .tensor import Tensor, as_tensor, method
 
 __all__ = [
@@ -71,10 +71,15 @@ def _write(x: Tensor, called: str, key: Any, value: Any) -> Tensor:
     return x
 
 
+def _is_dual(x: Any) -> bool:
+    """Whether x has more than its values, which a change of these would pass by."""
+    return type(getattr(x, "array", None)) in INTERPRETERS
+
+
 def _check_writable(x: Tensor, called: str) -> None:
     if (trace := tracing()) is not None and id(root_of(x.array)) not in trace.made:
         raise trace.refused(f"the step changes a tensor in place ({called})")
-    if not x.is_leaf or (x.requires_grad and is_grad_enabled()):
+    if not x.is_leaf or _is_dual(x) or (x.requires_grad and is_grad_enabled()):
         hint = "use tg.where or scatter_add for a new tensor, or no_grad() to change a leaf"
         raise InPlaceError(called, "a tensor that needs no gradient", "one that does", hint)
     steps = zip(x.shape, x.array.strides, strict=True)
@@ -166,13 +171,15 @@ _operator("__itruediv__", div_)
 
 def _raw(value: Any, like: Tensor, called: str) -> Any:
     """The array (or number) behind `value`, which must be on the device of `like`."""
-    if isinstance(value, Tensor) and value.requires_grad and is_grad_enabled():
+    if _is_dual(value) or (getattr(value, "requires_grad", False) and is_grad_enabled()):
         raise InPlaceError(called, "a value without gradient", "one that requires it", "tg.where")
     if isinstance(value, (list, tuple)):
         value = as_tensor(value, like.dtype if like.dtype.kind == "f" else None, like.device)
     array = value.array if isinstance(value, Tensor) else value
     if not is_array(array) and type(array) not in (int, float, bool):
         raise DTypeError(called, "a tensor, an array or a number", type(array).__name__)
+    if not is_array(array) and not holds(like.dtype, array):
+        raise DTypeError(called, f"a number that fits {like.dtype}", repr(array))
     if not is_array(array) or backend_of(array) is like.backend:
         return array
     if type(array) is not backend_of(array).array_type:  # a number that NumPy made

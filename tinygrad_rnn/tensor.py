@@ -38,7 +38,7 @@ class Tensor(TensorMethods):
     tensor([3., 6.], dtype=float32, device='cpu', grad_fn=<mul>)
     """
 
-    __slots__ = ("__weakref__", "_is_parameter", "array", "node")
+    __slots__ = ("__weakref__", "_is_parameter", "_resting", "array", "node")
     __array_ufunc__ = None  # ndarray + tensor must reach __radd__; see derived/numpy_calls.py
     __array_priority__ = 1000
     array: Any
@@ -112,14 +112,18 @@ class Tensor(TensorMethods):
         self.requires_grad_(flag)
 
     def requires_grad_(self, flag: bool = True) -> Tensor:
-        """Make a leaf collect gradients (or stop it)."""
+        """Make a leaf collect gradients (or stop it, which forgets what it has collected).
+
+        Asked again it collects at the same node, where graphs recorded before arrive.
+        """
         if not self.is_leaf:
             raise AutodiffError("requires_grad_", "a leaf", repr(self.node), "call detach() first")
-        if not flag:
-            self.node = None
-        elif self.node is None:
+        if not flag and self.node is not None:
+            self._resting, self.node = self.node, None
+        elif flag and self.node is None:
             require_float("requires_grad", self.dtype)
-            self.node = leaf_node(self.shape)
+            self.node = getattr(self, "_resting", None) or leaf_node(self.shape)
+            self.grad = None
         return self
 
     @property
@@ -269,7 +273,8 @@ class Tensor(TensorMethods):
         if not self.is_leaf or type(self.array) in INTERPRETERS:
             hint = "t.detach() can be pickled"
             raise AutodiffError("pickle", "a leaf", "a tensor inside a graph", hint)
-        return _rebuild, (self.backend.to_numpy(self.array), self.device, self.requires_grad)
+        flag = getattr(self, "_is_parameter", False)
+        return _rebuild, (self.backend.to_numpy(self.array), self.device, self.requires_grad, flag)
 
 
 def leaf_node(shape: tuple[int, ...]) -> Node:
@@ -286,8 +291,10 @@ def watch_of(node: Node) -> Watch:
     return node.watch
 
 
-def _rebuild(array: np.ndarray[Any, Any], device: str, requires_grad: bool) -> Tensor:
-    return Tensor(get_backend(device).from_numpy(array)).requires_grad_(requires_grad)
+def _rebuild(array: Any, device: str, requires_grad: bool, flag: bool = False) -> Tensor:
+    made: Any = Tensor(get_backend(device).from_numpy(array)).requires_grad_(requires_grad)
+    made._is_parameter = flag
+    return made  # type: ignore[no-any-return]
 
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -351,6 +358,9 @@ def _from_python(data: Any, dtype: Any) -> np.ndarray[Any, Any]:
         raise DTypeError("tensor", "numbers that fit a dtype", str(error)) from None
     if array.dtype.kind not in "fiub":
         raise DTypeError("tensor", "real numbers", f"elements of dtype {array.dtype}")
+    whole = dtype is not None and array.dtype.kind + check_dtype(dtype, "tensor").kind
+    if whole in ("ii", "iu", "ui", "uu") and (array.astype(dtype) != array).any():
+        raise DTypeError("tensor", f"numbers that fit {np.dtype(dtype)}", repr(data)[:60])
     if dtype is None and array.dtype.kind == "f":
         return array.astype(get_default_dtype())
     return array

@@ -9,14 +9,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .autodiff import gradients_of, others_may_ask
-from .checks import check_callable, require_float
+from .checks import check_callable, is_index, require_float
 from .create import zeros, zeros_like
 from .errors import ArgumentError, AutodiffError, ShapeError
 from .forward import Dual, jvp
 from .graph import Node, enable_grad, grad_mode
 from .ops.declare import linear
 from .ops.shape import stack
-from .tensor import Tensor, as_tensor, leaf_node
+from .tensor import Tensor, as_tensor, leaf_node, tensor
 from .tree import flatten, tree_map, unflatten
 
 __all__ = [
@@ -28,7 +28,7 @@ _alias = linear("alias", lambda xp, x: x, lambda g: g)
 
 def _fresh(x: Any) -> Tensor:
     """The value of `x` as a new point of the graph: gradients stop here, those outside go on."""
-    value = as_tensor(x)
+    value = x if isinstance(x, Tensor) else tensor(x)
     if type(value.array) is Dual:
         dual = value.array
         return Tensor(Dual(_fresh(dual.primal), dual.tangent, dual.level))
@@ -103,9 +103,8 @@ def value_and_grad(
     check_callable(function, "value_and_grad")
 
     def differentiate(*args: Any, **options: Any) -> Any:
-        numbers = (argnums,) if isinstance(argnums, int) else argnums
-        if any(not -len(args) <= n < len(args) for n in numbers):
-            raise ArgumentError("grad", f"argnums among {len(args)} arguments", argnums)
+        several = isinstance(argnums, (tuple, list))
+        numbers = _positions(argnums if several else (argnums,), len(args), "grad")
         fresh = list(args)
         for n in numbers:
             fresh[n] = tree_map(_fresh, args[n])
@@ -120,9 +119,16 @@ def value_and_grad(
         found = unflatten(structure, _pull_or_zero([value], xs, [None], asked))
         kept = value if asked is None or (asked and grad_mode()) else value.detach()
         out = (kept, *tree_map(lambda y: _outside(y, xs), tuple(out[1:]))) if has_aux else kept
-        return out, found[0] if isinstance(argnums, int) else tuple(found)
+        return out, tuple(found) if several else found[0]
 
     return differentiate
+
+
+def _positions(argnums: Any, count: int, called: str) -> list[int]:
+    """The numbers of arguments, counted from the front."""
+    if not all(is_index(n) and -count <= n < count for n in argnums):
+        raise ArgumentError(called, f"argnums among {count} arguments", list(argnums))
+    return [n % count for n in argnums]
 
 
 def grad(
@@ -153,8 +159,7 @@ def hvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence
     >>> float(hvp(lambda x: x ** 3, (tensor(2.0),), (tensor(1.0),))[0])
     12.0
     """
-    numbers = tuple(range(len(primals)))
-    return jvp(grad(function, numbers), primals, tangents)[1]
+    return jvp(lambda *xs: grad(function, tuple(range(len(xs))))(*xs), primals, tangents)[1]
 
 
 def gnvp(
@@ -207,18 +212,21 @@ def jacobian(
         raise ArgumentError("jacobian", 'mode "forward" or "reverse"', repr(mode))
 
     def full(*args: Any) -> Tensor:
-        def of_one(x: Any) -> Any:
-            return function(*args[:argnums], x, *args[argnums + 1 :])
+        (number,) = _positions((argnums,), len(args), "jacobian")
 
-        x = as_tensor(args[argnums])
+        def of_one(x: Any) -> Any:
+            out = function(*args[:number], x, *args[number + 1 :])
+            if not isinstance(out, Tensor):
+                got = type(out).__name__
+                raise AutodiffError("jacobian", "a function that gives one tensor", got)
+            return out
+
+        x = as_tensor(args[number])
         if mode == "forward":
             columns = [jvp(of_one, (x,), (e,))[1] for e in _basis(x)]
             shape = columns[0].shape if columns else as_tensor(of_one(x)).shape
             return _stacked(columns, -1, (*shape, *x.shape), x)
         out, pullback = vjp(of_one, x)
-        if not isinstance(out, Tensor):
-            got = type(out).__name__
-            raise AutodiffError("jacobian", "a function that gives one tensor", got)
         rows = [pullback(e)[0] for e in _basis(out)]
         return _stacked(rows, 0, (*out.shape, *x.shape), x)
 

@@ -36,6 +36,15 @@ def test_gradients_accumulate_over_calls_and_uses() -> None:
     assert x.grad.tolist() == [1.0, 1.0]
 
 
+def test_a_gradient_that_cannot_be_written_to_is_replaced() -> None:
+    x, y = leaf([1.0, 2.0]), leaf([3.0, 4.0])
+    given = tg.ones(1, dtype=tg.float64).expand(2)
+    x.grad = given
+    (x * y).sum().backward()
+    assert x.grad.tolist() == [4.0, 5.0] and y.grad.tolist() == [1.0, 2.0]
+    assert given.tolist() == [1.0, 1.0]
+
+
 def test_backward_of_a_leaf_itself() -> None:
     x = leaf(3.0)
     x.backward()
@@ -174,6 +183,35 @@ def test_52_a_freed_part_below_a_live_one() -> None:
     assert float(x.grad) == 8.0
 
 
+def test_52_a_gradient_that_would_pass_a_freed_part_is_no_part_of_one() -> None:
+    x = leaf([1.0, 2.0])
+    freed = x * x
+    freed.sum().backward()
+    for y in ((freed * 3 + x).sum(), (freed * 3).sum()):
+        with pytest.raises(GraphFreedError, match="retain_graph=True"):
+            tg.gradients(y, x, allow_unused=True)
+    later = leaf([3.0, 4.0])
+    assert tg.gradients((freed * later).sum(), later).tolist() == [1.0, 4.0]
+
+
+def test_52_a_gradient_that_depends_on_a_freed_part_is_no_constant() -> None:
+    x = leaf(2.0)
+    freed = x * x
+    freed.backward()
+    slope = tg.grad(lambda v: v * freed)(tg.tensor(1.0, dtype=tg.float64))
+    with pytest.raises(GraphFreedError):
+        (slope + x).backward()
+
+
+def test_52_a_checkpoint_that_reads_a_freed_part_is_left_there() -> None:
+    x = leaf(2.0)
+    freed = x * x
+    freed.backward()
+    later = leaf(3.0)
+    y = tg.checkpoint(lambda v: v * freed * x, later)
+    assert tg.gradients(y, later).item() == 8.0
+
+
 @pytest.mark.parametrize("name", ["add_", "sub_", "mul_", "div_", "copy_", "fill_"])
 def test_53_leaf_changed_in_place(name: str) -> None:
     x = leaf([1.0, 2.0])
@@ -296,6 +334,18 @@ def test_66_copies_and_pickles_of_leaves_and_results() -> None:
         with pytest.raises(AutodiffError, match="detach"):
             copied(x * 2)
     assert pickle.loads(pickle.dumps((x * 2).detach())).tolist() == [2.0, 4.0]
+
+
+def test_a_leaf_at_rest_meanwhile_gets_the_gradient_of_what_was_recorded_before() -> None:
+    x = leaf([1.0, 2.0])
+    x.sum().backward()
+    y = (x * x).sum()
+    x.requires_grad_(False)
+    assert x.grad is None and not (x * 2).requires_grad
+    x.requires_grad_(True)
+    assert x.grad is None
+    y.backward()
+    assert x.grad is not None and x.grad.tolist() == [2.0, 4.0]
 
 
 def test_requires_grad_only_of_floats_and_leaves() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
-from tinygrad_rnn.errors import AnomalyError, AutodiffError, DTypeError, ShapeError
+from tinygrad_rnn.errors import AnomalyError, AutodiffError, DTypeError, InPlaceError, ShapeError
 
 
 def leaf(values: Any, dtype: Any = tg.float64) -> tg.Tensor:
@@ -70,6 +70,19 @@ def test_60_one_hook_registered_twice_runs_twice() -> None:
     second.remove()
     (x * 1).backward()
     assert float(x.grad) == 7.0
+
+
+def test_60_hook_that_changes_what_another_operation_has_saved() -> None:
+    x, factor = leaf([1.0, 2.0]), tg.tensor([3.0, 4.0], dtype=tg.float64)
+    y = x * factor
+
+    def spoil(g: Any) -> None:
+        factor.zero_()
+
+    y.register_hook(spoil)
+    with pytest.raises(InPlaceError, match="backward of mul"):
+        y.sum().backward()
+    assert x.grad is None
 
 
 @pytest.mark.parametrize("wrong", [tg.ones(3), 3.0, "g"])

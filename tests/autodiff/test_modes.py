@@ -41,6 +41,16 @@ def test_nesting_restores_each_level() -> None:
     assert [*seen, recorded()] == [True, False, True, False, True, False, True]
 
 
+def test_one_manager_inside_of_itself() -> None:
+    off = tg.no_grad()
+    for _ in range(2):
+        with off:
+            with off:
+                assert not recorded()
+            assert not recorded()
+        assert recorded()
+
+
 def test_set_grad_enabled() -> None:
     with tg.set_grad_enabled(False):
         assert not recorded()

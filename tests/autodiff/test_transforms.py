@@ -178,6 +178,39 @@ def test_argnums_and_aux() -> None:
     assert tg.grad(lambda a, scale: (a * scale).sum())(args[0], scale=3.0).tolist() == [3.0, 3.0]
 
 
+@pytest.mark.parametrize("mode", ["forward", "reverse"])
+def test_argnums_count_from_the_end_too(mode: str) -> None:
+    def f(a: Any, *rest: Any) -> Any:
+        return a * rest[-1] * len(rest)
+
+    found = tg.jacobian(f, -1, mode)(t([1.0, 2.0]), t([3.0, 4.0]), t([5.0, 6.0]))
+    assert found.tolist() == [[2.0, 0.0], [0.0, 4.0]]
+    second = tg.hessian(lambda a, b: (a * b * b).sum(), -1)(t([1.0, 2.0]), t([3.0, 4.0]))
+    assert second.tolist() == [[2.0, 0.0], [0.0, 4.0]]
+    assert tg.grad(lambda a, b: (a * b).sum(), [-1])(t([1.0]), t([3.0]))[0].tolist() == [1.0]
+
+
+def test_changes_in_place_are_refused_in_forward_mode() -> None:
+    def assigned(x: Any) -> Any:
+        y = x * 2
+        y[0] = 0.0
+        return y
+
+    def added(x: Any) -> Any:
+        return (x * 2).add_(1)
+
+    def into_a_constant(x: Any) -> Any:
+        y = tg.zeros(2, dtype=tg.float64)
+        y[:] = x
+        return y
+
+    for f in (assigned, added, into_a_constant):
+        with pytest.raises(tg.errors.InPlaceError, match=r"tg\.where"):
+            tg.jvp(f, (t([1.0, 2.0]),), (t([1.0, 1.0]),))
+        with tg.no_grad(), pytest.raises(tg.errors.InPlaceError, match=r"tg\.where"):
+            tg.jvp(f, (t([1.0, 2.0]),), (t([1.0, 1.0]),))
+
+
 def test_transforms_leave_their_arguments_alone() -> None:
     x = tg.tensor([1.0, 2.0], requires_grad=True)
     before = x.detach().clone()

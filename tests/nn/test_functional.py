@@ -61,6 +61,12 @@ def test_elu_does_not_overflow_where_it_is_not_used() -> None:
     assert x.grad is not None and np.isfinite(x.grad.numpy()).all()
 
 
+def test_elu_is_smooth_at_zero() -> None:
+    x = tg.tensor([0.0, -0.0], requires_grad=True)
+    F.elu(x).sum().backward()
+    assert x.grad is not None and x.grad.tolist() == [1.0, 1.0]
+
+
 # -------------------------------------------------------------------------------------- softmax
 @pytest.mark.parametrize("dim", [0, 1, -1])
 def test_softmax_and_its_logarithm(dim: int, rng: np.random.Generator) -> None:

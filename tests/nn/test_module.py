@@ -44,6 +44,29 @@ def test_parameter_is_a_flagged_tensor() -> None:
         nn.Parameter([1, 2])
 
 
+COPIES = [copy.copy, copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))]
+
+
+@pytest.mark.parametrize("copied", COPIES)
+def test_a_copied_parameter_is_one(copied: Any) -> None:
+    for requires_grad in (True, False):
+        twin = copied(nn.Parameter([1.0, 2.0], requires_grad))
+        assert isinstance(twin, nn.Parameter) and twin.requires_grad is requires_grad
+    assert not isinstance(copied(tg.ones(2, requires_grad=True)), nn.Parameter)
+
+
+def test_a_buffer_is_a_tensor() -> None:
+    net = Net()
+    with pytest.raises(DTypeError, match=r"register_buffer: a tensor or None .*ndarray"):
+        net.register_buffer("table", np.zeros(3))
+    with pytest.raises(DTypeError, match=r"mean: a tensor or None .*ndarray"):
+        net.mean = np.zeros(3)
+    with pytest.raises(DTypeError, match=r"scale: a Parameter"):
+        net.register_buffer("scale", tg.zeros(3))
+    assert not hasattr(net, "table") and "mean" in net.state_dict()
+    assert [name for name, _ in net.named_parameters()] == NAMES
+
+
 def test_parameters_come_in_the_order_of_definition_and_once() -> None:
     net = Net()
     assert [name for name, _ in net.named_parameters()] == NAMES

@@ -30,6 +30,7 @@ from tinygrad_rnn.errors import (
     TinygradRNNError,
 )
 from tinygrad_rnn.nn import functional as F
+from tinygrad_rnn.testing import check_grads
 
 T = tg.ones(2, 3)
 NARX = nn.NARX(2, 1, [3], output_lags=2)
@@ -152,10 +153,23 @@ REFUSED: dict[str, tuple[Any, type[TinygradRNNError], str]] = {
     "jvp tuples": (lambda: tg.jvp(tg.tanh, T, T), DTypeError, r"tuples.*Tensor\n.*\(x,\)"),
     "checkpoint": (lambda: tg.checkpoint(3), DTypeError, "checkpoint: a function.*int"),
     "argnums": (lambda: tg.grad(lambda x: x, 3)(T), ArgumentError, "argnums.*3"),
+    "argnums text": (lambda: tg.grad(lambda x: x, "x")(T), ArgumentError, "grad: argnums.*'x'"),
+    "argnums of jacobian": (lambda: tg.jacobian(tg.mul, (0, 1))(T, T), ArgumentError, r"\(0, 1\)"),
+    "argnums of hessian": (lambda: tg.hessian(tg.mul, -3)(T, T), ArgumentError, "argnums.*-3"),
+    "jacobian of two": (
+        lambda: tg.jacobian(lambda x: (x, x), mode="forward")(T), AutodiffError, "one tensor.*tuple"
+    ),
+    "hvp": (lambda: tg.hvp(tg.sum, T.sum(), T.sum()), DTypeError, r"tuples.*Tensor\n.*\(x,\)"),
+    "check of integers": (
+        lambda: check_grads(lambda x: x.argmax(), (T,)), ArgumentError, "floating-point.*none"
+    ),
     # making tensors
     "arange": (lambda: tg.arange("x"), DTypeError, "arange"),
     "arange nan": (lambda: tg.arange(float("nan")), DTypeError, "arange"),
     "full": (lambda: tg.full((3,), [1, 2]), DTypeError, r"full: one number.*\[1, 2\]"),
+    "randint beyond": (
+        lambda: tg.randint(0, 300, (3,), dtype="i1"), DTypeError, "randint: .*int8.*0 and 300"
+    ),
     "full beyond": (lambda: tg.full((3,), -1, dtype="u1"), DTypeError, "full: .*fits uint8.*-1"),
     "full of a float beyond": (lambda: tg.full((3,), -1.0, dtype="u1"), DTypeError, "uint8.*-1.0"),
     "full beyond float32": (lambda: tg.full((3,), 1e60), DTypeError, "fits float32.*1e\\+60"),

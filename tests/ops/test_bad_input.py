@@ -30,6 +30,7 @@ ZERO = tg.tensor(np.array(0.5), requires_grad=True)
 NOTHING = tg.zeros(0, 3, dtype=tg.float64)
 INTEGERS = tg.tensor([[1, 2], [3, 4]])
 BITS = tg.tensor([True, False, True])
+SMALL = tg.tensor([1, 2], dtype=tg.int8)
 STRUCTURED = np.zeros(2, dtype=[("a", float)])
 
 CREATION: dict[str, tuple[Any, type[Exception], str]] = {
@@ -37,6 +38,8 @@ CREATION: dict[str, tuple[Any, type[Exception], str]] = {
     "2 objects": (lambda: tg.tensor([object()]), DTypeError, "object"),
     "2 text": (lambda: tg.tensor("one"), DTypeError, "'one'"),
     "2 list of text": (lambda: tg.tensor(["a", "b"]), DTypeError, "<U1"),
+    "2 integers beyond": (lambda: tg.tensor([1, 300], dtype="i1"), DTypeError, r"int8.*\[1, 300\]"),
+    "2 negative": (lambda: tg.tensor(-1, dtype=tg.uint8), DTypeError, "uint8.*-1"),
     "2 dict": (lambda: tg.tensor({"a": 1}), DTypeError, "{'a': 1}"),
     "2 object array": (lambda: tg.tensor(np.array([1, None])), DTypeError, "object"),
     "2 dates": (lambda: tg.tensor(np.array(["2020"], "M8[Y]")), DTypeError, "datetime64"),
@@ -120,6 +123,11 @@ OPERATIONS: dict[str, tuple[Any, type[Exception], str]] = {
     "22 -1 and 0": (lambda: NOTHING.reshape(0, -1), ShapeError, r"\(0, -1\)"),
     "22 -2": (lambda: A.reshape(-2, 6), ShapeError, "-2"),
     "22 float": (lambda: A.reshape(2.0, 6), DTypeError, "float"),
+    "22 half": (lambda: A.reshape(1.5), DTypeError, "reshape: .*'float'"),
+    "22 none": (lambda: A.reshape(None), DTypeError, "reshape: .*None"),
+    "22 expand half": (lambda: V.expand(1.5), DTypeError, r"expand: .*1\.5"),
+    "22 permute half": (lambda: A.permute(0.5), DTypeError, r"permute: .*0\.5"),
+    "22 flip half": (lambda: A.flip(0.5), DTypeError, r"flip: .*0\.5"),
     "22 flatten": (lambda: C.flatten(2, 1), ShapeError, "2 and 1"),
     "23 permute": (lambda: A.permute(0, 0), ShapeError, r"\(0, 0\)"),
     "23 too few": (lambda: C.permute(0, 1), ShapeError, r"\(0, 1\)"),
@@ -183,6 +191,7 @@ OPERATIONS: dict[str, tuple[Any, type[Exception], str]] = {
     "34 one_hot floats": (lambda: tg.one_hot(V, 4), DTypeError, "float64"),
     "34 one_hot range": (lambda: tg.one_hot(INTEGERS, 4), IndexRangeError, "4"),
     "34 one_hot negative": (lambda: tg.one_hot(tg.tensor([-1]), 4), IndexRangeError, "-1"),
+    "34 one_hot dtype": (lambda: tg.one_hot(INTEGERS, 5, "x"), DTypeError, "one_hot: .*'x'"),
     "34 one_hot classes": (lambda: tg.one_hot(tg.tensor([], dtype=int), -1), ArgumentError, "-1"),
     "35 max": (lambda: NOTHING.max(0), ShapeError, r"\(0, 3\)"),
     "35 amin": (lambda: NOTHING.amin(), ShapeError, r"\(0, 3\)"),
@@ -191,6 +200,7 @@ OPERATIONS: dict[str, tuple[Any, type[Exception], str]] = {
     "37 var": (lambda: tg.ones(1).var(), ArgumentError, "1.*\n.*correction"),
     "37 var correction": (lambda: V.var(correction=4), ArgumentError, "4"),
     "38 clip": (lambda: V.clip(1, 0), ArgumentError, "min=1, max=0"),
+    "38 clip list": (lambda: V.clip([0.0], 1.0), DTypeError, r"clip: .*\[0\.0\]"),
     "38 clip nothing": (lambda: V.clip(), ArgumentError, "neither"),
     "39 where": (lambda: tg.where(INTEGERS, 1.0, 0.0), DTypeError, "int64"),
     "39 where Python bool": (lambda: tg.where(True, 1.0, 2.0), DTypeError, "array .*'bool'"),
@@ -241,6 +251,12 @@ OPERATIONS: dict[str, tuple[Any, type[Exception], str]] = {
     "sigmoid text": (lambda: tg.sigmoid("x"), DTypeError, "str|'x'"),
     "sub bool": (lambda: -BITS, DTypeError, "bool"),
     "in place": (lambda: A.add_(1.0), InPlaceError, "no_grad"),
+    "in place range": (lambda: SMALL.add_(300), DTypeError, "add_: .*int8.*300"),
+    "in place range of one": (lambda: SMALL.__setitem__(0, -129), DTypeError, "int8.*-129"),
+    "in place NaN": (lambda: SMALL.fill_(float("nan")), DTypeError, "fill_: .*int8.*nan"),
+    "in place huge": (lambda: INTEGERS.float().mul_(10**400), DTypeError, "mul_: .*float32"),
+    "repeats": (lambda: tg.repeat_interleave(V, INTEGERS[0]), DTypeError, r"one integer.*\[1, 2\]"),
+    "linear vector": (lambda: tg.linear(A, V, ZERO), ShapeError, r"linear: .*\(4,\)"),
 }  # fmt: skip
 CASES = {**CREATION, **OPERATIONS}
 
@@ -248,7 +264,7 @@ CASES = {**CREATION, **OPERATIONS}
 @pytest.mark.parametrize("name", CASES)
 def test_bad_input(name: str) -> None:
     call, error, words = CASES[name]
-    operands = (A, C, V, ZERO, NOTHING, INTEGERS, BITS)
+    operands = (A, C, V, ZERO, NOTHING, INTEGERS, BITS, SMALL)
     before = [copy.copy(t.detach().tolist()) for t in operands]
     state = tg.get_rng_state()
     with pytest.raises(error, match=words) as caught:

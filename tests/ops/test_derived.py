@@ -147,6 +147,13 @@ def test_median_is_the_lower_middle_element() -> None:
     assert x.grad is not None and x.grad.tolist() == [0.0, 0.0, 1.0]
 
 
+def test_median_of_nan_is_nan() -> None:
+    x = tg.tensor([[1.0, float("nan"), 3.0], [1.0, 2.0, 3.0]])
+    values, indices = x.median(1)
+    assert np.isnan(values.numpy()).tolist() == [True, False] and indices.tolist() == [1, 1]
+    assert np.isnan(x.median().item()) and tg.median(tg.tensor([1, 3, 2])).item() == 2
+
+
 def test_numbers_are_written_in_the_format_asked_for() -> None:
     loss = tg.tensor(0.51234, requires_grad=True) * 2
     assert f"{loss:.3f}" == "1.025" and f"{tg.tensor([7])[0]:>4}" == "   7"

@@ -193,6 +193,36 @@ def test_derivatives_at_kinks() -> None:
     assert gradient(tg.std, [2.0, 2.0]) == [0.0, 0.0]
 
 
+@pytest.mark.parametrize("p", [0.5, 1, 1.5, 2, 3.0, INF])
+def test_2_the_norm_at_some_zeros_and_of_nan(p: float) -> None:
+    first = gradient(lambda x: tg.norm(x, p), [0.0, 4.0])
+    assert first == [0.0, pytest.approx(1.0, rel=1e-15)]
+    second = tg.hessian(lambda x: tg.norm(x, p))(tg.tensor([0.0, 4.0], dtype=tg.float64))
+    assert np.isfinite(second.numpy()).all()
+    assert math.isnan(tg.norm(tg.tensor([math.nan, 1.0]), p).item())
+
+
+def test_2_what_is_safe_at_zero_does_not_hide_nan() -> None:
+    nan = tg.tensor([math.nan, 1.0])
+    assert math.isnan(tg.safe_sqrt(nan)[0].item()) and math.isnan(tg.std(nan).item())
+    assert math.isnan(tg.safe_log(nan)[0].item())
+
+
+def test_bounds_that_are_tensors_or_of_numpy_give_a_tie_to_what_is_clipped() -> None:
+    for low, high in ((0.0, 1.0), (np.float64(0), np.float64(1)), (tg.zeros(4), tg.ones(4))):
+        found = gradient(lambda x, low=low, high=high: x.clip(low, high), [0.0, 1.0, -0.1, 1.1])
+        assert found == [1.0, 1.0, 0.0, 0.0]
+    low = leaf([0.0, 0.5])
+    tg.clip(tg.tensor([0.0, 0.0], dtype=tg.float64), low, 1.0).sum().backward()
+    assert low.grad.tolist() == [0.0, 1.0]
+    assert math.isnan(tg.clip(tg.tensor(1.0), tg.tensor(math.nan)).item())
+
+
+def test_powers_of_a_negative_number_have_no_gradient() -> None:
+    assert all(math.isnan(g) for g in gradient(lambda y: (-2.0) ** y, [2.0, 3.0]))
+    assert gradient(lambda y: 0.0**y, [2.0, 3.0]) == [0.0, 0.0]
+
+
 def test_powers_at_zero() -> None:
     assert gradient(lambda x: x**0, [0.0]) == [0.0]
     assert gradient(lambda x: x**1, [0.0]) == [1.0]

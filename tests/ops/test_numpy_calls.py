@@ -91,6 +91,48 @@ def test_functions_of_constants_are_computed() -> None:
         np.reshape(T, (3,))
 
 
+OF_ARRAYS: dict[str, Any] = {
+    "operand": (np.array([1.0, 2.0]), lambda x, a: x * a, [1.0, 2.0]),
+    "condition": (np.array([True, False]), lambda x, a: tg.where(a, x, 0.0), [1.0, 0.0]),
+    "index": (np.array([1, 1]), lambda x, a: x[a], [0.0, 2.0]),
+    "gather": (np.array([1, 1]), lambda x, a: x.gather(0, a), [0.0, 2.0]),
+    "forward mode": (
+        np.array([1.0, 2.0]),
+        lambda x, a: tg.jvp(lambda v: v * a, (x,), (x,))[1],
+        [1.0, 2.0],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OF_ARRAYS)
+def test_an_array_may_be_written_to_after_it_was_used(name: str) -> None:
+    array, function, expected = OF_ARRAYS[name]
+    array = array.copy()
+    x = tg.tensor([3.0, 4.0], dtype=tg.float64, requires_grad=True)
+    y = function(x, array)
+    array[:] = 0
+    y.sum().backward()
+    assert x.grad is not None and x.grad.tolist() == expected
+
+
+def test_an_array_that_a_transform_was_given_may_be_written_to() -> None:
+    array, w = np.array([1.0, 2.0]), tg.tensor([3.0, 4.0], dtype=tg.float64, requires_grad=True)
+    _, pullback = tg.vjp(lambda v: v * v, array)
+    _, pushed = tg.jvp(lambda v: v * v * w, (array,), (array,))
+    array[:] = 0
+    assert pullback(tg.ones(2, dtype=tg.float64))[0].tolist() == [2.0, 4.0]
+    assert tg.gradients(pushed.sum(), w).tolist() == [2.0, 8.0]
+
+
+def test_a_condition_that_numpy_answered_has_a_gradient() -> None:
+    x = tg.tensor([3.0, 4.0], requires_grad=True)
+    for order in (1, 2):
+        x.grad = None
+        tg.where(ARRAY.any(), x * x, 0.0).sum().backward(create_graph=order == 2)
+        assert x.grad is not None and x.grad.tolist() == [6.0, 8.0]
+    x.grad = None
+
+
 def test_every_name_of_ours_is_there() -> None:
     assert [name for name in OURS if hasattr(np, name) and not hasattr(tg, name)] == []
     assert [name for name in OUR_NAMES.values() if not hasattr(tg, name)] == []

@@ -202,6 +202,18 @@ def test_dlpack_with_pytorch() -> None:
     assert torch.from_dlpack(ours).tolist() == [1.0, 2.0, 3.0]
 
 
+def test_one_element_is_a_view_as_a_row_is(device: Any) -> None:
+    x = tg.zeros(2, 3, device=device)
+    x[1, 2].fill_(5.0)
+    x[0].unbind()[1].add_(2.0)
+    assert x.tolist() == [[0.0, 2.0, 0.0], [0.0, 0.0, 5.0]]
+    element, weight = x[1][2], tg.tensor(3.0, device=device, requires_grad=True)
+    product = element * weight
+    x.zero_()
+    with pytest.raises(tg.errors.InPlaceError, match="backward of mul"):
+        product.backward()
+
+
 def test_cuda_is_refused_with_advice_where_there_is_none() -> None:
     if tg.cuda_is_available():
         pytest.skip("there is a GPU")

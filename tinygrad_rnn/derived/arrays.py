@@ -49,6 +49,8 @@ def tile(x: Any, *sizes: Any) -> Any:
 @method("repeat_interleave")
 def repeat_interleave(x: Any, repeats: int, dim: int | None = None) -> Any:
     """Each element (or slice along `dim`) `repeats` times in a row."""
+    if not is_index(repeats):
+        raise DTypeError("repeat_interleave", "one integer, the same for all", repr(repeats))
     (times,) = check_shape((repeats,), "repeat_interleave")
     if dim is None:
         x, dim = flatten(x) if x.ndim else reshape(x, 1), 0

@@ -139,7 +139,7 @@ def nonzero(x: Any, as_tuple: bool = False) -> Any:
 
 @method("median")
 def median(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
-    """The middle element, the lower one of two; along `dim` also where it is.
+    """The middle element, the lower one of two; along `dim` also where it is. Of NaN it is NaN.
 
     >>> import tinygrad_rnn as tg
     >>> tg.median(tg.tensor([3.0, 1.0, 2.0, 9.0])).item()
@@ -150,9 +150,11 @@ def median(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     axis = check_dim(dim, x.ndim, "median")
     if not x.ndim or not x.shape[axis]:
         raise ShapeError("median", "an axis with at least one element", f"shape {x.shape}")
-    at = (slice(None),) * axis + ((x.shape[axis] - 1) // 2,)
-    found = [unsqueeze(part[at], axis) if keepdim else part[at] for part in sort(x, axis)]
-    return Extreme(*found)
+    lead, ordered = (slice(None),) * axis, sort(x, axis)
+    middle, last = (*lead, (x.shape[axis] - 1) // 2), (*lead, -1)  # where NaN is sorted to
+    unknown = isnan(ordered.values[last])
+    found = [where(unknown, part[last], part[middle]) for part in ordered]
+    return Extreme(*(unsqueeze(part, axis) if keepdim else part for part in found))
 
 
 @method("count_nonzero")

@@ -75,14 +75,19 @@ class Module:
                 "a Tensor" if type(value) is Tensor else type(value).__name__,
                 "nn.Parameter(tensor), or copy_ into the old one under tg.no_grad()",
             )  # fmt: skip
+        if name in self._buffers and not (value is None or type(value) is Tensor):
+            got = f"{type(value).__name__} in place of a buffer"
+            raise DTypeError(f"{type(self).__name__}.{name}", "a tensor or None", got)
         object.__setattr__(self, name, value)
 
     def register_buffer(self, name: str, value: Tensor | None, persistent: bool = True) -> None:
         """Keep a tensor that is state but no parameter: it moves with `to` and is saved."""
         if not name.isidentifier():
             raise ArgumentError("register_buffer", "a name usable as attribute", repr(name))
+        if value is not None and type(value) is not Tensor:
+            raise DTypeError("register_buffer", "a tensor or None", type(value).__name__)
+        setattr(self, name, value)
         vars(self)["_buffers"] = {**self._buffers, name: persistent}
-        vars(self)[name] = value
 
     def _members(self) -> Iterable[tuple[str, Any]]:
         """The named attributes among which parameters, buffers and modules are found."""
@@ -233,18 +238,7 @@ class Module:
         """Move to the GPU."""
         return self.to("cuda")
 
-    # ------------------------------------------------------------------------ copies and words
-    def __getstate__(self) -> dict[str, Any]:
-        # a tensor forgets on its way through pickle that it was a parameter; its owner does not
-        flagged = [name for name, value in vars(self).items() if is_parameter(value)]
-        return {**vars(self), "_flagged": flagged}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        flagged = state.pop("_flagged")
-        vars(self).update(state)
-        for name in flagged:
-            state[name]._is_parameter = True
-
+    # ------------------------------------------------------------------------------- in words
     def __repr__(self) -> str:
         lines = [f"({name}): {child!r}" for name, child in self.named_children()]
         if not lines:

@@ -15,7 +15,7 @@ from ..checks import get_default_dtype
 from ..errors import DeviceError, DTypeError, IndexRangeError, ShapeError, TinygradRNNError
 from ..graph import ANOMALY, INTERPRETERS, Node, Primitive, grad_mode, interpreter_for, watch_nan
 from ..inplace import AGAIN, check_read
-from ..tensor import Tensor, as_tensor
+from ..tensor import Tensor, as_tensor, tensor
 
 __all__ = ["HINT", "NO_PARAMS", "SCALARS", "agree", "bind", "call", "execute", "explain"]
 
@@ -108,19 +108,20 @@ def agree(primitive: Primitive, args: Sequence[Any]) -> Sequence[Any]:
     if not any(type(arg) is Tensor for arg in checked[skip:]):
         checked[skip:] = [as_tensor(arg, device=backend) for arg in checked[skip:]]
     dtype = _common_dtype(checked[skip:], primitive.promote)
-    return checked[:skip] + [
+    return [as_tensor(arg, device=backend) for arg in checked[:skip]] + [
         arg.to(dtype) if type(arg) is Tensor and arg.dtype != dtype else arg
         for arg in checked[skip:]
     ]
 
 
 def _operand(primitive: Primitive, arg: Any) -> Any:
+    """The argument as a tensor or number; an array is copied, its owner may write to it."""
     if type(arg) is Tensor or type(arg) in SCALARS:
         return arg
     if isinstance(arg, np.generic):
         return arg.item()
     if is_array(arg):
-        return as_tensor(arg)
+        return tensor(arg)
     got = type(arg).__name__
     raise DTypeError(primitive.name, "a tensor, an array or a number", got, HINT)
 

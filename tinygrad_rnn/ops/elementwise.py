@@ -74,8 +74,10 @@ def _power_dx(g: Any, x: Any, y: Any) -> Any:
 
 
 def _power_dy(g: Any, out: Any, x: Any) -> Any:
-    """g·x^y·log x, which is 0 for x = 0."""
-    return g * out * (log(where(x == 0, x + 1, x)) if hasattr(x, "dtype") else math.log(x or 1))
+    """g·x^y·log x, which is 0 for x = 0 and NaN for x < 0."""
+    if hasattr(x, "dtype"):
+        return g * out * log(where(x == 0, x + 1, x))
+    return g * out * (math.log(x or 1) if x >= 0 else math.nan)
 
 
 _pow = elementwise(
@@ -284,10 +286,10 @@ def clip(x: Any, min: Any = None, max: Any = None) -> Any:
     """
     if min is None and max is None:
         raise ArgumentError("clip", "min or max", "neither")
-    if hasattr(min, "shape") or hasattr(max, "shape"):
-        low = x if min is None else maximum(x, min)
-        return low if max is None else minimum(low, max)
-    if isinstance(min, str) or isinstance(max, str):
+    if hasattr(min, "shape") or hasattr(max, "shape"):  # of a tie x has all, as with numbers
+        low = x if min is None else where(x >= min, x, maximum(x, min))
+        return low if max is None else where(low <= max, low, minimum(low, max))
+    if not isinstance(min, float | int | None) or not isinstance(max, float | int | None):
         raise DTypeError("clip", "numbers or tensors as min and max", f"{min!r} and {max!r}")
     if min is not None and max is not None and min > max:
         raise ArgumentError("clip", "min <= max", f"min={min}, max={max}")
@@ -378,9 +380,9 @@ def _pos(x: Any) -> Any:
 
 # ------------------------------------------------------------------ safe at the singular point
 def safe_sqrt(x: Any) -> Any:
-    """√x whose derivative at x ≤ 0 is 0 instead of inf (value 0 there)."""
-    positive = x > 0
-    return where(positive, sqrt(where(positive, x, 1.0)), 0.0)
+    """√x whose derivative at x ≤ 0 is 0 instead of inf (value 0 there); NaN stays NaN."""
+    nothing = x <= 0
+    return where(nothing, 0.0, sqrt(where(nothing, 1.0, x)))
 
 
 def safe_log(x: Any, floor: float = 1e-30) -> Any:

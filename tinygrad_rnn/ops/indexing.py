@@ -13,12 +13,12 @@ from itertools import accumulate
 from typing import Any, NamedTuple
 
 from ..backend import backend_of, is_array
-from ..checks import check_dim, check_key, check_masks, int64, is_index
+from ..checks import check_dim, check_dtype, check_key, check_masks, int64, is_index
 from ..create import eye
 from ..errors import ArgumentError, DeviceError, DTypeError, IndexRangeError, ShapeError
 from ..graph import INTERPRETERS, Node, Primitive, grad_mode
 from ..inplace import AGAIN, check_read
-from ..tensor import Tensor, as_tensor, method
+from ..tensor import Tensor, as_tensor, method, tensor
 from .call import bind
 from .declare import linear, nondifferentiable
 from .elementwise import where as choose
@@ -60,8 +60,8 @@ def getitem(x: Tensor, index: Any) -> Tensor:
         raise IndexRangeError("getitem", f"an index into shape {x.shape}", got) from None
     if AGAIN:
         check_read((array,))
-    if type(out) is not type(array):
-        out = backend_of(array).xp.asarray(out)
+    if type(out) is not type(array):  # one element, of which NumPy alone makes a copy
+        out = array[(*index, ...) if kind is tuple else (index, ...)]
     return _sliced(x, out, index, None)
 
 
@@ -97,7 +97,7 @@ def _rows(x: Any, axis: int, sizes: tuple[int, ...]) -> tuple[Any, ...]:
 def _getitem_general(x: Tensor, index: Any, checked: bool = False) -> Tensor:
     """Sort an index with arrays in it into its fixed form and the arrays, which are inputs."""
     given = index if isinstance(index, tuple) else (index,)
-    items = [as_tensor(i) if type(i) is list or is_array(i) else i for i in given]
+    items = [tensor(i) if type(i) is list or is_array(i) else i for i in given]
     check_masks(items, x.shape, "getitem")
     arrays: list[Any] = []
     template: list[Any] = []
@@ -120,15 +120,12 @@ HOLE = "array"  # where in a template the next index array goes
 def _index_item(x: Tensor, item: Any) -> tuple[list[Any], list[Any]]:
     if type(item) in _BASIC:
         return [item], []
-    if isinstance(item, bool) or (isinstance(item, Tensor) and not item.ndim):
-        if not is_index(item):
-            raise DTypeError("getitem", "an integer, a slice or a tensor", repr(item))
+    if is_index(item):
         return [int(item)], []
-    if not isinstance(item, (Tensor, list)) and not is_array(item):
-        if is_index(item):
-            return [item.__index__()], []
-        raise DTypeError("getitem", "integers, slices or integer tensors", type(item).__name__)
-    where = _beside(x, as_tensor(item), "getitem")
+    if not isinstance(item, Tensor) or not item.ndim:
+        got = f"{type(item).__name__} {item!r}"
+        raise DTypeError("getitem", "an integer, a slice or a tensor of integers", got)
+    where = _beside(x, item, "getitem")
     if where.dtype.kind == "b":
         found = where.backend.xp.nonzero(where.detach().array)
         return [HOLE] * len(found), [Tensor(f) for f in found]
@@ -244,12 +241,12 @@ def _iterate(x: Tensor) -> Any:
 
 # --------------------------------------------------------------------------- by index arrays
 def _indices(index: Any, called: str, ndim: int | None = None) -> Tensor:
-    tensor = as_tensor(index)
-    if tensor.dtype.kind not in "iu":
-        raise DTypeError(called, "an integer index", tensor.dtype.name)
-    if ndim is not None and tensor.ndim != ndim:
-        raise ShapeError(called, f"an index with {ndim} axes", f"shape {tensor.shape}")
-    return tensor
+    where = index if isinstance(index, Tensor) else tensor(index)
+    if where.dtype.kind not in "iu":
+        raise DTypeError(called, "an integer index", where.dtype.name)
+    if ndim is not None and where.ndim != ndim:
+        raise ShapeError(called, f"an index with {ndim} axes", f"shape {where.shape}")
+    return where
 
 
 def _check_within(index: Tensor, x: Any, axis: int, called: str) -> None:
@@ -350,7 +347,7 @@ def one_hot(index: Any, num_classes: int = -1, dtype: Any = int64) -> Tensor:
     where = _indices(index, "one_hot")
     if num_classes == -1 and where.numel():
         num_classes = int(where.array.max()) + 1
-    num_classes = _count(num_classes, "one_hot")
+    num_classes, dtype = _count(num_classes, "one_hot"), check_dtype(dtype, "one_hot")
     check_range(where, num_classes, "one_hot")
     if type(where.array) in INTERPRETERS:  # what is below 0 is no class counted from the end
         return eye(num_classes, dtype=dtype)[choose(where < 0, num_classes, where)]

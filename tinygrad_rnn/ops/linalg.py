@@ -152,7 +152,7 @@ def _plain(x: Any, weight: Any, bias: Any) -> bool:
         and dtype is w.dtype is b.dtype
         and type(a) not in INTERPRETERS
         and dtype.kind == "f"
-        and len(a.shape) >= 2
+        and len(a.shape) >= 2 == len(shape)
         and shape == (*b.shape, a.shape[-1])
     )
 

@@ -83,13 +83,9 @@ def mean(x: Any, dim: Dims = None, keepdim: bool = False, dtype: Any = None) -> 
 
 @method("var")
 def var(
-    x: Any,
-    dim: Dims = None,
-    correction: float = 1,
-    keepdim: bool = False,
-    *,
+    x: Any, dim: Dims = None, correction: float = 1, keepdim: bool = False, *,
     unbiased: bool | None = None,
-) -> Any:
+) -> Any:  # fmt: skip
     """Σ (x − mean)² / (n − correction); 1, as in PyTorch, for the unbiased estimate."""
     correction = correction if unbiased is None else int(bool(unbiased))
     if not isinstance(correction, (int, float)):
@@ -104,13 +100,9 @@ def var(
 
 @method("std")
 def std(
-    x: Any,
-    dim: Dims = None,
-    correction: float = 1,
-    keepdim: bool = False,
-    *,
+    x: Any, dim: Dims = None, correction: float = 1, keepdim: bool = False, *,
     unbiased: bool | None = None,
-) -> Any:
+) -> Any:  # fmt: skip
     """√var, with derivative 0 where the variance is 0."""
     return safe_sqrt(var(x, dim, correction, keepdim, unbiased=unbiased))
 
@@ -126,9 +118,10 @@ def norm(x: Any, p: float = 2.0, dim: Dims = None, keepdim: bool = False) -> Any
         return sum(abs_(x), dim, keepdim)
     if p == 2:
         return safe_sqrt(sum(x * x, dim, keepdim))
-    total = sum(abs_(x) ** p, dim, keepdim)
-    positive = total > 0
-    return where(positive, where(positive, total, 1.0) ** (1 / p), 0.0)
+    zero = x == 0
+    total = sum(where(zero, 0.0, where(zero, 1.0, abs_(x)) ** p), dim, keepdim)
+    nothing = total == 0
+    return where(nothing, 0.0, where(nothing, 1.0, total) ** (1 / p))
 
 
 _cumsum: Primitive = linear(

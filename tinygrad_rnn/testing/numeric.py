@@ -74,6 +74,8 @@ class Numbers:
         finally:
             set_rng_state(now)
         outputs = [y for y in (as_tensor(y) for y in outputs) if y.dtype.kind == "f"]
+        if not outputs:
+            raise ArgumentError(self.called, "an output of floating-point numbers", "none")
         for y in outputs:
             if y.dtype != np.float64:
                 raise DTypeError(
