@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from math import inf
 from typing import Any
 
 from ..arguments import flag, real
-from ..errors import ArgumentError
+from ..errors import ArgumentError, StateDictError
 
 # Every number an optimiser takes, and the half-open interval [least, bound) it must lie in.
 RANGES: dict[str, tuple[float, float]] = {
@@ -45,3 +45,11 @@ def _number(called: str, name: str, value: Any) -> Any:
     if not isinstance(value, (tuple, list)) or len(value) != 2:
         raise ArgumentError(called, "betas, two numbers", repr(value))
     return tuple(real(called, f"betas[{i}]", b, *RANGES[name]) for i, b in enumerate(value))
+
+
+def check_entries(state: Any, names: Iterable[str]) -> None:
+    """The state of a schedule must be a mapping that has all these."""
+    is_mapping = isinstance(state, Mapping)
+    if not is_mapping or not set(names) <= state.keys():
+        got = sorted(map(str, state)) if is_mapping else type(state).__name__
+        raise StateDictError("load_state_dict", " and ".join(names), got)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Mapping, Sequence
+from math import inf
 from typing import Any
 
 from ..arguments import positive, real, whole_number
-from ..errors import ArgumentError, StateDictError
+from ..errors import ArgumentError
 from ..tensor import Tensor
+from ._checks import check_entries
 from .optimizer import Optimizer
 from .schedules import check_optimizer
 
@@ -80,8 +82,8 @@ class ReduceLROnPlateau:
             self._reduce()
 
     def _is_better(self, value: float) -> bool:
-        if self.best is None:
-            return value == value
+        if self.best is None:  # the worst there is must not be a best: inf − inf is NaN
+            return value < inf if self.mode == "min" else value > -inf
         margin = self.threshold * (self.best if self.threshold_mode == "rel" else 1)
         return value < self.best - margin if self.mode == "min" else value > self.best + margin
 
@@ -107,11 +109,10 @@ class ReduceLROnPlateau:
             StateDictError: not the state of such a schedule.
         """
         called = "load_state_dict"
-        if not set(COUNTED) <= state_dict.keys():
-            raise StateDictError(called, ", ".join(COUNTED), sorted(state_dict))
+        check_entries(state_dict, COUNTED)
         best = state_dict["best"]
         counts = {name: whole_number(called, name, state_dict[name], 0) for name in COUNTED[1:]}
-        self.best = None if best is None else real(called, "best", best)
+        self.best = best if best in (None, inf, -inf) else real(called, "best", best)
         self.__dict__.update(counts)
 
 

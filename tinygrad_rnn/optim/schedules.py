@@ -16,6 +16,7 @@ from typing import Any
 
 from ..arguments import real, several, whole_number
 from ..errors import ArgumentError, DTypeError, StateDictError
+from ._checks import check_entries
 from .groups import Group
 from .optimizer import Optimizer
 
@@ -107,13 +108,12 @@ class LRScheduler:
             StateDictError: not a schedule's state, or one with another number of groups.
         """
         called, groups = "load_state_dict", self.optimizer.param_groups
-        if not {"last_epoch", "base_lrs"} <= state_dict.keys():
-            raise StateDictError(called, "last_epoch and base_lrs", sorted(state_dict))
-        if len(state_dict["base_lrs"]) != len(groups):
-            found = len(state_dict["base_lrs"])
-            raise StateDictError(called, f"rates of {len(groups)} groups", found)
+        check_entries(state_dict, ("last_epoch", "base_lrs"))
+        found = state_dict["base_lrs"]
+        if not isinstance(found, (list, tuple)) or len(found) != len(groups):
+            raise StateDictError(called, f"rates of {len(groups)} groups", repr(found)[:60])
         epoch = whole_number(called, "last_epoch", state_dict["last_epoch"], 0)
-        rates = [real(called, "base_lrs", rate, 0) for rate in state_dict["base_lrs"]]
+        rates = [real(called, "base_lrs", rate, 0) for rate in found]
         self.options_at(epoch, 0)  # raises if there is no such epoch
         for group, rate in zip(groups, rates, strict=True):
             group["initial_lr"] = rate
