@@ -267,7 +267,7 @@ def load_forecaster(path: str | os.PathLike[str], device: str = "cpu") -> Loaded
         DeviceError, MissingDependencyError: the device is not there.
     """
     checkpoint = load_checkpoint(path)
-    about = read_about(path, checkpoint, "series")
+    about = read_about(path, checkpoint, "series", ("settings", "scales", "baseline"))
     settings = SeriesSettings.from_dict(about["settings"])
     model = _build(settings)
     model.load_state_dict(unpack(checkpoint.tensors, checkpoint.state["model"]))
