@@ -206,6 +206,8 @@ def series_run(settings: SeriesSettings) -> SeriesRun:
         _cut(table, settings, part, name)
         for part, name in ((parts.train, "training"), (parts.validation, "validation"))
     )
+    for part, name in ((parts.validation, "validation"), (parts.test, "test")):
+        _check_varies(table.series[part], name)
     baseline = LinearAR.select(table.series[parts.train], table.series[parts.validation])
     manual_seed(settings.seed)
     model = _build(settings).to(settings.device)
@@ -238,6 +240,13 @@ def _cut(table: Table, settings: SeriesSettings, part: slice, name: str) -> Wind
         hint = "lower --window or --horizon, or give a longer series"
         raise DataError("train series", f"enough rows to cut the {name} windows from", got, hint)
     return table.windows(settings.window, settings.horizon, part)
+
+
+def _check_varies(values: FloatArray, name: str) -> None:
+    """Errors are measured in units of the spread of what is forecast."""
+    if np.ptp(values) == 0:
+        expected, got = f"a {name} part that varies", f"{len(values)} times {values[0]:g}"
+        raise DataError("train series", expected, got, "leave out the rows at the end?")
 
 
 def _build(settings: SeriesSettings) -> Forecaster:
