@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from math import inf
 from typing import Any
 
@@ -53,3 +53,12 @@ def check_entries(state: Any, names: Iterable[str]) -> None:
     if not is_mapping or not set(names) <= state.keys():
         got = sorted(map(str, state)) if is_mapping else type(state).__name__
         raise StateDictError("load_state_dict", " and ".join(names), got)
+
+
+def of_group(called: str, name: str, values: Sequence[Any], group: int, count: int) -> Any:
+    """What one of `count` groups shall have: a single value is for all, those added since too."""
+    if len(values) == 1:
+        return values[0]
+    if len(values) != count:
+        raise ArgumentError(called, f"{name}, one or one for each of {count} groups", len(values))
+    return values[group]

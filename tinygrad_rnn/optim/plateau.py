@@ -10,7 +10,7 @@ from typing import Any
 from ..arguments import positive, real, whole_number
 from ..errors import ArgumentError
 from ..tensor import Tensor
-from ._checks import check_entries
+from ._checks import check_entries, of_group
 from .optimizer import Optimizer
 from .schedules import check_optimizer
 
@@ -70,6 +70,11 @@ class ReduceLROnPlateau:
         value = metrics.item() if isinstance(metrics, Tensor) else metrics
         if isinstance(value, bool) or not isinstance(value, numbers.Real):
             raise ArgumentError("ReduceLROnPlateau.step", "a number", repr(metrics)[:60])
+        groups = self.optimizer.param_groups
+        least = [
+            of_group("ReduceLROnPlateau", "min_lr", self.min_lrs, i, len(groups))
+            for i in range(len(groups))
+        ]
         self.last_epoch += 1
         if self._is_better(float(value)):
             self.best, self.num_bad_epochs = float(value), 0
@@ -79,7 +84,7 @@ class ReduceLROnPlateau:
             self.cooldown_counter -= 1
             self.num_bad_epochs = 0
         if self.num_bad_epochs > self.patience:
-            self._reduce()
+            self._reduce(least)
 
     def _is_better(self, value: float) -> bool:
         if self.best is None:  # the worst there is must not be a best: inf − inf is NaN
@@ -87,9 +92,9 @@ class ReduceLROnPlateau:
         margin = self.threshold * (self.best if self.threshold_mode == "rel" else 1)
         return value < self.best - margin if self.mode == "min" else value > self.best + margin
 
-    def _reduce(self) -> None:
+    def _reduce(self, rates: list[float]) -> None:
         self.cooldown_counter, self.num_bad_epochs = self.cooldown, 0
-        for group, least in zip(self.optimizer.param_groups, self.min_lrs, strict=True):
+        for group, least in zip(self.optimizer.param_groups, rates, strict=True):
             new = max(group["lr"] * self.factor, least)
             if group["lr"] - new > self.eps:
                 group["lr"] = new
@@ -120,7 +125,8 @@ COUNTED = ("best", "cooldown_counter", "last_epoch", "num_bad_epochs")
 
 
 def _rates(called: str, given: Any, count: int) -> list[float]:
-    rates = list(given) if isinstance(given, (list, tuple)) else [given] * count
-    if len(rates) != count:
+    one = not isinstance(given, (list, tuple))
+    rates = [given] if one else list(given)
+    if not (one or len(rates) == count):
         raise ArgumentError(called, f"min_lr, one number or {count},", repr(given))
     return [real(called, "min_lr", rate, 0) for rate in rates]

@@ -16,7 +16,7 @@ from typing import Any
 
 from ..arguments import real, several, whole_number
 from ..errors import ArgumentError, DTypeError, StateDictError
-from ._checks import check_entries
+from ._checks import check_entries, of_group
 from .groups import Group
 from .optimizer import Optimizer
 
@@ -296,16 +296,17 @@ class LambdaLR(LRScheduler):
         check_optimizer("LambdaLR", optimizer)
         count = len(optimizer.param_groups)
         one = not isinstance(lr_lambda, (list, tuple))
-        given: Sequence[Any] = [lr_lambda] * count if one else lr_lambda  # type: ignore[assignment]
-        if len(given) != count or not all(map(callable, given)):
+        given: Sequence[Any] = [lr_lambda] if one else lr_lambda  # type: ignore[assignment]
+        if not (one or len(given) == count) or not all(map(callable, given)):
             raise ArgumentError("LambdaLR", f"one function, or {count}", repr(lr_lambda)[:60])
         self.lr_lambdas: list[Callable[[int], float]] = list(given)
         super().__init__(optimizer, last_epoch)
 
     def lr_at(self, epoch: int, group: int = 0) -> float:
         """γ₀·f(t)."""
-        factor = real("LambdaLR", f"lr_lambda({epoch})", self.lr_lambdas[group](epoch), 0)
-        return self.base_lrs[group] * factor
+        rates = self.base_lrs
+        function = of_group("LambdaLR", "lr_lambda", self.lr_lambdas, group, len(rates))
+        return rates[group] * real("LambdaLR", f"lr_lambda({epoch})", function(epoch), 0)
 
 
 class LinearWarmup(LRScheduler):
