@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from ..checks import check_dim, is_index
 from ..errors import ArgumentError, DTypeError, IndexRangeError, ShapeError
 from ..graph import INTERPRETERS
@@ -171,6 +173,8 @@ class _Counted:
         """Their mean over the weights that count, their sum, or themselves."""
         if reduction == "none":
             return reshape(losses, shape)
+        if reduction == "mean" and losses.dtype == np.float16:  # too small a range to add up in
+            return self.reduced(losses.to(np.float32), shape, reduction).to(np.float16)
         return sum(losses) / self._total(losses) if reduction == "mean" else sum(losses)
 
     def _total(self, losses: Tensor) -> Any:
@@ -179,7 +183,7 @@ class _Counted:
         elif self.weight is None:
             total = sum(self.kept.to(losses.dtype))  # type: ignore[union-attr]
         else:
-            total = sum(self.weighted(self.weight * 0 + 1))
+            total = sum(self.weighted((self.weight * 0 + 1).to(losses.dtype)))
         known = type(getattr(total, "array", None)) not in INTERPRETERS
         if known and float(total) == 0:
             raise ArgumentError(
