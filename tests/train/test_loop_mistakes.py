@@ -113,6 +113,29 @@ def test_a_plateau_without_a_validation_has_nothing_to_listen_to() -> None:
         made(plateau)
 
 
+def test_a_schedule_that_ends_before_the_run_is_refused_before_the_first_step() -> None:
+    """It would end the run after a step of the optimiser that no history knows of."""
+
+    def cycle(optimizer: Any) -> Any:
+        return optim.OneCycleLR(optimizer, 0.1, 5, cycle_momentum=False)
+
+    trainer = made(cycle)
+    trainer.run(3)
+    before = weights(trainer)
+    with pytest.raises(ArgumentError, match="at most 5 calls"):
+        trainer.run(6)
+    assert weights(trainer) == before
+    assert trainer.step == 3
+    assert len(trainer.run(5).losses) == 5
+
+
+@pytest.mark.parametrize("kind", [optim.LBFGS, optim.HessianFree, optim.EKF])
+def test_an_optimiser_that_asks_for_more_than_a_gradient_is_refused(kind: Any) -> None:
+    trainer = made()
+    with pytest.raises(DTypeError, match=f"a gradient of a batch is enough for.*{kind.__name__}"):
+        Trainer(trainer.model, kind(trainer.model.parameters()), trainer.batches, trainer.loss)
+
+
 # ------------------------------------------------------------------------- what a loss gives
 @pytest.mark.parametrize(
     "give",

@@ -15,7 +15,8 @@ from ..create import get_rng_state, set_rng_state
 from ..errors import ArgumentError, CheckpointError, DTypeError, NonFiniteLossError
 from ..graph import no_grad
 from ..nn import Module
-from ..optim import Optimizer, ReduceLROnPlateau, clip_grad_norm_
+from ..optim import LRScheduler, Optimizer, ReduceLROnPlateau, clip_grad_norm_
+from ..optim.whole import WholeOptimizer
 from ..tensor import Tensor, as_tensor
 from ..tree import tree_map
 from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -68,6 +69,10 @@ class Trainer:
             hint = "ContinuousBatches, LengthBatches, or what has position, state_dict and the rest"
             got = type(batches).__name__
             raise DTypeError("Trainer", "batches that know their place", got, hint)
+        if isinstance(optimizer, WholeOptimizer):
+            hint = "call its step in a loop of your own"
+            expected = "an optimiser that a gradient of a batch is enough for"
+            raise DTypeError("Trainer", expected, type(optimizer).__name__, hint)
         self._listens = isinstance(schedule, ReduceLROnPlateau)
         if self._listens and validate is None:
             raise ArgumentError("Trainer", "a validation for the schedule to listen to", "none")
@@ -106,6 +111,8 @@ class Trainer:
         """
         for name, value in (("steps", steps), ("validate_every", validate_every)):
             whole_number("Trainer.run", name, value)
+        if isinstance(self.schedule, LRScheduler):  # one that ends too early shows now
+            self.schedule.options_at(self.schedule.last_epoch + max(0, steps - self.step), 0)
         target = None if folder is None else _made(folder)
         with stop_requests() as stop, quiet():  # NaN and infinity are looked for, not warned of
             if target is not None and self.step < steps:
