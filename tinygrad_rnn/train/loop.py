@@ -47,10 +47,13 @@ class Trainer:
     None when an epoch begins, detached from the graph after each step. ``validate() -> float``,
     lower being better, runs in eval mode without recording. ``schedule`` goes on after each step;
     a `ReduceLROnPlateau` after each validation, which it listens to. ``max_norm`` is for the joint
-    gradient of what the optimiser changes. ``about`` is stored in every checkpoint.
+    gradient of what the optimiser changes. ``about`` is stored in every checkpoint. ``others``
+    names what else changes with the steps and has ``state_dict`` and ``load_state_dict``, as an
+    `AdaptiveSampler` has.
 
     A checkpoint holds all that a step depends on: parameters, optimiser, schedule, random
-    numbers, place in the data, carry, step and history. So a resumed run continues bit for bit.
+    numbers, place in the data, carry, step, history and others. So a resumed run continues bit
+    for bit.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class Trainer:
         schedule: Any = None,
         max_norm: float | None = None,
         about: dict[str, Any] | None = None,
+        others: dict[str, Any] | None = None,
     ) -> None:
         if not hasattr(batches, "position"):
             hint = "ContinuousBatches, LengthBatches, or what has position, state_dict and the rest"
@@ -73,12 +77,16 @@ class Trainer:
             hint = "call its step in a loop of your own"
             expected = "an optimiser that a gradient of a batch is enough for"
             raise DTypeError("Trainer", expected, type(optimizer).__name__, hint)
+        for other in (others or {}).values():
+            if not (hasattr(other, "state_dict") and hasattr(other, "load_state_dict")):
+                expected = "others with state_dict and load_state_dict"
+                raise DTypeError("Trainer", expected, type(other).__name__)
         self._listens = isinstance(schedule, ReduceLROnPlateau)
         if self._listens and validate is None:
             raise ArgumentError("Trainer", "a validation for the schedule to listen to", "none")
         self.model, self.optimizer, self.batches = model, optimizer, batches
         self.loss, self.validate, self.schedule = loss, validate, schedule
-        self.max_norm, self.about = max_norm, about or {}
+        self.max_norm, self.about, self.others = max_norm, about or {}, others or {}
         self.history = History()
         self.seconds = 0.0  # of training, over all resumed runs
         self._carry: Any = None
@@ -228,13 +236,17 @@ class Trainer:
         arrays, state = self._packed()
         called = f"Trainer.load({str(path)!r})"
         stored = checkpoint.state if isinstance(checkpoint.state, dict) else {}
-        absent = state.keys() - stored.keys()
+        absent = state.keys() - stored.keys() - {"others"}
         if absent:
             raise CheckpointError(called, "the state of a run", f"none of {sorted(absent)}")
         if (stored["schedule"] is None) != (self.schedule is None):
             words = ("a run with a schedule", "one without")
             expected, got = words if self.schedule is not None else words[::-1]
             raise CheckpointError(called, expected, got, "give the Trainer what the run had")
+        others = unpack(checkpoint.tensors, stored.get("others")) or {}
+        if others.keys() != self.others.keys():
+            expected = f"the state of {sorted(self.others) or 'nothing'} beside model and optimiser"
+            raise CheckpointError(called, expected, f"that of {sorted(others) or 'nothing'}")
         try:
             self._unpack(checkpoint.tensors, checkpoint.state)
         except BaseException:
@@ -261,6 +273,8 @@ class Trainer:
             "rng": get_rng_state(),
             "history": self.history.to_arrays(),
         }
+        if self.others:
+            parts["others"] = {name: other.state_dict() for name, other in self.others.items()}
         arrays: dict[str, Any] = {}
         state: dict[str, Any] = {"about": self.about, "seconds": self.seconds}
         for name, part in parts.items():
@@ -277,6 +291,9 @@ class Trainer:
         self.optimizer.load_state_dict(part("optimizer"))
         if self.schedule is not None:
             self.schedule.load_state_dict(part("schedule"))
+        others = part("others") if "others" in state else {}
+        for name, other in self.others.items():
+            other.load_state_dict(others[name])
         device = next(iter(self.model.parameters())).device
         self._carry = tree_map(lambda leaf: as_tensor(leaf, device=device), part("carry"))
         self.history = History.from_arrays(**part("history"))
