@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -69,18 +69,7 @@ class Trainer:
         about: dict[str, Any] | None = None,
         others: dict[str, Any] | None = None,
     ) -> None:
-        if not hasattr(batches, "position"):
-            hint = "ContinuousBatches, LengthBatches, or what has position, state_dict and the rest"
-            got = type(batches).__name__
-            raise DTypeError("Trainer", "batches that know their place", got, hint)
-        if isinstance(optimizer, WholeOptimizer):
-            hint = "call its step in a loop of your own"
-            expected = "an optimiser that a gradient of a batch is enough for"
-            raise DTypeError("Trainer", expected, type(optimizer).__name__, hint)
-        for other in (others or {}).values():
-            if not (hasattr(other, "state_dict") and hasattr(other, "load_state_dict")):
-                expected = "others with state_dict and load_state_dict"
-                raise DTypeError("Trainer", expected, type(other).__name__)
+        _check_parts(optimizer, batches, others or {})
         self._listens = isinstance(schedule, ReduceLROnPlateau)
         if self._listens and validate is None:
             raise ArgumentError("Trainer", "a validation for the schedule to listen to", "none")
@@ -236,22 +225,26 @@ class Trainer:
         arrays, state = self._packed()
         called = f"Trainer.load({str(path)!r})"
         stored = checkpoint.state if isinstance(checkpoint.state, dict) else {}
-        absent = state.keys() - stored.keys() - {"others"}
+        self._check_fits(called, stored, state.keys())
+        try:
+            self._unpack(checkpoint.tensors, checkpoint.state)
+        except BaseException:
+            self._unpack(arrays, state)
+            raise
+
+    def _check_fits(self, called: str, stored: dict[str, Any], names: Set[str]) -> None:
+        """Nothing may be missing, nor be dropped."""
+        absent = names - stored.keys() - {"others"}
         if absent:
             raise CheckpointError(called, "the state of a run", f"none of {sorted(absent)}")
         if (stored["schedule"] is None) != (self.schedule is None):
             words = ("a run with a schedule", "one without")
             expected, got = words if self.schedule is not None else words[::-1]
             raise CheckpointError(called, expected, got, "give the Trainer what the run had")
-        others = unpack(checkpoint.tensors, stored.get("others")) or {}
-        if others.keys() != self.others.keys():
+        others = {name for name, _ in (stored.get("others") or {"dict": ()})["dict"]}
+        if others != self.others.keys():
             expected = f"the state of {sorted(self.others) or 'nothing'} beside model and optimiser"
             raise CheckpointError(called, expected, f"that of {sorted(others) or 'nothing'}")
-        try:
-            self._unpack(checkpoint.tensors, checkpoint.state)
-        except BaseException:
-            self._unpack(arrays, state)
-            raise
 
     def load_model(self, path: str | os.PathLike[str]) -> None:
         """Take over the parameters of a checkpoint and nothing else, to judge them for example.
@@ -340,6 +333,22 @@ def _detached(leaf: Any) -> Any:
         hint = "tg.tensor(…) makes one of numbers and arrays"
         raise DTypeError("Trainer.run", "a carry of tensors", type(leaf).__name__, hint)
     return leaf.detach()
+
+
+def _check_parts(optimizer: Any, batches: Any, others: dict[str, Any]) -> None:
+    """What can be seen to be wrong before the first step."""
+    if not hasattr(batches, "position"):
+        hint = "ContinuousBatches, LengthBatches, or what has position, state_dict and the rest"
+        got = type(batches).__name__
+        raise DTypeError("Trainer", "batches that know their place", got, hint)
+    if isinstance(optimizer, WholeOptimizer):
+        hint = "call its step in a loop of your own"
+        expected = "an optimiser that a gradient of a batch is enough for"
+        raise DTypeError("Trainer", expected, type(optimizer).__name__, hint)
+    for other in others.values():
+        if not (hasattr(other, "state_dict") and hasattr(other, "load_state_dict")):
+            expected = "others with state_dict and load_state_dict"
+            raise DTypeError("Trainer", expected, type(other).__name__)
 
 
 def _made(folder: str | os.PathLike[str]) -> Path:
