@@ -36,9 +36,7 @@ def adapting(others: bool = True) -> Trainer:
 
     batches = ContinuousBatches(TEXT, batch_size=2, steps=6)
     optimizer = optim.Adam(model.parameters(), lr=0.01)
-    return Trainer(
-        model, optimizer, batches, loss, others={"sampler": sampler} if others else None
-    )
+    return Trainer(model, optimizer, batches, loss, others={"sampler": sampler} if others else None)
 
 
 @pytest.mark.parametrize("stop", [1, 7])
