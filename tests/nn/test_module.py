@@ -77,7 +77,17 @@ def test_parameter_is_replaced_by_parameters_alone() -> None:
     assert [name for name, _ in net.named_parameters()] == NAMES[1:]
 
 
-@pytest.mark.parametrize("kind", [list, tuple, lambda parts: {"a": parts[0]}])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        list,
+        tuple,
+        set,
+        lambda parts: {"a": parts[0]},
+        lambda parts: [parts, parts],
+        lambda parts: {"a": (1, [nn.Parameter([1.0])])},
+    ],
+)
 def test_modules_in_plain_lists_are_refused(kind: Any) -> None:
     class Lost(nn.Module):
         def __init__(self) -> None:
