@@ -84,7 +84,16 @@ class LRScheduler:
         return {"lr": self.lr_at(epoch, group)}
 
     def step(self) -> None:
-        """Go on to the next epoch; call it after `optimizer.step()`."""
+        """Go on to the next epoch; call it after `optimizer.step()`.
+
+        Raises:
+            ArgumentError: another schedule, or a hand, has changed a rate, which would be undone.
+        """
+        rates = self.get_last_lr()
+        if rates[: len(self._rates)] != self._rates:
+            called, expected = type(self).__name__, f"rates as step() left them, {self._rates}"
+            hint = "join schedules by SequentialLR or LambdaLR; to change all rates set initial_lr"
+            raise ArgumentError(called, expected, rates, hint)
         self._go_to(self.last_epoch + 1)
 
     def _go_to(self, epoch: int) -> None:
@@ -92,6 +101,7 @@ class LRScheduler:
         self.last_epoch = epoch
         for group, options in zip(self.optimizer.param_groups, new, strict=True):
             group.update(options)
+        self._rates = self.get_last_lr()
 
     def get_last_lr(self) -> list[float]:
         """The present rate of each group."""
@@ -358,15 +368,13 @@ class SequentialLR(LRScheduler):
         last_epoch: int = -1,
     ) -> None:
         self.schedulers = several("SequentialLR", "schedulers", schedulers)
-        self.milestones = [
-            whole_number("SequentialLR", "milestones", m, least=1) for m in milestones
-        ]
+        given = several("SequentialLR", "milestones", milestones)
+        self.milestones = [whole_number("SequentialLR", "milestones", m, least=1) for m in given]
         _check_pure("SequentialLR", optimizer, self.schedulers)
-        if len(self.milestones) != len(self.schedulers) - 1:
-            expected = (
-                f"{len(self.schedulers) - 1} milestones for {len(self.schedulers)} schedulers"
-            )
-            raise ArgumentError("SequentialLR", expected, str(len(self.milestones)))
+        count = len(self.schedulers)
+        if not count or len(given) != count - 1:
+            expected = f"{max(count - 1, 0)} milestones for {max(count, 1)} schedulers"
+            raise ArgumentError("SequentialLR", expected, f"{len(given)} for {count}")
         if self.milestones != sorted(set(self.milestones)):
             raise ArgumentError("SequentialLR", "milestones that increase", str(self.milestones))
         super().__init__(optimizer, last_epoch)
