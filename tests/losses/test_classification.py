@@ -321,3 +321,18 @@ def test_the_mean_of_many_halves_is_that_of_a_few(weight: Any, ignored: int) -> 
     assert found.item() == pytest.approx(cross_entropy(few, tg.tensor(goal), weight).item(), 1e-3)
     found.backward()
     assert bool((many.grad[ignored:] != 0).all())
+
+
+@pytest.mark.parametrize("name", ["weight", "pos_weight"])
+def test_factors_that_would_enlarge_the_loss_are_refused(name: str) -> None:
+    """One factor for each row, (N,), beside a column of logits (N, 1) would give (N, N) losses."""
+    x, y = tg.zeros(N, 1), tg.zeros(N, 1)
+    with pytest.raises(ShapeError, match=rf"{name} that broadcasts to \(5, 1\).* got \(5,\)"):
+        binary_cross_entropy_with_logits(x, y, **{name: tg.ones(N)})
+    assert binary_cross_entropy_with_logits(x, y, **{name: tg.ones(N, 1)}).shape == ()
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    scores, goal = random(N, C), tg.tensor(TARGET)
+    found = cross_entropy(scores, goal, label_smoothing=np.float32(0.25))
+    assert found.item() == cross_entropy(scores, goal, label_smoothing=0.25).item()

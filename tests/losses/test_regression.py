@@ -85,3 +85,9 @@ def test_the_mean_of_many_halves_does_not_overflow(loss: Any) -> None:
     assert found.item() == loss(tg.tensor([4.0]), tg.zeros(1)).item()
     found.backward()
     assert bool((x.grad > 0).all())
+
+
+def test_delta_may_be_of_numpy_and_infinite() -> None:
+    x, y = tg.tensor(X), tg.tensor(Y)
+    assert huber_loss(x, y, delta=np.float32(0.25)).item() == huber_loss(x, y, delta=0.25).item()
+    assert huber_loss(x, y, delta=float("inf")).item() == mse_loss(x, y).item() / 2
