@@ -209,3 +209,14 @@ def test_a_forecast_that_cannot_be_made_is_one_clear_error(
     arguments: list[str], expected: str, trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert expected in failing(capsys, "forecast", "runs/river/best.ckpt", *arguments)
+
+
+@pytest.mark.parametrize("rows", [1, 3, 13])
+def test_a_table_too_short_to_be_judged_on_is_one_clear_error(
+    rows: int, trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = Path("river.csv").read_text(encoding="utf-8").splitlines()
+    Path("short.csv").write_text("\n".join(lines[: 1 + rows]) + "\n", encoding="utf-8")
+    said = failing(capsys, "forecast", "runs/river/best.ckpt", "short.csv", "--steps", "2")
+    assert re.search(r"at least 2 values to compare with expected, got [01]\n", said)
+    assert "longer table" in said

@@ -255,13 +255,20 @@ def test_normalize_is_of_one_utterance() -> None:
     np.testing.assert_allclose(found.mean(axis=0), 0, atol=1e-12)
     np.testing.assert_allclose(found.std(axis=0), [1, 1, 0], atol=1e-12)
     np.testing.assert_allclose(audio.normalize(rows * 7 - 3), found, atol=1e-9)
+    np.testing.assert_allclose(audio.normalize(rows * 2.0**-60), found, atol=1e-12)  # quiet
 
 
+RNG = np.random.default_rng(0)
 BAD = {
     "short": (lambda: audio.LogMel(RATE)(np.zeros(10)), DataError, "200 samples"),
     "stereo": (lambda: audio.LogMel(RATE)(np.zeros((9, 2))), ShapeError, "one channel"),
     "nan": (lambda: audio.LogMel(RATE)([np.nan] * 999), DataError, "finite"),
     "rate": (lambda: audio.LogMel(0), ArgumentError, "rate"),
+    "mels": (lambda: audio.LogMel(RATE, mels=2.5), ArgumentError, "mels"),
+    "two speeds": (lambda: audio.change_speed(np.zeros((9, 2)), 1.1), ShapeError, "one channel"),
+    "no speed": (lambda: audio.change_speed([], 1.1), ShapeError, "N >= 1"),
+    "joined": (lambda: audio.join([np.zeros((9, 2))], 8, RNG), ShapeError, "one channel"),
+    "masked": (lambda: audio.mask(np.zeros(9, np.float32), RNG), ShapeError, r"\(T, M\)"),
     "hop": (lambda: audio.LogMel(RATE, hop=0), ArgumentError, "hop"),
     "tiny hop": (lambda: audio.LogMel(RATE, hop=1e-9), ArgumentError, "hop"),
     "floor": (lambda: audio.LogMel(RATE, floor=0), ArgumentError, "floor"),

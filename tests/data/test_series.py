@@ -106,6 +106,8 @@ def test_file_and_arguments_are_checked(tmp_path: Path) -> None:
     for delimiter in ("", "ab", "\n", '"'):
         with pytest.raises(ArgumentError, match="a delimiter of one character"):
             read_csv(path, "y", delimiter=delimiter)
+    with pytest.raises(DTypeError, match="delimiter, a string"):
+        read_csv(path, "y", delimiter=None)  # type: ignore[arg-type]
 
 
 # -- standardizer ----------------------------------------------------------------------------

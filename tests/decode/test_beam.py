@@ -237,6 +237,10 @@ def uniform(state: Any, symbols: np.ndarray) -> Any:
         ({"length_penalty": -1.0}, "length_penalty, a number >= 0 and finite, expected, got -1.0"),
         ({"length_penalty": math.nan}, "got nan"),
         ({"end": 2}, "end in 0 … 1 expected, got 2"),
+        ({"end": -1}, "end, a whole number >= 0, expected, got -1"),
+        ({"end": 0.5}, "end, a whole number >= 0, expected, got 0.5"),
+        ({"end": "."}, "end, a whole number"),
+        ({"batch_dim": "rows"}, "batch_dim, a whole number"),
     ],
 )
 def test_options_out_of_range(options: Any, match: str) -> None:
@@ -256,3 +260,22 @@ def test_wrong_models_and_first_symbols() -> None:
         search(first=[])
     with pytest.raises(DTypeError, match="integer first"):
         search(first=[0.5])
+
+
+@pytest.mark.parametrize("kind", [np.array, tg.tensor])
+def test_states_whose_rows_are_on_another_axis_are_refused(kind: Any) -> None:
+    """Layers first, as recurrent layers have them: rows picked on that axis would be layers."""
+
+    def step(state: Any, symbols: np.ndarray) -> Any:
+        assert state.shape == (2, len(symbols), 4)
+        return uniform(state, symbols)
+
+    def search(batch_dim: int) -> Any:
+        state = kind(np.zeros((2, 1, 4)))
+        return beam_search(step, state, [0], beam_width=2, max_length=3, batch_dim=batch_dim)
+
+    assert len(search(1)) == 1
+    for wrong in (0, 2, 3):
+        with pytest.raises(ShapeError, match=rf"states with 1 rows on axis {wrong}") as caught:
+            search(wrong)
+        assert "batch_dim=1" in str(caught.value)

@@ -245,3 +245,32 @@ def test_prefix_search_gives_up_in_words() -> None:
     x = np.full((60, 1, 5), -math.log(5))
     with pytest.raises(ArgumentError, match=r"an answer from 20 prefixes.*\n.*ctc_beam_search"):
         ctc_prefix_search(x, limit=20)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_language_model_that_breaks_is_not_taken_for_silence(value: float) -> None:
+    """NaN is not above −inf: each prefix that goes on would be dropped, without a word."""
+
+    def model(state: Any, label: int | None) -> Any:
+        return None, np.array([0.0, value])
+
+    found = ctc_beam_search(TWO_FRAMES, language_model=lambda s, k: (s, np.array([value, 0.0])))
+    assert found == ctc_beam_search(TWO_FRAMES)  # the entry of the blank is not used
+    with pytest.raises(DataError, match="language_model without NaN and \\+inf"):
+        ctc_beam_search(TWO_FRAMES, language_model=model)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "match"),
+    [
+        ({"weight": math.nan}, ArgumentError, "weight"),
+        ({"weight": -1.0}, ArgumentError, "weight"),
+        ({"bonus": math.nan}, ArgumentError, "bonus"),
+        ({"bonus": "1"}, ArgumentError, "bonus"),
+        ({"language_model": 3}, DTypeError, "language_model, a function"),
+        ({"language_model": lambda state, label: np.zeros(2)}, DTypeError, r"\(state, log-prob"),
+    ],
+)
+def test_what_adds_nothing_to_a_score_is_refused(options: Any, error: Any, match: str) -> None:
+    with pytest.raises(error, match=match):
+        ctc_beam_search(TWO_FRAMES, **options)

@@ -102,6 +102,8 @@ def test_the_least_random_number_chooses_nothing_impossible() -> None:
         {"top_p": 0.0},
         {"top_p": 1.1},
         {"top_p": math.nan},
+        {"top_p": "0.9"},
+        {"top_p": True},
     ],
 )
 def test_options_outside_their_range_are_refused(options: dict[str, Any]) -> None:

@@ -305,3 +305,34 @@ def test_binary_targets_may_be_integers_but_not_of_another_shape() -> None:
     assert binary_cross_entropy_with_logits(tg.zeros(2), tg.tensor([0, 1])).item() > 0
     with pytest.raises(ShapeError, match=r"\(2, 1\) and \(2,\)\nhint: reshape"):
         binary_cross_entropy_with_logits(tg.zeros(2, 1), tg.zeros(2))
+
+
+@pytest.mark.parametrize("weight", [None, [0.5, 2.0]])
+@pytest.mark.parametrize("ignored", [0, 3])
+def test_the_mean_of_many_halves_is_that_of_a_few(weight: Any, ignored: int) -> None:
+    """Counts, weights and losses of 70,000 rows are beyond what float16 can add up."""
+    few = tg.tensor([[0.0, 1.0], [4.0, -4.0]], dtype=tg.float16)
+    goal = np.array([0, 1])
+    many = tg.tensor(np.tile(few.numpy(), (35_000, 1)), requires_grad=True)
+    goals = np.tile(goal, 35_000)
+    goals[:ignored] = -100
+    found = cross_entropy(many, tg.tensor(goals), weight)
+    assert found.dtype == np.float16
+    assert found.item() == pytest.approx(cross_entropy(few, tg.tensor(goal), weight).item(), 1e-3)
+    found.backward()
+    assert bool((many.grad[ignored:] != 0).all())
+
+
+@pytest.mark.parametrize("name", ["weight", "pos_weight"])
+def test_factors_that_would_enlarge_the_loss_are_refused(name: str) -> None:
+    """One factor for each row, (N,), beside a column of logits (N, 1) would give (N, N) losses."""
+    x, y = tg.zeros(N, 1), tg.zeros(N, 1)
+    with pytest.raises(ShapeError, match=rf"{name} that broadcasts to \(5, 1\).* got \(5,\)"):
+        binary_cross_entropy_with_logits(x, y, **{name: tg.ones(N)})
+    assert binary_cross_entropy_with_logits(x, y, **{name: tg.ones(N, 1)}).shape == ()
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    scores, goal = random(N, C), tg.tensor(TARGET)
+    found = cross_entropy(scores, goal, label_smoothing=np.float32(0.25))
+    assert found.item() == cross_entropy(scores, goal, label_smoothing=0.25).item()

@@ -75,3 +75,19 @@ def test_huber_needs_a_positive_delta() -> None:
 
 def test_arrays_and_lists_will_do() -> None:
     assert mse_loss(np.zeros(2), [3.0, 1.0]).item() == 5.0
+
+
+@pytest.mark.parametrize("loss", [mse_loss, l1_loss, huber_loss])
+def test_the_mean_of_many_halves_does_not_overflow(loss: Any) -> None:
+    x = tg.full((40_000,), 4.0, dtype=tg.float16, requires_grad=True)
+    found = loss(x, tg.zeros(40_000, dtype=tg.float16))
+    assert found.dtype == np.float16
+    assert found.item() == loss(tg.tensor([4.0]), tg.zeros(1)).item()
+    found.backward()
+    assert bool((x.grad > 0).all())
+
+
+def test_delta_may_be_of_numpy_and_infinite() -> None:
+    x, y = tg.tensor(X), tg.tensor(Y)
+    assert huber_loss(x, y, delta=np.float32(0.25)).item() == huber_loss(x, y, delta=0.25).item()
+    assert huber_loss(x, y, delta=float("inf")).item() == mse_loss(x, y).item() / 2

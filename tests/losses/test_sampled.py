@@ -261,6 +261,8 @@ def test_what_is_refused() -> None:
     used = losses.draw_candidates(sampler, t, S)
     with pytest.raises(IndexRangeError, match=f"classes in 0 … {V - 1} expected, got {V}"):
         losses.draw_candidates(sampler, [0, V], S)
+    with pytest.raises(IndexRangeError, match=f"classes in 0 … {V - 1} expected, got -100"):
+        losses.self_normalized_cross_entropy(tg.zeros(2, V), [0, -100])  # its log²Z would count
     with pytest.raises(DTypeError, match="integer classes"):
         losses.draw_candidates(sampler, [0.5], S)
     with pytest.raises(ArgumentError, match="samples, a whole number >= 1, expected, got 0"):

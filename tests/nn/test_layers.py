@@ -215,3 +215,14 @@ def test_an_embedding_is_a_projection_of_one_hot_vectors() -> None:
         loss.square().sum().backward()
         assert layer.weight.grad is not None and not layer.weight.grad[[1, 3, 4, 5]].any()
         np.testing.assert_allclose(layer.weight.grad[2], 4 * layer.weight.detach()[2], rtol=1e-6)
+
+
+def test_the_divergence_itself_can_be_had_as_a_module() -> None:
+    """Of all reductions "batchmean" gives KL(p‖q); the others average over classes too."""
+    x, p = tg.log_softmax(tg.randn(3, 4)), tg.softmax(tg.randn(3, 4))
+    loss = nn.KLDivLoss(reduction="batchmean")
+    assert loss(x, p).item() == losses.kl_div(x, p, "batchmean").item()
+    with pytest.raises(ArgumentError, match=r"KLDivLoss: reduction.*'avg'"):
+        nn.KLDivLoss(reduction="avg")
+    with pytest.raises(ArgumentError, match=r"MSELoss: reduction.*'batchmean'"):
+        nn.MSELoss(reduction="batchmean")

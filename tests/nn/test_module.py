@@ -100,7 +100,17 @@ def test_parameter_is_replaced_by_parameters_alone() -> None:
     assert [name for name, _ in net.named_parameters()] == NAMES[1:]
 
 
-@pytest.mark.parametrize("kind", [list, tuple, lambda parts: {"a": parts[0]}])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        list,
+        tuple,
+        set,
+        lambda parts: {"a": parts[0]},
+        lambda parts: [parts, parts],
+        lambda parts: {"a": (1, [nn.Parameter([1.0])])},
+    ],
+)
 def test_modules_in_plain_lists_are_refused(kind: Any) -> None:
     class Lost(nn.Module):
         def __init__(self) -> None:
@@ -138,6 +148,21 @@ def test_loading_copies_into_the_same_parameters() -> None:
     with tg.no_grad():
         source.inner[0].weight.zero_()
     assert held.tolist() != source.inner[0].weight.tolist()
+
+
+def test_loading_from_its_own_state_under_other_names_changes_places(device: str) -> None:
+    """A state dict shares memory: the first to be copied must not be what the second one reads."""
+    net = nn.GRU(2, 3, bidirectional=True).to(device)
+    before = {name: value.tolist() for name, value in net.state_dict().items()}
+    turned = {
+        name: net.state_dict()[name.removesuffix("_reverse") + "_reverse" * ("_rev" not in name)]
+        for name in before
+    }
+    net.load_state_dict(turned)
+    after = net.state_dict()
+    for name in ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"):
+        assert after[name].tolist() == before[f"{name}_reverse"]
+        assert after[f"{name}_reverse"].tolist() == before[name]
 
 
 def test_loading_takes_arrays_of_other_libraries() -> None:
@@ -277,6 +302,8 @@ def test_sequential_by_position_name_and_slice() -> None:
     row = nn.Sequential(a, b).append(c)
     assert len(row) == 3 and row[-1] is c and list(row) == [a, b, c]
     assert type(row[1:]) is nn.Sequential and list(row[1:]) == [b, c]
+    with pytest.raises(ArgumentError, match="'1' is taken"):
+        nn.Sequential({"1": a}).append(b)
     named = nn.Sequential({"first": a, "last": c})
     assert [name for name, _ in named.named_parameters()] == [
         "first.weight", "first.bias", "last.weight", "last.bias",

@@ -222,6 +222,29 @@ def test_a_plateau_remembers_through_its_state() -> None:
         assert second.state_dict() == full.state_dict()
 
 
+@pytest.mark.parametrize("threshold_mode", ["rel", "abs"])
+@pytest.mark.parametrize(("mode", "sign"), [("min", 1), ("max", -1)])
+def test_a_plateau_is_not_deaf_after_an_infinite_figure(
+    mode: str, sign: int, threshold_mode: str
+) -> None:
+    """A first loss that overflowed must not be a best that no later loss can be compared with."""
+    optimizer = make(1.0)
+    schedule = optim.ReduceLROnPlateau(
+        optimizer, mode=mode, patience=2, threshold_mode=threshold_mode
+    )
+    for figure in [math.inf, math.inf, 9.0, 8.0, 7.0, 6.0, math.inf, math.inf, 5.0, 4.0]:
+        schedule.step(sign * figure)
+    assert schedule.get_last_lr() == [1.0]
+    assert schedule.state_dict()["best"] == sign * 4.0
+
+
+def test_a_plateau_of_an_infinite_best_can_be_stored() -> None:
+    schedule, other = (optim.ReduceLROnPlateau(make(1.0), mode="max") for _ in range(2))
+    schedule.step(math.inf)
+    other.load_state_dict(schedule.state_dict())
+    assert other.state_dict() == schedule.state_dict()
+
+
 # ---------------------------------------------------------------------------------- errors
 @pytest.mark.parametrize("bad", ["1.0", None, True, [1.0]])
 def test_a_plateau_listens_to_numbers_only(bad: Any) -> None:
@@ -229,6 +252,19 @@ def test_a_plateau_listens_to_numbers_only(bad: Any) -> None:
     with pytest.raises(ArgumentError, match="a number"):
         schedule.step(bad)
     assert schedule.last_epoch == 0
+
+
+@pytest.mark.parametrize("bad", [None, [], "state", 3])
+@pytest.mark.parametrize("kind", [optim.ReduceLROnPlateau, lambda o: optim.StepLR(o, 3)])
+def test_what_is_no_state_at_all_is_refused(kind: Any, bad: Any) -> None:
+    schedule = kind(make(1.0))
+    with pytest.raises(StateDictError, match=r"last_epoch.* expected, got"):
+        schedule.load_state_dict(bad)
+
+
+def test_rates_in_a_state_that_are_no_list_are_refused() -> None:
+    with pytest.raises(StateDictError, match="rates of 1 groups"):
+        optim.StepLR(make(1.0), 3).load_state_dict({"last_epoch": 1, "base_lrs": 0.1})
 
 
 def test_a_plateau_refuses_a_foreign_state() -> None:

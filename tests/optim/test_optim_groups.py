@@ -175,3 +175,35 @@ def test_a_rate_of_zero_is_allowed_to_a_schedule() -> None:
     x.grad = tg.tensor([1.0, 1.0])
     optimizer.step()
     assert x.tolist() == [1.0, 2.0]
+
+
+# ------------------------------------------------------------- groups that were changed by hand
+def swap(optimizer: optim.Optimizer) -> None:
+    optimizer.param_groups[0]["params"][0] = leaf()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda o: o.param_groups[0]["params"].append(leaf()),
+        lambda o: o.param_groups[0]["params"].pop(),
+        lambda o: o.param_groups[0]["params"].reverse(),
+        lambda o: o.param_groups[0].update(params=[leaf(), leaf()]),
+        lambda o: o.param_groups.append({**o.param_groups[0], "params": [leaf()]}),
+        lambda o: o.param_groups.pop(),
+        swap,
+    ],
+)
+@pytest.mark.parametrize("make", [optim.SGD, optim.Adam, optim.EKF])
+def test_parameters_put_into_a_group_by_hand_are_not_passed_over(make: Any, change: Any) -> None:
+    """They would never be changed, and those that were taken out would be."""
+    x, y = leaf(), leaf()
+    optimizer = make([x, y], lr=0.5)
+    x.grad = y.grad = tg.tensor([1.0, 1.0])
+    change(optimizer)
+    with pytest.raises(ArgumentError, match="the parameters it was given") as caught:
+        optimizer.step(*([lambda p: p[0], [0.0, 0.0]] if make is optim.EKF else []))
+    assert "add_param_group" in str(caught.value)
+    with pytest.raises(ArgumentError, match="the parameters it was given"):
+        optimizer.state_dict()
+    assert x.tolist() == y.tolist() == [1.0, 2.0]

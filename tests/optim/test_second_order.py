@@ -373,6 +373,7 @@ def test_states_that_do_not_fit_are_refused() -> None:
         (lambda x: LBFGS([x], history_size=0), "history_size"),
         (lambda x: LBFGS([x], lr=0.0), "lr > 0"),
         (lambda x: LBFGS([x]).step(), "a closure"),
+        (lambda x: LBFGS([x]).step(lambda: None), "a loss from the closure"),
         (lambda x: LBFGS([{"params": [x]}, {"params": [leaf([1.0])]}]), "one group"),
     ],
 )  # fmt: skip

@@ -176,3 +176,16 @@ def test_everything_stays_on_the_device(device: str, rng: np.random.Generator) -
     history = trainer.run(20, validate_every=10)
     assert model.output.weight.device == device
     assert history.validations[1][1] < history.validations[0][1]
+
+
+@pytest.mark.parametrize(("name", "part"), [("validation", (112, 136)), ("test", (136, 160))])
+def test_a_part_that_does_not_vary_is_refused_before_training(
+    name: str, part: tuple[int, int], file: Path
+) -> None:
+    """Its NMSE is 0/0: found out at the first validation, or at the end, the work were lost."""
+    rows = file.read_text(encoding="utf-8").splitlines()
+    for row in range(*part):
+        rows[1 + row] = f"day{row},0.5,{row}"
+    file.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    with pytest.raises(DataError, match=f"a {name} part that varies"):
+        series_run(settings(file))

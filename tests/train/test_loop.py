@@ -285,7 +285,9 @@ def test_a_validation_that_is_not_finite_saves_nothing(tmp_path: Path) -> None:
     assert load_checkpoint(tmp_path / LAST).tensors["model.weight"] == pytest.approx(1.08)
 
 
-@pytest.mark.parametrize("options", [{"steps": 0}, {"steps": 1.5}, {"validate_every": 0}])
+@pytest.mark.parametrize(
+    "options", [{"steps": 0}, {"steps": 1.5}, {"steps": True}, {"validate_every": 0}]
+)
 def test_numbers_of_steps_are_checked(options: dict[str, Any]) -> None:
     with pytest.raises(ArgumentError, match=next(iter(options))):
         slope().run(**{"steps": 3, **options})

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tinygrad_rnn.errors import ArgumentError
-from tinygrad_rnn.train import History, MovingAverage
+from tinygrad_rnn.train import History, MovingAverage, perplexity
 
 
 def test_a_moving_average_weighs_by_age(rng: np.random.Generator) -> None:
@@ -35,3 +35,9 @@ def test_a_history_survives_its_arrays(rng: np.random.Generator) -> None:
 def test_the_first_of_equal_validations_is_the_best() -> None:
     assert History(validations=[(1, 2.0), (2, 1.0), (3, 1.0)]).best == (2, 1.0)
     assert History().best is None
+
+
+def test_a_perplexity_beyond_all_numbers_is_infinite() -> None:
+    assert perplexity(709.0) == math.exp(709)
+    assert perplexity(1000.0) == perplexity(math.inf) == math.inf
+    assert math.isnan(perplexity(math.nan))

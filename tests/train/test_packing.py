@@ -40,6 +40,20 @@ def test_arrays_are_snapshots_by_path() -> None:
     assert back["state"][0][7].tolist() == [0, 1, 2]
 
 
+@pytest.mark.parametrize(
+    "tree",
+    [
+        {"a.b": np.ones(2), "a": {"b": np.zeros(2)}},
+        {1: np.ones(2), "1": np.zeros(2)},
+        {"a": [np.ones(2)], "a.0": np.zeros(2), "a.0'": np.full(2, 7.0)},
+    ],
+)
+def test_keys_that_read_alike_keep_their_own_arrays(tree: Any) -> None:
+    arrays, rest = pack(tree, "run")
+    back = unpack(arrays, json.loads(json.dumps(rest)))
+    np.testing.assert_equal(back, tree)
+
+
 def test_numpy_scalars_become_plain_numbers() -> None:
     _, rest = pack({"n": np.int64(3), "x": np.float32(0.5)}, "t")
     assert json.loads(json.dumps(rest)) == {"dict": [["n", 3], ["x", 0.5]]}

@@ -88,3 +88,8 @@ def test_what_pretraining_refuses() -> None:
         pretrain_autoencoders(nn.MLP([2, 2, 1]), tg.ones(2))
     with pytest.raises(ArgumentError, match="epochs, a whole number >= 1"):
         pretrain_autoencoders(nn.MLP([2, 2, 1]), tg.ones(3, 2), epochs=0)
+    for batch in (0, -1, 2.5):
+        with pytest.raises(ArgumentError, match="batch, a whole number >= 1"):
+            pretrain_autoencoders(nn.MLP([2, 2, 1]), tg.ones(3, 2), batch=batch)
+        with pytest.raises(ArgumentError, match="batch, a whole number >= 1"):
+            pretrain_rbms(nn.DBN([2, 2]), tg.ones(3, 2), batch=batch)

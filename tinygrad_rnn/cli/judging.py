@@ -90,7 +90,7 @@ def judge(contest: Contest, label: str, steps: int, folder: Path) -> None:
     Raises:
         DataError: the part is shorter than a free run, or does not vary.
     """
-    available = contest.part.stop - contest.part.start
+    available = max(0, contest.part.stop - contest.part.start)
     if available < steps:
         hint = "lower --steps, or give a longer table"
         raise DataError("forecast", f"at least {steps} values to compare with", available, hint)

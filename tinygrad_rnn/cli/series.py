@@ -123,8 +123,9 @@ def forecast(arguments: argparse.Namespace) -> None:
         raise ArgumentError("forecast", "--steps >= 1", arguments.steps)
     model, settings, scales, baseline = load_forecaster(arguments.checkpoint, arguments.device)
     table = Table.read(arguments.file or settings.file, settings, scales)
-    part = split_in_time(len(table.series)).test
-    if arguments.file is not None:
+    if arguments.file is None:
+        part = split_in_time(len(table.series)).test
+    else:
         part = slice(max(settings.window, baseline.order), len(table.series))
         if table.was_trained_on():
             print("note: the model was trained on the first rows of this table and has seen them;")

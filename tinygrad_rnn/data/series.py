@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tinygrad_rnn.errors import ArgumentError, DataError, ShapeError
 
-from ..arguments import finite_array, real, whole_number
+from ..arguments import finite_array, real, string, whole_number
 from ._checks import shorten
 from .text import PathName, read_file
 
@@ -62,7 +62,7 @@ def read_csv(
 
 def _rows(path: PathName, delimiter: str) -> list[tuple[int, list[str]]]:
     """Line number and stripped cells of every row; blank ones are dropped only at the end."""
-    if len(delimiter) != 1 or delimiter in '\r\n"':
+    if len(string("read_csv", "delimiter", delimiter)) != 1 or delimiter in '\r\n"':
         raise ArgumentError("read_csv", "a delimiter of one character", repr(delimiter))
     rows = list(_parse(path, delimiter))
     while rows and not any(rows[-1][1]):

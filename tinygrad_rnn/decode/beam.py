@@ -85,7 +85,7 @@ def beam_search(
         rows = np.repeat(np.arange(len(beams)), [len(parents) for parents, _ in taken])
         if not len(rows) or length == max_length:
             break
-        state = _rows_of(state, np.concatenate(places), batch_dim)
+        state = _rows_of(state, np.concatenate(places), len(symbols), batch_dim)
         symbols = np.concatenate([chosen for _, chosen in taken])
     return [beam.best() for beam in beams]
 
@@ -106,6 +106,9 @@ class _Options:
             raise ArgumentError(
                 "beam_search", f"n_best <= beam_width {self.beam_width}", self.n_best
             )
+        for name in ("end", "batch_dim"):
+            if getattr(self, name) is not None:
+                whole_number("beam_search", name, getattr(self, name), 0)
         real("beam_search", "length_penalty", self.length_penalty, 0)
 
     def score(self, log_prob: Any, length: int) -> Any:
@@ -218,15 +221,20 @@ def _stepped(step: Step, state: Any, symbols: IntArray, end: int | None) -> tupl
     if log_probs.max(initial=NEVER) > ROUNDING:
         hint = "logits? log_softmax makes log-probabilities of them, and as_step of a model's"
         raise DataError("beam_search", "log-probabilities <= 0", log_probs.max(), hint)
-    if end is not None and not 0 <= end < log_probs.shape[1]:
+    if end is not None and end >= log_probs.shape[1]:
         raise ArgumentError("beam_search", f"end in 0 … {log_probs.shape[1] - 1}", end)
     return state, log_probs
 
 
-def _rows_of(state: Any, rows: IntArray, batch_dim: int) -> Any:
-    """The state of these rows."""
+def _rows_of(state: Any, rows: IntArray, count: int, batch_dim: int) -> Any:
+    """The state of these rows, out of so many."""
 
     def chosen(leaf: Any) -> Any:
+        shape = np.shape(leaf)
+        if shape[batch_dim : batch_dim + 1] != (count,):
+            hint = "states of recurrent layers, (L, B, H), have batch_dim=1"
+            expected = f"states with {count} rows on axis {batch_dim}"
+            raise ShapeError("beam_search", expected, shape, hint)
         index: tuple[Any, ...] = (slice(None),) * batch_dim
         if isinstance(leaf, Tensor):
             return leaf[(*index, as_tensor(rows, device=leaf.device))]

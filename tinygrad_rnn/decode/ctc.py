@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..arguments import positive, several, whole_number
+from ..arguments import function, positive, real, several, whole_number
 from ..checks import is_index
 from ..errors import ArgumentError, DataError, DTypeError, IndexRangeError, ShapeError
 from ..tensor import Tensor
@@ -205,7 +205,14 @@ def ctc_beam_search(
     ((1,), 0.64)
     """
     _check_widths(beam_width, n_best)
-    model = _Scores(language_model, weight, bonus)
+    if language_model is not None:
+        function("ctc_beam_search", "language_model", language_model)
+    model = _Scores(
+        language_model,
+        real("ctc_beam_search", "weight", weight, 0),
+        real("ctc_beam_search", "bonus", bonus),
+        blank,
+    )
     found = []
     for x in checked_rows("ctc_beam_search", log_probs, lengths, blank):
         beams = _Beams(model, x.shape[1], blank)
@@ -229,16 +236,24 @@ class _Scores:
     model: LanguageModel | None
     weight: float
     bonus: float
+    blank: int
 
     def after(self, state: Any, label: int | None, classes: int) -> tuple[Any, FloatArray]:
         """The model's next state and (C,) the additions."""
         if self.model is None:
             return None, np.full(classes, self.bonus)
-        state, given = self.model(state, label)
-        log_probs = _on_host(given).astype(np.float64)
+        found: Any = self.model(state, label)
+        if not isinstance(found, (tuple, list)) or len(found) != 2:
+            wanted = "language_model to return (state, log-probabilities)"
+            raise DTypeError("ctc_beam_search", wanted, type(found).__name__)
+        state, log_probs = found[0], _on_host(found[1]).astype(np.float64)
         if log_probs.shape != (classes,):
             expected = f"log-probabilities of shape ({classes},) from language_model"
             raise ShapeError("ctc_beam_search", expected, log_probs.shape)
+        log_probs[self.blank] = 0.0  # not used, so it may be anything
+        if not (log_probs < INF).all():
+            expected = "log-probabilities from language_model without NaN and +inf"
+            raise DataError("ctc_beam_search", expected, "one of them")
         weighted = log_probs * self.weight if self.weight else np.zeros(classes)
         return state, weighted + self.bonus
 

@@ -48,7 +48,7 @@ class Sampler:
         real("Sampler", "temperature", self.temperature, 0)
         if self.top_k is not None:
             whole_number("Sampler", "top_k", self.top_k)
-        if self.top_p is not None and not 0 < self.top_p <= 1:
+        if self.top_p is not None and not 0 < real("Sampler", "top_p", self.top_p) <= 1:
             raise ArgumentError("Sampler", "0 < top_p <= 1", self.top_p)
 
     def probabilities(self, logits: ArrayLike) -> FloatArray:

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+from ..arguments import real
 from ..checks import check_dim, is_index
 from ..errors import ArgumentError, DTypeError, IndexRangeError, ShapeError
 from ..graph import INTERPRETERS
@@ -52,7 +55,8 @@ def cross_entropy(
     called = "cross_entropy"
     check_reduction(called, reduction)
     _check_ignored(called, ignore_index)
-    if not isinstance(label_smoothing, (int, float)) or not 0 <= label_smoothing <= 1:
+    label_smoothing = real(called, "label_smoothing", label_smoothing, 0)
+    if label_smoothing > 1:
         raise ArgumentError(called, "label_smoothing in [0, 1]", label_smoothing)
     logits, goal = _aligned(called, as_tensor(input), target, dim)
     weights = _class_weights(called, weight, logits)
@@ -171,6 +175,8 @@ class _Counted:
         """Their mean over the weights that count, their sum, or themselves."""
         if reduction == "none":
             return reshape(losses, shape)
+        if reduction == "mean" and losses.dtype == np.float16:  # too small a range to add up in
+            return self.reduced(losses.to(np.float32), shape, reduction).to(np.float16)
         return sum(losses) / self._total(losses) if reduction == "mean" else sum(losses)
 
     def _total(self, losses: Tensor) -> Any:
@@ -179,7 +185,7 @@ class _Counted:
         elif self.weight is None:
             total = sum(self.kept.to(losses.dtype))  # type: ignore[union-attr]
         else:
-            total = sum(self.weighted(self.weight * 0 + 1))
+            total = sum(self.weighted((self.weight * 0 + 1).to(losses.dtype)))
         known = type(getattr(total, "array", None)) not in INTERPRETERS
         if known and float(total) == 0:
             raise ArgumentError(
@@ -265,7 +271,7 @@ def binary_cross_entropy_with_logits(
     Computed with −log σ(x) = softplus(−x), which no x overflows; a certain x may be ±inf.
 
     Args:
-        weight, pos_weight: factors w and p₊ that broadcast.
+        weight, pos_weight: factors w and p₊ that broadcast to the shape of the input.
 
     >>> import tinygrad_rnn as tg
     >>> float(binary_cross_entropy_with_logits(tg.tensor([-1000.0]), tg.tensor([1.0])))
@@ -274,10 +280,22 @@ def binary_cross_entropy_with_logits(
     called = "binary_cross_entropy_with_logits"
     x, y = pair(called, input, target, reduction)
     y = y.to(x.dtype)
+    for name, factor in (("weight", weight), ("pos_weight", pos_weight)):
+        _check_factor(called, name, factor, x.shape)
     positive = _times(y, softplus(-x))
     positive = positive if pos_weight is None else positive * pos_weight
     losses = positive + _times(1 - y, softplus(x))
     return reduced(called, losses if weight is None else losses * weight, reduction)
+
+
+def _check_factor(called: str, name: str, factor: Any, shape: tuple[int, ...]) -> None:
+    """A factor that enlarges what it is a factor of is a mistake that trains."""
+    found = () if factor is None else tuple(np.shape(factor))
+    fits = len(found) <= len(shape) and all(
+        size in (1, whole) for size, whole in zip(found[::-1], shape[::-1], strict=False)
+    )
+    if not fits:
+        raise ShapeError(called, f"{name} that broadcasts to {shape}", str(found))
 
 
 def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = False) -> Any:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from ..errors import ArgumentError, DeviceError, DTypeError, ShapeError
-from ..ops.reduce import sum
+from ..ops.reduce import mean, sum
 from ..tensor import Tensor, as_tensor
 
 __all__ = ["beside", "check_reduction", "pair", "reduced"]
@@ -21,12 +23,13 @@ def reduced(called: str, loss: Any, reduction: str) -> Any:
     """The mean or the sum of the losses, or the losses."""
     if reduction == "none":
         return loss
-    total = sum(loss)
     if reduction == "sum":
-        return total
+        return sum(loss)
     if not loss.numel():
         raise ShapeError(called, "at least one element to take the mean of", str(loss.shape))
-    return total * (1 / loss.numel())
+    if loss.dtype == np.float16:  # the sum of many may overflow where their mean does not
+        return mean(loss)
+    return sum(loss) * (1 / loss.numel())
 
 
 def beside(called: str, value: Any, like: Tensor) -> Tensor:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any
 
+from ..arguments import positive
 from ..errors import ArgumentError, ShapeError
 from ..graph import INTERPRETERS
 from ..ops.elementwise import abs, minimum
@@ -37,8 +39,7 @@ def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 
     Raises:
         ArgumentError: delta not positive.
     """
-    if not isinstance(delta, (int, float)) or not delta > 0:
-        raise ArgumentError("huber_loss", "delta > 0", delta)
+    delta = inf if delta == inf else positive("huber_loss", "delta", delta)
     x, y = pair("huber_loss", input, target, reduction)
     size = abs(x - y)
     inner = minimum(size, delta)  # the loss is inner·(size − inner/2) on both sides of δ

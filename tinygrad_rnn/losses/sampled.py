@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..arguments import instance, real
 from ..errors import ArgumentError, DTypeError, IndexRangeError, ShapeError
-from ..graph import no_grad
+from ..graph import INTERPRETERS, no_grad
 from ..ops.elementwise import exp, softplus, square, where
 from ..ops.linalg import linear, matmul
 from ..ops.reduce import logsumexp, sum
@@ -161,12 +161,17 @@ def self_normalized_cross_entropy(
     al. 2014).
 
     Raises:
-        ArgumentError: α below 0.
+        ArgumentError: α below 0. IndexRangeError: a target that is no class; none is ignored.
     """
-    real("self_normalized_cross_entropy", "alpha", alpha, 0)
+    called = "self_normalized_cross_entropy"
+    real(called, "alpha", alpha, 0)
+    goal = as_tensor(target)
+    known = type(goal.array) not in INTERPRETERS and goal.numel()
+    if known and (least := goal.min().item()) < 0:  # of an ignored row log²Z would count
+        raise IndexRangeError(called, f"classes in 0 … {as_tensor(logits).shape[-1] - 1}", least)
     losses = cross_entropy(logits, target, reduction="none")
     total = losses + alpha * square(logsumexp(logits, -1))
-    return reduced("self_normalized_cross_entropy", total, reduction)
+    return reduced(called, total, reduction)
 
 
 def importance_weights(hidden: Any, weight: Any, bias: Any, used: Candidates) -> Any:

@@ -5,7 +5,7 @@ Legend: V classes, S samples, Q a distribution over classes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..arguments import numeric_array, real, whole_number
 from ..create import generator
-from ..errors import ArgumentError, ShapeError
+from ..errors import ArgumentError, ShapeError, StateDictError
 from ..tensor import Tensor
 
 __all__ = [
@@ -141,6 +141,26 @@ class AdaptiveSampler(UnigramSampler):
             np.add.at(self.weights, drawn, share / (1 - self.rate) * weights / weights.sum())
             self.weights /= self.weights.sum()
             self._changed()
+
+    def state_dict(self) -> dict[str, Floats]:
+        """What it has learnt, as arrays."""
+        return {"weights": self.weights.copy()}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take over what another has learnt.
+
+        Raises:
+            StateDictError: not the state of a sampler of as many classes.
+        """
+        given = state_dict.get("weights") if isinstance(state_dict, Mapping) else None
+        weights = np.asarray(0.0 if given is None else given)
+        fits = weights.shape == self.weights.shape and weights.dtype.kind == "f"
+        if not fits or not np.isfinite(weights).all() or not (weights > 0).all():
+            got = f"{weights.dtype} {weights.shape}" if given is not None else "none"
+            expected = f"weights of {self.classes} classes, all above 0"
+            raise StateDictError("AdaptiveSampler.load_state_dict", expected, got)
+        self.weights = weights.astype(np.float64)
+        self._changed()
 
 
 def target_partitions(targets: Any, size: int) -> Iterator[tuple[slice, Integers]]:

@@ -52,8 +52,11 @@ class _Row(_Holder):
         self._modules[self._key(index)] = _module(module, type(self).__name__)
 
     def append(self, module: Module) -> _Row:
-        """Add a module at the end."""
-        self._modules[str(len(self))] = _module(module, type(self).__name__)
+        """Add a module at the end, under its number."""
+        name, called = str(len(self)), type(self).__name__
+        if name in self._modules:
+            raise ArgumentError(f"{called}.append", "numbers or other names", f"{name!r} is taken")
+        self._modules[name] = _module(module, called)
         return self
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from .. import losses
 from ..arguments import refuse_unknown, whole_number
@@ -23,13 +23,15 @@ class _Loss(Module):
     """Calls one loss with the options it was made with; weights are buffers and move with `to`."""
 
     function: Callable[..., Any]
+    reductions: ClassVar[tuple[str, ...]] = ()  # beside those that all have
 
     def __init__(self, *args: Any, **options: Any) -> None:
         called, function = type(self).__name__, type(self).function
         refuse_unknown(called, function, options)
         bound = inspect.signature(function).bind_partial(None, None, *args, **options)
         given = dict(list(bound.arguments.items())[2:])
-        check_reduction(called, given.get("reduction", "mean"))
+        if given.get("reduction", "mean") not in self.reductions:
+            check_reduction(called, given.get("reduction", "mean"))
         self.names = tuple(given)
         for name, value in given.items():
             if name in ("weight", "pos_weight") and value is not None:
@@ -98,6 +100,7 @@ class KLDivLoss(_Loss):
     """`losses.kl_div` (reduction, log_target)."""
 
     function = staticmethod(losses.kl_div)
+    reductions = ("batchmean",)
 
 
 class L1Loss(_Loss):

@@ -22,6 +22,7 @@ from .state import LoadResult, load_state
 __all__ = ["Module", "Place"]
 
 M = TypeVar("M", bound="Module")
+PLAIN = (list, tuple, dict, set)
 
 
 class Place(NamedTuple):
@@ -92,8 +93,12 @@ class Module:
     def _members(self) -> Iterable[tuple[str, Any]]:
         """The named attributes among which parameters, buffers and modules are found."""
         for name, value in vars(self).items():
-            if type(value) in (list, tuple, dict) and name[0] != "_":
-                _refuse_hidden(self, name, value)
+            if type(value) in PLAIN and name[0] != "_" and _hides(value):
+                kind = type(value).__name__
+                raise ArgumentError(
+                    f"{type(self).__name__}.{name}", "modules and parameters as attributes",
+                    f"some inside a {kind}", "nn.ModuleList or nn.ModuleDict",
+                )  # fmt: skip
             yield name, value
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
@@ -265,12 +270,8 @@ def _converted(tensor: Tensor, device: Any, dtype: Any) -> tuple[Tensor, Tensor 
     return tensor.detach().to(device=device, dtype=wanted), moved
 
 
-def _refuse_hidden(module: Module, name: str, value: Any) -> None:
+def _hides(value: Any) -> bool:
     """Modules and parameters in a plain list would be trained by nobody, without a word."""
-    parts = value.values() if isinstance(value, dict) else value
-    if any(isinstance(part, Module) or is_parameter(part) for part in parts):
-        kind = type(value).__name__
-        raise ArgumentError(
-            f"{type(module).__name__}.{name}", "modules and parameters as attributes",
-            f"some inside a {kind}", "nn.ModuleList or nn.ModuleDict",
-        )  # fmt: skip
+    if type(value) not in PLAIN:
+        return isinstance(value, Module) or is_parameter(value)
+    return any(map(_hides, value.values() if type(value) is dict else value))

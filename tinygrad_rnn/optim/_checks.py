@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from math import inf
 from typing import Any
 
 from ..arguments import flag, real
-from ..errors import ArgumentError
+from ..errors import ArgumentError, StateDictError
 
 # Every number an optimiser takes, and the half-open interval [least, bound) it must lie in.
 RANGES: dict[str, tuple[float, float]] = {
@@ -45,3 +45,20 @@ def _number(called: str, name: str, value: Any) -> Any:
     if not isinstance(value, (tuple, list)) or len(value) != 2:
         raise ArgumentError(called, "betas, two numbers", repr(value))
     return tuple(real(called, f"betas[{i}]", b, *RANGES[name]) for i, b in enumerate(value))
+
+
+def check_entries(state: Any, names: Iterable[str]) -> None:
+    """The state of a schedule must be a mapping that has all these."""
+    is_mapping = isinstance(state, Mapping)
+    if not is_mapping or not set(names) <= state.keys():
+        got = sorted(map(str, state)) if is_mapping else type(state).__name__
+        raise StateDictError("load_state_dict", " and ".join(names), got)
+
+
+def of_group(called: str, name: str, values: Sequence[Any], group: int, count: int) -> Any:
+    """What one of `count` groups shall have: a single value is for all, those added since too."""
+    if len(values) == 1:
+        return values[0]
+    if len(values) != count:
+        raise ArgumentError(called, f"{name}, one or one for each of {count} groups", len(values))
+    return values[group]

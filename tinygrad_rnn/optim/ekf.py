@@ -12,6 +12,7 @@ from ..arguments import function
 from ..errors import ArgumentError, ShapeError, TrainingError
 from ..tensor import Tensor, as_tensor
 from ..transforms import jacobian
+from .flat import FlatBuffer
 from .groups import Group
 from .whole import Array, WholeOptimizer
 
@@ -24,15 +25,15 @@ class EKF(WholeOptimizer):
     """Kalman training, global or node-decoupled (Singhal and Wu, 1989; Puskorius, Feldkamp, 1994).
 
         A = (R + Σᵢ Hᵢ Pᵢ Hᵢᵀ)⁻¹;  Kᵢ = Pᵢ Hᵢᵀ A;  θᵢ ← θᵢ + Kᵢ (target − y)
-        Pᵢ ← Pᵢ − Kᵢ Hᵢ Pᵢ + Q;  R = `measurement_noise`·I, Q = `process_noise`·I
+        Pᵢ ← Pᵢ − Kᵢ Hᵢ Pᵢ + Q;  R = `measurement_noise`·I, Q diagonal, of `process_noise`
 
     H is pulled back row by row through the model, that is by BPTT. "global" has one P (N, N);
     "node" one for the weights into each node, which are the rows of equal number of a parameter
-    group's tensors of equal length: give each layer a group. On a linear model it is recursive
-    least squares.
+    group's tensors of equal length: give each layer a group. A group may have options of its own,
+    but for R, which is of the outputs. On a linear model it is recursive least squares.
 
     Args:
-        initial_covariance: P at the start, times I: how far the weights may be from right.
+        initial_covariance: diagonal of P at the start: how far the weights may be from right.
 
     >>> from tinygrad_rnn import tensor
     >>> w = tensor([0.0, 0.0], requires_grad=True)
@@ -65,6 +66,7 @@ class EKF(WholeOptimizer):
             "initial_covariance": initial_covariance,
         }
         super().__init__(params, options)
+        self._check_noise("EKF")
         self._members = self._nodes() if decoupling == "node" else [self.xp.arange(self._size())]
         self.recall({})
 
@@ -73,6 +75,25 @@ class EKF(WholeOptimizer):
         for name in ("measurement_noise", "initial_covariance"):
             if group[name] == 0:
                 raise ArgumentError(called, f"{name} > 0", "0")
+
+    def _check_noise(self, called: str) -> None:
+        """R is of the outputs, which all groups make together."""
+        found = {group["measurement_noise"] for group in self.param_groups}
+        if len(found) > 1:
+            raise ArgumentError(called, "one measurement_noise for all groups", sorted(found))
+
+    def ready(self, called: str) -> FlatBuffer:
+        """As of all that see one vector, and R looked at."""
+        flat = super().ready(called)
+        self._check_noise(called)
+        return flat
+
+    def _each(self, name: str) -> Array:
+        """An option for every weight, (N,): that of its group."""
+        pairs = self._all_flats()
+        return self.xp.concatenate(
+            [self.xp.full(flat.values.size, float(group[name])) for group, flat in pairs]
+        )
 
     def _size(self) -> int:
         return sum(flat.values.size for _, flat in self._all_flats())
@@ -119,10 +140,10 @@ class EKF(WholeOptimizer):
 
     def _correction(self, slopes: Array, error: Array) -> Array:
         """lr · K (target − y); P is brought up to date."""
-        xp, group = self.xp, self.group
+        xp, noise = self.xp, self._each("process_noise")
         parts = [slopes[:, members].astype("float64") for members in self._members]
         spread = [p @ h.T for p, h in zip(self._covariances, parts, strict=True)]  # P Hᵀ
-        innovation = group["measurement_noise"] * xp.eye(error.size)
+        innovation = self.group["measurement_noise"] * xp.eye(error.size)
         for h, ph in zip(parts, spread, strict=True):
             innovation += h @ ph
         inverse = xp.linalg.inv(innovation)
@@ -132,9 +153,9 @@ class EKF(WholeOptimizer):
             change[members] = gain @ error
             p = self._covariances[i] - gain @ ph.T
             p = 0.5 * (p + p.T)
-            p[xp.arange(len(p)), xp.arange(len(p))] += group["process_noise"]
+            p[xp.arange(len(p)), xp.arange(len(p))] += noise[members]
             self._covariances[i] = p
-        return group["lr"] * change
+        return self._each("lr") * change
 
     # ------------------------------------------------------------------------------- state
     def remember(self) -> dict[str, Array]:
@@ -146,8 +167,8 @@ class EKF(WholeOptimizer):
         if memory:
             self._covariances = [memory[name].copy() for name in self.wanted()]
             return
-        start = self.group["initial_covariance"]
-        self._covariances = [start * self.xp.eye(len(m)) for m in self._members]
+        start = self._each("initial_covariance")
+        self._covariances = [start[m] * self.xp.eye(len(m)) for m in self._members]
 
     def wanted(self) -> dict[str, tuple[int | None, ...]]:
         """A square matrix for each group of weights."""

@@ -86,6 +86,9 @@ class LBFGS(WholeOptimizer):
         self.ready("LBFGS.step")
         with enable_grad(), quiet():
             first = closure()
+            if first is None:
+                hint = "end it with `return loss`"
+                raise ArgumentError("LBFGS.step", "a loss from the closure", "None", hint)
             self._descend(closure, Point(0.0, float(first), 0.0, self._gradient()))
         return first
 

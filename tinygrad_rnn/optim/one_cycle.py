@@ -8,6 +8,7 @@ from typing import Any
 
 from ..arguments import positive, real, whole_number
 from ..errors import ArgumentError
+from ._checks import of_group
 from .groups import Group
 from .optimizer import Optimizer
 from .schedules import LRScheduler, check_optimizer
@@ -47,8 +48,9 @@ class OneCycleLR(LRScheduler):
         called = "OneCycleLR"
         check_optimizer(called, optimizer)
         self.optimizer, count = optimizer, len(optimizer.param_groups)
-        rates = list(max_lr) if isinstance(max_lr, (list, tuple)) else [max_lr] * count
-        if len(rates) != count:
+        one = not isinstance(max_lr, (list, tuple))
+        rates: list[Any] = [max_lr] if one else list(max_lr)  # type: ignore[arg-type]
+        if not (one or len(rates) == count):
             raise ArgumentError(called, f"max_lr, one number or {count},", repr(max_lr))
         if anneal_strategy not in SHAPES:
             raise ArgumentError(
@@ -96,7 +98,8 @@ class OneCycleLR(LRScheduler):
 
     def lr_at(self, epoch: int, group: int = 0) -> float:
         """The rate after `epoch` batches."""
-        top = self.max_lrs[group]
+        count = len(self.optimizer.param_groups)
+        top = of_group("OneCycleLR", "max_lr", self.max_lrs, group, count)
         low = top / self.div_factor
         return self._between(epoch, low, top, low / self.final_div_factor)
 

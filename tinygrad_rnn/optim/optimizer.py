@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from operator import is_
 from typing import Any, ClassVar
 
 from ..backend import quiet
@@ -53,6 +54,7 @@ class Optimizer:
         self.error_if_nonfinite = error_if_nonfinite
         self.param_groups: list[Group] = []
         self._flats: list[list[FlatBuffer]] = []  # of each group, one for each dtype and device
+        self._given: list[list[Tensor]] = []  # the parameters of each group
         self._add(groups_of(type(self).__name__, params), type(self).__name__)
 
     def __repr__(self) -> str:
@@ -89,6 +91,7 @@ class Optimizer:
             taken += group["params"]
         for group in full:
             self._flats.append(self._flattened(group))
+            self._given.append(list(group["params"]))
             self.param_groups.append(group)
 
     def _checked(self, group: Mapping[str, Any], called: str | None = None) -> dict[str, Any]:
@@ -110,6 +113,16 @@ class Optimizer:
             )
             for members in alike.values()
         ]
+
+    def check_given(self, called: str) -> None:
+        """Refuse groups that were changed by hand: what is in no buffer would never be updated."""
+        found = [group["params"] for group in self.param_groups]
+        if list(map(len, found)) != list(map(len, self._given)) or not all(
+            all(map(is_, *pair)) for pair in zip(found, self._given, strict=True)
+        ):
+            hint = "add_param_group adds some; for any other change make a new optimiser"
+            expected = "in param_groups the parameters it was given"
+            raise ArgumentError(called, expected, "others, put there since", hint)
 
     def _all_flats(self) -> list[tuple[Group, FlatBuffer]]:
         pairs = zip(self.param_groups, self._flats, strict=True)
@@ -145,6 +158,7 @@ class Optimizer:
             with enable_grad():
                 loss = closure()
         called = f"{type(self).__name__}.step"
+        self.check_given(called)
         for group in self.param_groups:
             group.update(self._checked(group, called))
         flats = self._all_flats()
@@ -191,6 +205,7 @@ class Optimizer:
         "param_groups": [{option: value, …, "params": [numbers]}]}, as in PyTorch; everything
         but the tensors can be written as JSON.
         """
+        self.check_given("state_dict")
         state: dict[int, dict[str, Any]] = {}
         groups: list[Group] = []
         for group, flats in zip(self.param_groups, self._flats, strict=True):
@@ -211,6 +226,7 @@ class Optimizer:
             StateDictError: groups, parameters, names or shapes that do not fit, all listed.
             ArgumentError: an option out of its range. Nothing has been changed then.
         """
+        self.check_given("load_state_dict")
         saved, entries = read_groups(self.param_groups, state_dict)
         options = [{**o, **self._checked(o, "load_state_dict")} for o in saved]
         pairs = zip(self._flats, map(self.needed, options), strict=True)

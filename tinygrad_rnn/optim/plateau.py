@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Mapping, Sequence
+from math import inf
 from typing import Any
 
 from ..arguments import positive, real, whole_number
-from ..errors import ArgumentError, StateDictError
+from ..errors import ArgumentError
 from ..tensor import Tensor
+from ._checks import check_entries, of_group
 from .optimizer import Optimizer
 from .schedules import check_optimizer
 
@@ -68,6 +70,11 @@ class ReduceLROnPlateau:
         value = metrics.item() if isinstance(metrics, Tensor) else metrics
         if isinstance(value, bool) or not isinstance(value, numbers.Real):
             raise ArgumentError("ReduceLROnPlateau.step", "a number", repr(metrics)[:60])
+        groups = self.optimizer.param_groups
+        least = [
+            of_group("ReduceLROnPlateau", "min_lr", self.min_lrs, i, len(groups))
+            for i in range(len(groups))
+        ]
         self.last_epoch += 1
         if self._is_better(float(value)):
             self.best, self.num_bad_epochs = float(value), 0
@@ -77,17 +84,17 @@ class ReduceLROnPlateau:
             self.cooldown_counter -= 1
             self.num_bad_epochs = 0
         if self.num_bad_epochs > self.patience:
-            self._reduce()
+            self._reduce(least)
 
     def _is_better(self, value: float) -> bool:
-        if self.best is None:
-            return value == value
+        if self.best is None:  # the worst there is must not be a best: inf − inf is NaN
+            return value < inf if self.mode == "min" else value > -inf
         margin = self.threshold * (self.best if self.threshold_mode == "rel" else 1)
         return value < self.best - margin if self.mode == "min" else value > self.best + margin
 
-    def _reduce(self) -> None:
+    def _reduce(self, rates: list[float]) -> None:
         self.cooldown_counter, self.num_bad_epochs = self.cooldown, 0
-        for group, least in zip(self.optimizer.param_groups, self.min_lrs, strict=True):
+        for group, least in zip(self.optimizer.param_groups, rates, strict=True):
             new = max(group["lr"] * self.factor, least)
             if group["lr"] - new > self.eps:
                 group["lr"] = new
@@ -107,11 +114,10 @@ class ReduceLROnPlateau:
             StateDictError: not the state of such a schedule.
         """
         called = "load_state_dict"
-        if not set(COUNTED) <= state_dict.keys():
-            raise StateDictError(called, ", ".join(COUNTED), sorted(state_dict))
+        check_entries(state_dict, COUNTED)
         best = state_dict["best"]
         counts = {name: whole_number(called, name, state_dict[name], 0) for name in COUNTED[1:]}
-        self.best = None if best is None else real(called, "best", best)
+        self.best = best if best in (None, inf, -inf) else real(called, "best", best)
         self.__dict__.update(counts)
 
 
@@ -119,7 +125,8 @@ COUNTED = ("best", "cooldown_counter", "last_epoch", "num_bad_epochs")
 
 
 def _rates(called: str, given: Any, count: int) -> list[float]:
-    rates = list(given) if isinstance(given, (list, tuple)) else [given] * count
-    if len(rates) != count:
+    one = not isinstance(given, (list, tuple))
+    rates = [given] if one else list(given)
+    if not (one or len(rates) == count):
         raise ArgumentError(called, f"min_lr, one number or {count},", repr(given))
     return [real(called, "min_lr", rate, 0) for rate in rates]

@@ -16,6 +16,7 @@ from typing import Any
 
 from ..arguments import real, several, whole_number
 from ..errors import ArgumentError, DTypeError, StateDictError
+from ._checks import check_entries, of_group
 from .groups import Group
 from .optimizer import Optimizer
 
@@ -83,7 +84,16 @@ class LRScheduler:
         return {"lr": self.lr_at(epoch, group)}
 
     def step(self) -> None:
-        """Go on to the next epoch; call it after `optimizer.step()`."""
+        """Go on to the next epoch; call it after `optimizer.step()`.
+
+        Raises:
+            ArgumentError: another schedule, or a hand, has changed a rate, which would be undone.
+        """
+        rates = self.get_last_lr()
+        if rates[: len(self._rates)] != self._rates:
+            called, expected = type(self).__name__, f"rates as step() left them, {self._rates}"
+            hint = "join schedules by SequentialLR or LambdaLR; to change all rates set initial_lr"
+            raise ArgumentError(called, expected, rates, hint)
         self._go_to(self.last_epoch + 1)
 
     def _go_to(self, epoch: int) -> None:
@@ -91,6 +101,7 @@ class LRScheduler:
         self.last_epoch = epoch
         for group, options in zip(self.optimizer.param_groups, new, strict=True):
             group.update(options)
+        self._rates = self.get_last_lr()
 
     def get_last_lr(self) -> list[float]:
         """The present rate of each group."""
@@ -107,13 +118,12 @@ class LRScheduler:
             StateDictError: not a schedule's state, or one with another number of groups.
         """
         called, groups = "load_state_dict", self.optimizer.param_groups
-        if not {"last_epoch", "base_lrs"} <= state_dict.keys():
-            raise StateDictError(called, "last_epoch and base_lrs", sorted(state_dict))
-        if len(state_dict["base_lrs"]) != len(groups):
-            found = len(state_dict["base_lrs"])
-            raise StateDictError(called, f"rates of {len(groups)} groups", found)
+        check_entries(state_dict, ("last_epoch", "base_lrs"))
+        found = state_dict["base_lrs"]
+        if not isinstance(found, (list, tuple)) or len(found) != len(groups):
+            raise StateDictError(called, f"rates of {len(groups)} groups", repr(found)[:60])
         epoch = whole_number(called, "last_epoch", state_dict["last_epoch"], 0)
-        rates = [real(called, "base_lrs", rate, 0) for rate in state_dict["base_lrs"]]
+        rates = [real(called, "base_lrs", rate, 0) for rate in found]
         self.options_at(epoch, 0)  # raises if there is no such epoch
         for group, rate in zip(groups, rates, strict=True):
             group["initial_lr"] = rate
@@ -296,16 +306,17 @@ class LambdaLR(LRScheduler):
         check_optimizer("LambdaLR", optimizer)
         count = len(optimizer.param_groups)
         one = not isinstance(lr_lambda, (list, tuple))
-        given: Sequence[Any] = [lr_lambda] * count if one else lr_lambda  # type: ignore[assignment]
-        if len(given) != count or not all(map(callable, given)):
+        given: Sequence[Any] = [lr_lambda] if one else lr_lambda  # type: ignore[assignment]
+        if not (one or len(given) == count) or not all(map(callable, given)):
             raise ArgumentError("LambdaLR", f"one function, or {count}", repr(lr_lambda)[:60])
         self.lr_lambdas: list[Callable[[int], float]] = list(given)
         super().__init__(optimizer, last_epoch)
 
     def lr_at(self, epoch: int, group: int = 0) -> float:
         """γ₀·f(t)."""
-        factor = real("LambdaLR", f"lr_lambda({epoch})", self.lr_lambdas[group](epoch), 0)
-        return self.base_lrs[group] * factor
+        rates = self.base_lrs
+        function = of_group("LambdaLR", "lr_lambda", self.lr_lambdas, group, len(rates))
+        return rates[group] * real("LambdaLR", f"lr_lambda({epoch})", function(epoch), 0)
 
 
 class LinearWarmup(LRScheduler):
@@ -357,15 +368,13 @@ class SequentialLR(LRScheduler):
         last_epoch: int = -1,
     ) -> None:
         self.schedulers = several("SequentialLR", "schedulers", schedulers)
-        self.milestones = [
-            whole_number("SequentialLR", "milestones", m, least=1) for m in milestones
-        ]
+        given = several("SequentialLR", "milestones", milestones)
+        self.milestones = [whole_number("SequentialLR", "milestones", m, least=1) for m in given]
         _check_pure("SequentialLR", optimizer, self.schedulers)
-        if len(self.milestones) != len(self.schedulers) - 1:
-            expected = (
-                f"{len(self.schedulers) - 1} milestones for {len(self.schedulers)} schedulers"
-            )
-            raise ArgumentError("SequentialLR", expected, str(len(self.milestones)))
+        count = len(self.schedulers)
+        if not count or len(given) != count - 1:
+            expected = f"{max(count - 1, 0)} milestones for {max(count, 1)} schedulers"
+            raise ArgumentError("SequentialLR", expected, f"{len(given)} for {count}")
         if self.milestones != sorted(set(self.milestones)):
             raise ArgumentError("SequentialLR", "milestones that increase", str(self.milestones))
         super().__init__(optimizer, last_epoch)

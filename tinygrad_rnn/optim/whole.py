@@ -47,6 +47,7 @@ class WholeOptimizer(Optimizer):
 
     def ready(self, called: str) -> FlatBuffer:
         """The buffer of the parameters, with every option and parameter looked at."""
+        self.check_given(called)
         for group in self.param_groups:
             group.update(self._checked(group, called))
         for _, flat in self._all_flats():

@@ -206,6 +206,8 @@ def series_run(settings: SeriesSettings) -> SeriesRun:
         _cut(table, settings, part, name)
         for part, name in ((parts.train, "training"), (parts.validation, "validation"))
     )
+    for part, name in ((parts.validation, "validation"), (parts.test, "test")):
+        _check_varies(table.series[part], name)
     baseline = LinearAR.select(table.series[parts.train], table.series[parts.validation])
     manual_seed(settings.seed)
     model = _build(settings).to(settings.device)
@@ -240,6 +242,13 @@ def _cut(table: Table, settings: SeriesSettings, part: slice, name: str) -> Wind
     return table.windows(settings.window, settings.horizon, part)
 
 
+def _check_varies(values: FloatArray, name: str) -> None:
+    """Errors are measured in units of the spread of what is forecast."""
+    if np.ptp(values) == 0:
+        expected, got = f"a {name} part that varies", f"{len(values)} times {values[0]:g}"
+        raise DataError("train series", expected, got, "leave out the rows at the end?")
+
+
 def _build(settings: SeriesSettings) -> Forecaster:
     return Forecaster(
         len(settings.inputs),
@@ -267,7 +276,7 @@ def load_forecaster(path: str | os.PathLike[str], device: str = "cpu") -> Loaded
         DeviceError, MissingDependencyError: the device is not there.
     """
     checkpoint = load_checkpoint(path)
-    about = read_about(path, checkpoint, "series")
+    about = read_about(path, checkpoint, "series", ("settings", "scales", "baseline"))
     settings = SeriesSettings.from_dict(about["settings"])
     model = _build(settings)
     model.load_state_dict(unpack(checkpoint.tensors, checkpoint.state["model"]))

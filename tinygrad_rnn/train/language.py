@@ -224,7 +224,7 @@ def load_char_lm(
         DeviceError, MissingDependencyError: the device is not there.
     """
     checkpoint = load_checkpoint(path)
-    about = read_about(path, checkpoint, "text")
+    about = read_about(path, checkpoint, "text", ("settings", "vocabulary"))
     vocabulary = CharVocabulary.from_dict(about["vocabulary"])
     model = _build(TextSettings.from_dict(about["settings"]), vocabulary)
     model.load_state_dict(unpack(checkpoint.tensors, checkpoint.state["model"]))

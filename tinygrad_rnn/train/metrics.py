@@ -29,7 +29,10 @@ def perplexity(nats: float) -> float:
     >>> round(perplexity(math.log(8)), 6)
     8.0
     """
-    return math.exp(nats)
+    try:
+        return math.exp(nats)
+    except OverflowError:  # a model that explodes
+        return math.inf
 
 
 @dataclass

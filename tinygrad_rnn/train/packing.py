@@ -40,6 +40,8 @@ def pack(tree: Any, prefix: str) -> tuple[Arrays, Any]:
 def _pack(tree: Any, path: str, arrays: Arrays) -> Any:
     if isinstance(tree, (Tensor, np.ndarray)):
         host = tree.detach().to("cpu").numpy() if isinstance(tree, Tensor) else tree
+        while path in arrays:  # {"a.b": …} beside {"a": {"b": …}}
+            path += "'"
         arrays[path] = host.copy()  # a snapshot: training goes on in the original
         return {"array": path}
     if isinstance(tree, Mapping):

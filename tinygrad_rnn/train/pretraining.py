@@ -41,7 +41,7 @@ def pretrain_autoencoders(
     >>> [len(curve) for curve in curves]
     [3, 3]
     """
-    z, curves = _checked("pretrain_autoencoders", data, epochs), []
+    z, curves = _checked("pretrain_autoencoders", data, epochs, batch), []
     for layer in list(mlp.layers)[:-1]:
         auto = Autoencoder(layer.in_features, layer.out_features)  # type: ignore[attr-defined]
         auto.encoder, auto.activation = layer, mlp.activation  # type: ignore[assignment]
@@ -68,7 +68,7 @@ def pretrain_rbms(
     Raises:
         ArgumentError: data outside [0, 1].
     """
-    z, curves = _checked("pretrain_rbms", data, epochs), []
+    z, curves = _checked("pretrain_rbms", data, epochs, batch), []
     if not bool(((z >= 0) & (z <= 1)).all()):
         raise ArgumentError("pretrain_rbms", "data in [0, 1]", "others")
     for rbm in dbn.rbms:
@@ -84,11 +84,12 @@ def _reconstruction(auto: Autoencoder, x: Tensor) -> Any:
     return mse_loss(auto(x), x)
 
 
-def _checked(called: str, data: Any, epochs: int) -> Tensor:
+def _checked(called: str, data: Any, epochs: int, batch: int) -> Tensor:
     patterns = as_tensor(data)
     if patterns.ndim != 2 or not patterns.shape[0]:
         raise ShapeError(called, "data (N, I), N >= 1", str(patterns.shape))
     whole_number(called, "epochs", epochs)
+    whole_number(called, "batch", batch)
     return patterns
 
 

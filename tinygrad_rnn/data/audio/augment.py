@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tinygrad_rnn.errors import ArgumentError, DataError
+from tinygrad_rnn.errors import ArgumentError, DataError, ShapeError
 
 from ...arguments import finite_array, whole_number
 
@@ -30,12 +30,12 @@ def change_speed(samples: ArrayLike, factor: float) -> FloatArray:
     Source: Ko et al. (2015), Audio augmentation for speech recognition.
 
     Raises:
-        ArgumentError: factor <= 0.
+        ArgumentError: factor <= 0. ShapeError: no samples, or more than one channel.
 
     >>> change_speed([0.0, 1.0, 2.0, 3.0], 2.0).tolist()
     [0.0, 2.0]
     """
-    array = finite_array("change_speed", "samples", samples)
+    array = _one_channel("change_speed", samples)
     if not 0 < factor < np.inf:
         raise ArgumentError("change_speed", "factor > 0", factor)
     places = np.arange(0, len(array), factor)
@@ -120,6 +120,8 @@ def mask(
     """
     whole_number("mask", "count", count, least=0)
     widths = [whole_number("mask", n, v, least=0) for n, v in (("steps", steps), ("bands", bands))]
+    if np.ndim(features) != 2 or not np.size(features):
+        raise ShapeError("mask", "features (T, M), not empty", np.shape(features))
     masked, mean = features.copy(), features.mean()
     for _ in range(count):
         for axis, widest in enumerate(widths):
@@ -146,7 +148,8 @@ def join(
         noise: the deviation of the white noise in a pause; digital silence is found nowhere else.
 
     Raises:
-        DataError: no parts. ArgumentError: lengths out of order.
+        DataError: no parts. ArgumentError: lengths out of order. ShapeError: a part without
+            samples, or of more than one channel.
 
     >>> join([np.ones(4)] * 2, 10, np.random.default_rng(0), longest=0.05).tolist()
     [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]
@@ -157,5 +160,14 @@ def join(
         raise DataError("join", "at least one recording", "none")
     pauses = np.rint(rng.uniform(shortest, longest, len(parts) + 1) * rate).astype(int)
     silence = [noise * rng.standard_normal(length) for length in pauses]
-    pieces = [piece for pair in zip(silence, parts, strict=False) for piece in pair]
+    heard = [_one_channel("join", part) for part in parts]
+    pieces = [piece for pair in zip(silence, heard, strict=False) for piece in pair]
     return np.concatenate([*pieces, silence[-1]]).astype(np.float32)
+
+
+def _one_channel(called: str, samples: ArrayLike) -> NDArray[np.float64]:
+    array = finite_array(called, "samples", samples)
+    if array.ndim != 1 or not array.size:
+        hint = "take one channel, or the mean of all"
+        raise ShapeError(called, "samples of shape (N,), N >= 1,", array.shape, hint)
+    return array

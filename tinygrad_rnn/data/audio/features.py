@@ -144,7 +144,8 @@ class LogMel:
     floor: float = 1e-8
 
     def __post_init__(self) -> None:
-        whole_number("LogMel", "rate", self.rate)
+        for name in ("rate", "mels"):
+            whole_number("LogMel", name, getattr(self, name))
         if not 0 < self.hop <= self.window:
             raise ArgumentError("LogMel", "0 < hop <= window", f"{self.hop} and {self.window}")
         if not 0 < self.floor < np.inf:
@@ -239,5 +240,5 @@ def normalize(features: ArrayLike) -> FloatArray:
     array = finite_array("normalize", "features", features)
     apart = array - array.mean(axis=0)
     spread = apart.std(axis=0)
-    constant = spread <= 1e-12 * np.abs(array).max(axis=0, initial=1)
+    constant = spread <= 1e-12 * np.abs(array).max(axis=0, initial=0)
     return np.where(constant, 0, apart / np.where(constant, 1, spread))
