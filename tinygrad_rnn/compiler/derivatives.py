@@ -116,7 +116,7 @@ def _pull(h: Any, saved: Any, node: Node, targets: set[Node] | None) -> list[Any
     create = any(type(c) is Tensor for c in h)
     wanted = list(node.parents)
     if targets is not None:
-        needed = between([(p, None) for p in wanted if p is not None], targets)
+        needed = between([(p, None) for p in wanted if p is not None], targets, False)
         wanted = [p if p in needed else None for p in wanted]
     given = [c if c is None or create else Tensor(c) for c in h]
     found = derivable.pulled(given, wanted, create)
