@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from . import compiler, sequences, spine, vocabulary
+from . import compiler, second, sequences, spine, vocabulary
 
 __all__ = ["PARTS", "THREADED"]
 
-PARTS = {**spine.PARTS, **compiler.PARTS, **sequences.PARTS, **vocabulary.PARTS}
+PARTS = {**spine.PARTS, **compiler.PARTS, **second.PARTS, **sequences.PARTS, **vocabulary.PARTS}
 THREADED = ("layers", "cell", "character_model", "lengths")

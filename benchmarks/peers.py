@@ -15,8 +15,8 @@ from .timing import Contender
 from .work import Settings, Work, contender
 
 __all__ = [
-    "LOOPS", "autograd_loop", "build", "jax_scan", "mygrad_loop", "torch_at", "torch_compiled",
-    "torch_layer", "torch_loop",
+    "LOOPS", "autograd_loop", "build", "jax_forward", "jax_scan", "mygrad_loop", "named",
+    "torch_at", "torch_compiled", "torch_forward", "torch_layer", "torch_loop",
 ]  # fmt: skip
 
 
@@ -66,6 +66,14 @@ def torch_at(settings: Settings) -> Any:
 
 
 def _torch_loop(name: str, work: Work, settings: Settings, wrap: Callable[[Any], Any]) -> Contender:
+    leaves, forward = torch_forward(work, settings, wrap)
+    return contender(name, leaves, forward, torch_at(settings).tensor(work.cotangent))
+
+
+def torch_forward(
+    work: Work, settings: Settings, wrap: Callable[[Any], Any] = lambda cell: cell
+) -> tuple[dict[str, Any], Callable[[], Any]]:
+    """The leaves of an LSTM cell, and the loop over it as a function that gives ys."""
     torch = torch_at(settings)
     linear = torch.nn.functional.linear
     leaves = {n: torch.tensor(a, requires_grad=True) for n, a in work.parameters.items()}
@@ -87,12 +95,12 @@ def _torch_loop(name: str, work: Work, settings: Settings, wrap: Callable[[Any],
             ys.append(h)
         return torch.stack(ys)
 
-    return contender(name, leaves, forward, torch.tensor(work.cotangent))
+    return leaves, forward
 
 
 # ------------------------------------------------------------------------------------------- JAX
-def jax_scan(work: Work, settings: Settings) -> Contender:
-    """jit of lax.scan over an LSTM cell and of its vjp."""
+def jax_forward(work: Work) -> Callable[[Any, Any], Any]:
+    """lax.scan over an LSTM cell as a function of parameters and xs."""
     import jax
 
     _, B, H = work.size
@@ -112,6 +120,15 @@ def jax_scan(work: Work, settings: Settings) -> Contender:
         zero = jax.numpy.zeros((B, H), "float32")
         return jax.lax.scan(step, (zero, zero), xs)[1]
 
+    return forward
+
+
+def jax_scan(work: Work, settings: Settings) -> Contender:
+    """jit of lax.scan over an LSTM cell and of its vjp."""
+    import jax
+
+    forward = jax_forward(work)
+
     @jax.jit
     def both(parameters: Any, xs: Any, cotangent: Any) -> Any:
         ys, pullback = jax.vjp(lambda p: forward(p, xs), parameters)
@@ -122,13 +139,14 @@ def jax_scan(work: Work, settings: Settings) -> Contender:
     return Contender(
         "JAX scan",
         lambda: jax.block_until_ready(both(parameters, xs, cotangent)),
-        lambda result: _named(work, result[0], result[1]),
+        lambda result: named(work, result[0], result[1]),
     )
 
 
-def _named(work: Work, ys: Any, gradients: Any) -> dict[str, np.ndarray]:
-    named = dict(zip(work.parameters, gradients, strict=True))
-    return {"ys": np.asarray(ys), **{n: np.asarray(g) for n, g in named.items()}}
+def named(work: Work, ys: Any, gradients: Any) -> dict[str, np.ndarray]:
+    """What a run gave, as arrays by their names."""
+    by_name = dict(zip(work.parameters, gradients, strict=True))
+    return {"ys": np.asarray(ys), **{n: np.asarray(g) for n, g in by_name.items()}}
 
 
 # ---------------------------------------------------------------------------- the peers on NumPy
@@ -159,7 +177,7 @@ def autograd_loop(work: Work, settings: Settings) -> Contender:
         pullback, ys = make_vjp(forward)(parameters)
         return ys, pullback(work.cotangent)
 
-    return Contender("autograd", run, lambda result: _named(work, *result))
+    return Contender("autograd", run, lambda result: named(work, *result))
 
 
 def mygrad_loop(work: Work, settings: Settings) -> Contender:
@@ -183,7 +201,7 @@ def mygrad_loop(work: Work, settings: Settings) -> Contender:
         outputs.backward(work.cotangent)
         return outputs.data, [leaf.grad for leaf in leaves]
 
-    return Contender("MyGrad", run, lambda result: _named(work, *result))
+    return Contender("MyGrad", run, lambda result: named(work, *result))
 
 
 LOOPS = (torch_loop, autograd_loop, mygrad_loop)

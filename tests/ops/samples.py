@@ -342,6 +342,7 @@ ELSEWHERE = {
     "alias": "an input of a transform: tests/autodiff/test_transforms.py",
     "detach": "tests/autodiff/test_graph_rules.py",
     "loop": "a compiled loop: tests/compiler",
+    "derivative of loop": "the gradient of one, to be differentiated: tests/compiler",
     "scatter": "made by the loop compiler: tests/compiler/test_lookups.py",
     "move": "between devices: tests/test_devices.py",
 }
