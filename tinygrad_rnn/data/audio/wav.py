@@ -1,4 +1,4 @@
-"""WAV files as arrays: linear PCM of 8, 16, 24 or 32 bits, any number of channels.
+"""WAV files as arrays: linear PCM of 8, 16, 24 or 32 bits, any number of channels, either header.
 
 Legend: N samples in time, K channels.
 """
@@ -26,6 +26,8 @@ from ..text import PathName, read_bytes
 __all__ = ["Sound", "decode_wav", "read_sounds", "read_wav", "write_wav"]
 
 FloatArray = NDArray[np.float32]
+EXTENSIBLE, PCM = b"\xfe\xff", b"\x01\x00"  # tags of formats
+OF_THE_FORMAT = bytes.fromhex("000000001000800000aa00389b71")  # the rest of its GUID
 
 
 class Sound(NamedTuple):
@@ -99,7 +101,7 @@ def decode_wav(data: bytes, name: str = "these bytes") -> Sound:
         DataError: as `read_wav`.
     """
     try:
-        with wave.open(io.BytesIO(data)) as file:
+        with wave.open(io.BytesIO(_as_plain(data))) as file:
             channels, width, rate, count, *_ = file.getparams()
             content = file.readframes(count)
     except (wave.Error, EOFError, RuntimeError) as error:
@@ -112,6 +114,19 @@ def decode_wav(data: bytes, name: str = "these bytes") -> Sound:
         raise DataError("read_wav", "8 to 32 bits and a rate", f"{8 * width} and {rate} ({name})")
     samples = _numbers(content, width)
     return Sound(samples.reshape(-1, channels) if channels > 1 else samples, rate)
+
+
+def _as_plain(data: bytes) -> bytes:
+    """The same file, where an extensible header says that it holds linear PCM."""
+    place = 12  # behind RIFF, a length, and WAVE
+    while place + 48 <= len(data):
+        tag, kind = data[place + 8 : place + 10], data[place + 32 : place + 48]
+        if data[place : place + 4] == b"fmt ":
+            plain = tag == EXTENSIBLE and kind == PCM + OF_THE_FORMAT
+            return data[: place + 8] + PCM + data[place + 10 :] if plain else data
+        place += 8 + int.from_bytes(data[place + 4 : place + 8], "little")
+        place += place % 2
+    return data
 
 
 def _numbers(content: bytes, width: int) -> FloatArray:
