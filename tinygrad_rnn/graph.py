@@ -51,7 +51,7 @@ class _Mode(ContextDecorator):
     """Context manager and decorator that sets the mode and puts back what it found."""
 
     def __init__(self, value: int | None) -> None:
-        self.value = value  # None: recording, and watching if that was on
+        self.value, self.begun = value, False  # None: recording, and watching if that was on
         self.before: list[tuple[Token[int], Token[bool]]] = []  # one inside of the other
 
     def _recreate_cm(self) -> _Mode:
@@ -63,11 +63,16 @@ class _Mode(ContextDecorator):
                 "grad mode", "a plain function to decorate", function.__name__,
                 "use `with` inside of a generator or coroutine",
             )  # fmt: skip
+        if self.begun:
+            self.__exit__()
         return super().__call__(function)
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> _Mode:
         mode = self.value if self.value is not None else ANOMALY if watching() else ON
-        self.before.append((_mode.set(mode), _watching.set(watching() or mode == ANOMALY)))
+        if not self.begun:  # else it has been since it was made
+            self.before.append((_mode.set(mode), _watching.set(watching() or mode == ANOMALY)))
+        self.begun = False
+        return self
 
     def __exit__(self, *error: object) -> None:
         was, watched = self.before.pop()
@@ -76,19 +81,21 @@ class _Mode(ContextDecorator):
             _watching.reset(watched)
 
 
-def no_grad() -> Any:
+def no_grad(function: Any = None) -> Any:
     """Context manager and decorator: operations inside are not recorded."""
-    return _Mode(OFF)
+    return _Mode(OFF) if function is None else _Mode(OFF)(function)
 
 
-def enable_grad() -> Any:
+def enable_grad(function: Any = None) -> Any:
     """Context manager and decorator: operations inside are recorded, also within `no_grad`."""
-    return _Mode(None)
+    return _Mode(None) if function is None else _Mode(None)(function)
 
 
 def set_grad_enabled(mode: bool) -> Any:
-    """Context manager and decorator: recording on or off, by a flag."""
-    return enable_grad() if mode else no_grad()
+    """Recording on or off, by a flag, from here on; or as a context manager and decorator."""
+    made = _Mode(None if mode else OFF).__enter__()
+    made.begun = True
+    return made
 
 
 def detect_anomaly() -> Any:

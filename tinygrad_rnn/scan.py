@@ -19,7 +19,7 @@ from .errors import ArgumentError, CarryError, DTypeError, ShapeError
 from .graph import INTERPRETERS, is_grad_enabled
 from .ops.elementwise import where
 from .ops.shape import clone, reshape, stack
-from .tensor import Tensor, as_tensor
+from .tensor import Tensor, as_tensor, tensor
 from .tree import LEAF_MARK, flatten, paths, tree_map, unflatten
 
 __all__ = ["ENGINES", "Problem", "announce_engines", "register_engine", "scan"]
@@ -157,7 +157,7 @@ def _as_tensors(tree: Any) -> tuple[Any, tuple[list[Tensor], Any]]:
     """A tree of tensors; its leaves, and its structure."""
     leaves, structure = flatten(tree)
     if any(type(leaf) is not Tensor for leaf in leaves):
-        leaves = [as_tensor(leaf) for leaf in leaves]
+        leaves = [leaf if type(leaf) is Tensor else tensor(leaf) for leaf in leaves]  # a copy
         tree = unflatten(structure, leaves)
     return tree, (leaves, structure)
 
@@ -186,18 +186,18 @@ def _check_lengths(
     lengths: Any, length: int, carries: list[Tensor], inputs: list[Tensor], trees: tuple[Any, Any]
 ) -> Tensor:
     """The lengths as a tensor beside the others; `trees` have carries and inputs by name."""
-    given = as_tensor(lengths)
+    given = lengths if isinstance(lengths, Tensor) else tensor(lengths)
     if given.dtype.kind not in "iu":
         raise DTypeError("scan", "integer lengths", given.dtype.name)
     if given.ndim != 1:
         raise ShapeError("scan", "lengths of shape (B,)", str(given.shape))
     batch = given.shape[0]
     rows = [(t, 0) for t in carries] + [(t, 1) for t in inputs if t.ndim > 1]
-    for number, (tensor, axis) in enumerate(rows):
-        if tensor.shape[axis : axis + 1] != (batch,):
+    for number, (row, axis) in enumerate(rows):
+        if row.shape[axis : axis + 1] != (batch,):
             further = zip(inputs, paths(trees[1], "xs"), strict=True)
             names = [*paths(trees[0], "carry"), *(name for t, name in further if t.ndim > 1)]
-            wanted = f"a length for each row of {names[number]}, axis {axis} of {tensor.shape},"
+            wanted = f"a length for each row of {names[number]}, axis {axis} of {row.shape},"
             raise ShapeError("scan", wanted, f"{batch} lengths")
     numbers = given.tolist()
     low, high = min(numbers, default=1), max(numbers, default=length)

@@ -41,6 +41,25 @@ def test_nesting_restores_each_level() -> None:
     assert [*seen, recorded()] == [True, False, True, False, True, False, True]
 
 
+def test_set_grad_enabled_holds_from_the_call_on() -> None:
+    tg.set_grad_enabled(False)
+    seen = [recorded()]
+    with tg.set_grad_enabled(True):
+        seen.append(recorded())
+    seen.append(recorded())
+    tg.set_grad_enabled(True)
+    assert [*seen, recorded()] == [False, True, False, True]
+
+
+def test_decorators_with_and_without_brackets() -> None:
+    assert not tg.no_grad(recorded)()
+    assert not tg.no_grad()(recorded)()
+    off = tg.set_grad_enabled(False)(recorded)
+    assert [recorded(), off(), recorded(), off()] == [True, False, True, False]
+    with tg.no_grad():
+        assert tg.enable_grad(recorded)()
+
+
 def test_one_manager_inside_of_itself() -> None:
     off = tg.no_grad()
     for _ in range(2):

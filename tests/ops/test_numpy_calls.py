@@ -115,6 +115,24 @@ def test_an_array_may_be_written_to_after_it_was_used(name: str) -> None:
     assert x.grad is not None and x.grad.tolist() == expected
 
 
+@pytest.mark.parametrize("engine", ["loop", "auto"])
+def test_arrays_that_a_loop_was_given_may_be_written_to(engine: str) -> None:
+    layer = tg.nn.GRU(2, 3, dtype=tg.float64)
+    found = []
+    for later in (False, True):
+        xs, h, lengths = np.ones((5, 2, 2)), np.ones((1, 2, 3)), np.array([5, 3])
+        layer.zero_grad()
+        ys, _ = layer(xs, h, lengths=lengths, engine=engine)
+        final, _ = tg.scan(lambda h, x: (h * x @ layer.weight_hh_l0.T[:, :3], h), h[0], np.ones(5))
+        if later:
+            for array in (xs, h, lengths):
+                array[:] = 1 if array is lengths else 0
+        (ys.sum() + final.sum()).backward()
+        found.append([p.grad.numpy() for p in layer.parameters() if p.grad is not None])
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_an_array_that_a_transform_was_given_may_be_written_to() -> None:
     array, w = np.array([1.0, 2.0]), tg.tensor([3.0, 4.0], dtype=tg.float64, requires_grad=True)
     _, pullback = tg.vjp(lambda v: v * v, array)

@@ -214,6 +214,12 @@ def test_one_element_is_a_view_as_a_row_is(device: Any) -> None:
         product.backward()
 
 
+def test_what_is_flipped_has_memory_of_its_own(device: Any) -> None:
+    x = tg.arange(3.0, device=device)
+    x.flip(0).add_(1.0)
+    assert x.tolist() == [0.0, 1.0, 2.0]
+
+
 def test_cuda_is_refused_with_advice_where_there_is_none() -> None:
     if tg.cuda_is_available():
         pytest.skip("there is a GPU")

@@ -149,13 +149,14 @@ def expand(x: Any, *shape: Any) -> Any:
 broadcast_to = expand
 
 _flip: Primitive = linear(
-    "flip", lambda xp, x, dims: xp.flip(x, dims), lambda g, dims: call(_flip, g, {"dims": dims})
-)
+    "flip", lambda xp, x, dims: xp.flip(x, dims).copy(),
+    lambda g, dims: call(_flip, g, {"dims": dims}),
+)  # fmt: skip
 
 
 @method("flip")
 def flip(x: Any, *dims: Any) -> Any:
-    """The elements in reverse order along the axes."""
+    """The elements in reverse order along the axes, in memory of their own."""
     named = sizes_of(dims)
     return call(_flip, x, {"dims": check_dims(named, x.ndim, "flip")})
 
