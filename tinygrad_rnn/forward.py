@@ -21,7 +21,7 @@ from .ops.call import bind
 from .tensor import Tensor, as_tensor, tensor
 from .tree import flatten, unflatten
 
-__all__ = ["Dual", "jvp"]
+__all__ = ["Dual", "check_tuples", "jvp"]
 
 
 class Dual:
@@ -76,9 +76,7 @@ def _reverse(ys: list[Any], xs: list[Any], cs: list[Any]) -> list[Any]:
     roots = [node for t in (*y, *c, *(t for pair in pairs for t in pair)) for node in _nodes(t)]
     create = others_may_ask(roots, {node for t in x for node in _nodes(t)})
     value = gradients_of(y, x, c, True, create)
-    change: list[Any] = [None] * len(x)
-    if pairs:
-        change = gradients_of([p for p, _ in pairs], x, [g for _, g in pairs], True, create)
+    change = gradients_of([p for p, _ in pairs], x, [g for _, g in pairs], True, create)
     return [
         v if d is None else Tensor(Dual(zeros_like(p) if v is None else v, d, level))
         for p, v, d in zip(x, value, change, strict=True)
@@ -117,9 +115,7 @@ def jvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence
     6.0
     """
     check_callable(function, "jvp")
-    for several in (primals, tangents):
-        if not isinstance(several, (tuple, list)):
-            raise DTypeError("jvp", "tuples", type(several).__name__, "jvp(f, (x,), (v,))")
+    check_tuples("jvp", primals, tangents)
     xs, structure = flatten(tuple(primals))
     ts, other = flatten(tuple(tangents))
     if other != structure:
@@ -131,6 +127,13 @@ def jvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence
     value, change = halves([as_tensor(leaf) for leaf in leaves], level)
     filled = [zeros_like(v) if t is None else t for v, t in zip(value, change, strict=True)]
     return unflatten(out_structure, value), unflatten(out_structure, filled)
+
+
+def check_tuples(called: str, *several: Any) -> None:
+    """Points and directions are given as tuples, one element for each argument."""
+    for given in several:
+        if not isinstance(given, (tuple, list)):
+            raise DTypeError(called, "tuples", type(given).__name__, f"{called}(f, (x,), (v,))")
 
 
 def _dual(x: Any, t: Any, level: int) -> Tensor:

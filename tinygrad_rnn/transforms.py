@@ -12,7 +12,7 @@ from .autodiff import gradients_of, others_may_ask
 from .checks import check_callable, is_index, require_float
 from .create import zeros, zeros_like
 from .errors import ArgumentError, AutodiffError, ShapeError
-from .forward import Dual, jvp
+from .forward import Dual, check_tuples, jvp
 from .graph import Node, enable_grad, grad_mode
 from .ops.declare import linear
 from .ops.shape import stack
@@ -153,21 +153,20 @@ def grad(
 
 
 def hvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) -> Any:
-    """Hessian times vector, H v, forward over reverse: about the price of two gradients.
+    """Hessian times vector, H v, as the gradient of ∂f·v: about the price of two gradients.
 
     >>> from tinygrad_rnn import tensor
     >>> float(hvp(lambda x: x ** 3, (tensor(2.0),), (tensor(1.0),))[0])
     12.0
     """
-    return jvp(lambda *xs: grad(function, tuple(range(len(xs))))(*xs), primals, tangents)[1]
+    check_tuples("hvp", primals, tangents)
+    return grad(lambda *xs: jvp(function, xs, tangents)[1], tuple(range(len(primals))))(*primals)
 
 
 def gnvp(
-    model: Callable[..., Any],
-    loss: Callable[[Any], Any],
-    primals: Sequence[Any],
-    tangents: Sequence[Any],
-) -> Any:
+    model: Callable[..., Any], loss: Callable[[Any], Any],
+    primals: Sequence[Any], tangents: Sequence[Any],
+) -> Any:  # fmt: skip
     """Gauss–Newton product Jᵀ H_L J v for loss(model(x)) (Schraudolph 2002; Martens 2010).
 
     J is the Jacobian of the model, H_L the Hessian of the loss in the model's output.
