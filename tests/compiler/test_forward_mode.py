@@ -242,6 +242,26 @@ def test_a_layer() -> None:
     assert_as_the_loop(made)
 
 
+def test_a_table_without_a_tangent() -> None:
+    """Its lookup is moved into the step, whose input is then a pair of values and tangents."""
+    numbers_read = tg.tensor(np.random.default_rng(0).integers(0, 5, (T, 8)))
+    w, u = numbers(16, N), numbers(N, N, seed=1)
+
+    def made(engine: str) -> Any:
+        table = numbers(5, 16, seed=2).requires_grad_()
+
+        def loss(w: Any) -> Any:
+            x = tg.functional.embedding(numbers_read, table)
+            init = tg.zeros(8, N, dtype=tg.float64)
+            ys = tg.scan(lambda h, x: ((x @ w + h @ u).tanh(), h), init, x, engine=engine)[1]
+            return (ys * ys).sum()
+
+        (product,) = tg.hvp(loss, (w,), (w,))
+        return product, tg.gradients((product**2).sum(), table)
+
+    assert_as_the_loop(made)
+
+
 def test_truncation_cuts_tangents_by_the_loop() -> None:
     def made(engine: str) -> Any:
         return tg.jvp(scanned(engine, truncate=2), (W, U, H0, XS), TANGENTS)
