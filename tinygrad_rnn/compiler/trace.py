@@ -105,7 +105,7 @@ def _value(graph: Any, tensor: Tensor) -> Value:
     return array if type(array) is Value else graph.capture(tensor)
 
 
-def _no_gradient(ys: Any, xs: Any, cs: Any) -> Any:
+def _no_gradient(ys: Any, xs: Any, cs: Any, create: Any) -> Any:
     raise Refused("the step takes a gradient")
 
 
