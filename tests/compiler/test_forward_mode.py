@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -307,6 +308,31 @@ def test_forward_mode_leaves_what_is_known_of_a_step() -> None:
         tg.jvp(run, (W,), (U,))
     assert step.__code__ not in structures._unknown
     assert step.__code__ in structures._known
+
+
+@pytest.mark.parametrize("engine", NAMES)
+def test_nothing_waits_for_the_cycle_collector(engine: str) -> None:
+    """Not even what was found out by an exception, whose frames hold all there is."""
+
+    def run() -> None:
+        h = H0.detach().requires_grad_()
+        loss = loss_of(engine)(W, U, h, XS)
+        (g,) = tg.gradients(loss, [h], create_graph=True)
+        tg.gradients((g * g).sum(), h)
+        tg.jvp(lambda u: tg.hvp(lambda w: loss_of(engine)(w, u, H0, XS), (W,), (W,)), (U,), (U,))
+
+    def objects() -> int:
+        return sum(str(type(o).__module__).startswith("tinygrad_rnn") for o in gc.get_objects())
+
+    run()
+    gc.collect()
+    gc.disable()
+    try:
+        before = objects()
+        run()
+        assert objects() == before
+    finally:
+        gc.enable()
 
 
 def test_a_loop_in_a_loop() -> None:

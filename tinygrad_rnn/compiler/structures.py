@@ -93,7 +93,7 @@ def prepared(problem: Problem, engine: Engine) -> Ready:
             if found is not None:
                 return found
         return _by_trace(problem, engine)
-    except AnomalyError:
+    except (AnomalyError, Refused):  # from itself it would be a cycle, with all that was there
         raise
     except Exception as error:
         if AGAIN and isinstance(error, InPlaceError):  # backward has no loop to fall back to
