@@ -191,7 +191,7 @@ def test_bytes_in_another_order_are_never_read_as_they_are(engine: str) -> None:
 
 @pytest.mark.parametrize("engine", NAMES)
 def test_a_way_that_is_refused_has_drawn_nothing(engine: str) -> None:
-    """Rows of unequal length are tried without masks first, which NumPy refuses halves put together."""
+    """Rows of unequal length are tried without masks first, which fails late for some steps."""
 
     def made(engine: str) -> Any:
         tg.manual_seed(1)

@@ -311,6 +311,40 @@ def test_forward_mode_leaves_what_is_known_of_a_step() -> None:
 
 
 @pytest.mark.parametrize("engine", NAMES)
+@pytest.mark.parametrize("around", ["mask", "table"])
+def test_forward_mode_leaves_what_is_known_of_other_steps(
+    around: str, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The compiler puts the same function around all that have masks, or read a table."""
+    for name in ("_known", "_unknown"):
+        monkeypatch.setattr(structures, name, {})
+    monkeypatch.setattr(structures, "VARIANTS", 2)
+    table, w = numbers(5, 16, seed=2).requires_grad_(), numbers(16, N)
+    read = tg.tensor(np.random.default_rng(0).integers(0, 5, (T, 8)))
+
+    def run(u: Any) -> Any:
+        h, xs = tg.zeros(8, N, dtype=tg.float64), (tg.functional.embedding(read, table),)
+        if around == "mask":  # an input without rows needs one
+            xs = (*xs, tg.ones(T, dtype=tg.float64))
+
+        def step(h: Any, x: Any) -> Any:
+            h = (x[0] @ w + h @ u).tanh()
+            return h, h
+
+        lengths = [6, 2, 4, 4, 4, 4, 4, 4] if around == "mask" else None
+        return tg.scan(step, h, xs, lengths=lengths, engine=engine)
+
+    run(U)
+    for _ in range(4):
+        tg.jvp(run, (U,), (U,))
+    traced: list[Any] = []
+    original = structures.trace_step
+    monkeypatch.setattr(structures, "trace_step", lambda *a: traced.append(a) or original(*a))
+    run(U)
+    assert not traced
+
+
+@pytest.mark.parametrize("engine", NAMES)
 def test_nothing_waits_for_the_cycle_collector(engine: str) -> None:
     """Not even what was found out by an exception, whose frames hold all there is."""
 

@@ -53,6 +53,7 @@ def _looking_up(step: Callable[..., Any], table: Tensor) -> Callable[..., Any]:
     def inner(carry: Any, numbers: Any) -> Any:
         return step(carry, tree_map(lambda number: table[number], numbers))
 
+    inner.__wrapped__ = step  # type: ignore[attr-defined]
     return inner
 
 
