@@ -258,6 +258,14 @@ def test_a_hessian_product_within_no_grad_has_no_graph() -> None:
     assert not product.requires_grad
 
 
+def test_derivatives_of_what_depends_on_something_else_alone() -> None:
+    """They are zero also where that has a graph of its own."""
+    w, v = tg.ones(3).requires_grad_(), tg.ones(3)
+    assert tg.hvp(lambda x: (w * w).sum(), (v,), (v,))[0].tolist() == [0, 0, 0]
+    value, change = tg.jvp(lambda x: tg.vjp(lambda y: w * w, x)[0], (v,), (v,))
+    assert (value.tolist(), change.tolist()) == ([1, 1, 1], [0, 0, 0])
+
+
 def test_higher_orders_in_float32_stay_float32() -> None:
     f = tg.grad(tg.grad(lambda x: (tg.tanh(x) * x).sum()))
     with pytest.raises(tg.errors.AutodiffError, match="one number"):
