@@ -318,7 +318,7 @@ def gradients_of(
     payloads = {type(getattr(t, "array", None)) for t in (*ys, *xs, *cs)}
     for kind, above in REVERSE_UNDER.items():
         if kind in payloads:
-            return above(ys, xs, cs)
+            return above(ys, xs, cs, create)
     for x in xs:
         if not isinstance(x, Tensor) or x.node is None:
             got = "a constant" if isinstance(x, Tensor) else type(x).__name__

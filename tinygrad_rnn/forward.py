@@ -16,7 +16,7 @@ from .autodiff import gradients_of, others_may_ask
 from .checks import check_callable, require_float
 from .create import ones_like, zeros_like
 from .errors import DTypeError, ShapeError
-from .graph import INTERPRETERS, REVERSE_UNDER, Node, Primitive
+from .graph import INTERPRETERS, OFF, REVERSE_UNDER, Node, Primitive, grad_mode
 from .ops.call import bind
 from .tensor import Tensor, as_tensor, tensor
 from .tree import flatten, unflatten
@@ -65,8 +65,11 @@ def _run_on_duals(primitive: Primitive, args: tuple[Any, ...], params: dict[str,
     return out if tangent is None else Tensor(Dual(out, tangent, level))
 
 
-def _reverse(ys: list[Any], xs: list[Any], cs: list[Any]) -> list[Any]:
-    """Reverse mode under forward mode: d/dε of a gradient is the gradient of the d/dε."""
+def _reverse(ys: list[Any], xs: list[Any], cs: list[Any], create: bool | None) -> list[Any]:
+    """Reverse mode under forward mode: d/dε of a gradient is the gradient of the d/dε.
+
+    Recorded if that is asked for, or something beyond the inputs could ask for it.
+    """
     level = max(t.array.level for t in (*ys, *xs, *cs) if type(getattr(t, "array", None)) is Dual)
     y, dy = halves(ys, level)
     x, _ = halves(xs, level)
@@ -74,7 +77,8 @@ def _reverse(ys: list[Any], xs: list[Any], cs: list[Any]) -> list[Any]:
     pairs = [(t, g) for t, g in zip(dy, c, strict=True) if t is not None and t.requires_grad]
     pairs += [(p, g) for p, g in zip(y, dc, strict=True) if g is not None]
     roots = [node for t in (*y, *c, *(t for pair in pairs for t in pair)) for node in _nodes(t)]
-    create = others_may_ask(roots, {node for t in x for node in _nodes(t)})
+    targets = {node for t in x for node in _nodes(t)}
+    create = create or (grad_mode() != OFF and others_may_ask(roots, targets))
     value = gradients_of(y, x, c, True, create)
     change = gradients_of([p for p, _ in pairs], x, [g for _, g in pairs], True, create)
     return [

@@ -285,8 +285,9 @@ def has_nan(value: Any) -> bool:
 
 # --------------------------------------------------------------------------------- interpreters
 INTERPRETERS: dict[type, Callable[[Primitive, tuple[Any, ...], dict[str, Any]], Any]] = {}
-# how to take gradients(outputs, inputs, cotangents) when some of them carry such a payload
-REVERSE_UNDER: dict[type, Callable[[list[Any], list[Any], list[Any]], list[Any]]] = {}
+# how to take gradients(outputs, inputs, cotangents) when some of them carry such a payload, and
+# whether to record them (None: if anybody could ask)
+REVERSE_UNDER: dict[type, Callable[[list[Any], list[Any], list[Any], bool | None], list[Any]]] = {}
 
 
 def interpreter_for(

@@ -46,12 +46,20 @@ def _run(function: Callable[..., Any], args: Sequence[Any], inputs: Any, **optio
     """
     with enable_grad():
         out = function(*args, **options)
-    for x in flatten(inputs)[0]:
+    for node in _points(flatten(inputs)[0]):
+        if node.watch is not None:
+            node.watch.keep = False
+    return out
+
+
+def _points(xs: Sequence[Any]) -> set[Node]:
+    """The nodes of points of the graph, which may be dual numbers."""
+    found = set()
+    for x in xs:
         while type(x.array) is Dual:
             x = x.array.primal
-        if x.node.watch is not None:
-            x.node.watch.keep = False
-    return out
+        found.add(x.node)
+    return found
 
 
 def vjp(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any], Any]]:
@@ -82,7 +90,7 @@ def _outside(y: Any, xs: Sequence[Any]) -> Any:
     """An output as the caller may see it: without the graph, unless the caller is part of it."""
     if not isinstance(y, Tensor) or y.node is None:
         return y
-    return y if grad_mode() and others_may_ask([y.node], {x.node for x in xs}) else y.detach()
+    return y if grad_mode() and others_may_ask([y.node], _points(xs)) else y.detach()
 
 
 def _pull_or_zero(ys: list[Any], xs: list[Any], cs: list[Any], create: bool | None = None) -> Any:
@@ -115,7 +123,7 @@ def value_and_grad(
             got = getattr(value, "shape", type(value).__name__)
             raise AutodiffError("grad", "a function that gives one number", got, "use jacobian")
         xs, structure = flatten(points)
-        asked = others_may_ask([value.node], {x.node for x in xs}) if value.node else None
+        asked = others_may_ask([value.node], _points(xs)) if value.node else None
         found = unflatten(structure, _pull_or_zero([value], xs, [None], asked))
         kept = value if asked is None or (asked and grad_mode()) else value.detach()
         out = (kept, *tree_map(lambda y: _outside(y, xs), tuple(out[1:]))) if has_aux else kept

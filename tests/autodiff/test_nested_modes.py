@@ -238,6 +238,34 @@ def test_transform_of_a_function_that_calls_backward(way: str) -> None:
     assert got == 12.0
 
 
+def test_a_gradient_that_is_to_be_recorded_is_within_forward_mode_too() -> None:
+    """∂²/∂v∂w of (v cos(wv))² + w²v at w = v = 1, of a w that collects gradients itself."""
+    w = tg.tensor(1.0, tg.float64, requires_grad=True)
+
+    def by_w(v: Number) -> Number:
+        (g,) = tg.gradients((w * v).sin(), [w], create_graph=True)
+        return tg.gradients(g * g + w * w * v, [w])[0]  # -v³ sin(2wv) + 2wv
+
+    value, change = tg.jvp(by_w, (tg.tensor(1.0, tg.float64),), (tg.tensor(1.0, tg.float64),))
+    assert float(value) == pytest.approx(2 - math.sin(2), rel=1e-14)
+    assert float(change) == pytest.approx(2 - 3 * math.sin(2) - 2 * math.cos(2), rel=1e-14)
+
+
+def test_a_hessian_product_within_no_grad_has_no_graph() -> None:
+    w = tg.ones(3).requires_grad_()
+    with tg.no_grad():
+        (product,) = tg.hvp(lambda v: ((w * v).sin() ** 2).sum(), (tg.ones(3),), (tg.ones(3),))
+    assert not product.requires_grad
+
+
+def test_derivatives_of_what_depends_on_something_else_alone() -> None:
+    """They are zero also where that has a graph of its own."""
+    w, v = tg.ones(3).requires_grad_(), tg.ones(3)
+    assert tg.hvp(lambda x: (w * w).sum(), (v,), (v,))[0].tolist() == [0, 0, 0]
+    value, change = tg.jvp(lambda x: tg.vjp(lambda y: w * w, x)[0], (v,), (v,))
+    assert (value.tolist(), change.tolist()) == ([1, 1, 1], [0, 0, 0])
+
+
 def test_higher_orders_in_float32_stay_float32() -> None:
     f = tg.grad(tg.grad(lambda x: (tg.tanh(x) * x).sum()))
     with pytest.raises(tg.errors.AutodiffError, match="one number"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -242,6 +243,26 @@ def test_a_layer() -> None:
     assert_as_the_loop(made)
 
 
+def test_a_table_without_a_tangent() -> None:
+    """Its lookup is moved into the step, whose input is then a pair of values and tangents."""
+    numbers_read = tg.tensor(np.random.default_rng(0).integers(0, 5, (T, 8)))
+    w, u = numbers(16, N), numbers(N, N, seed=1)
+
+    def made(engine: str) -> Any:
+        table = numbers(5, 16, seed=2).requires_grad_()
+
+        def loss(w: Any) -> Any:
+            x = tg.functional.embedding(numbers_read, table)
+            init = tg.zeros(8, N, dtype=tg.float64)
+            ys = tg.scan(lambda h, x: ((x @ w + h @ u).tanh(), h), init, x, engine=engine)[1]
+            return (ys * ys).sum()
+
+        (product,) = tg.hvp(loss, (w,), (w,))
+        return product, tg.gradients((product**2).sum(), table)
+
+    assert_as_the_loop(made)
+
+
 def test_truncation_cuts_tangents_by_the_loop() -> None:
     def made(engine: str) -> Any:
         return tg.jvp(scanned(engine, truncate=2), (W, U, H0, XS), TANGENTS)
@@ -287,6 +308,65 @@ def test_forward_mode_leaves_what_is_known_of_a_step() -> None:
         tg.jvp(run, (W,), (U,))
     assert step.__code__ not in structures._unknown
     assert step.__code__ in structures._known
+
+
+@pytest.mark.parametrize("engine", NAMES)
+@pytest.mark.parametrize("around", ["mask", "table"])
+def test_forward_mode_leaves_what_is_known_of_other_steps(
+    around: str, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The compiler puts the same function around all that have masks, or read a table."""
+    for name in ("_known", "_unknown"):
+        monkeypatch.setattr(structures, name, {})
+    monkeypatch.setattr(structures, "VARIANTS", 2)
+    table, w = numbers(5, 16, seed=2).requires_grad_(), numbers(16, N)
+    read = tg.tensor(np.random.default_rng(0).integers(0, 5, (T, 8)))
+
+    def run(u: Any) -> Any:
+        h, xs = tg.zeros(8, N, dtype=tg.float64), (tg.functional.embedding(read, table),)
+        if around == "mask":  # an input without rows needs one
+            xs = (*xs, tg.ones(T, dtype=tg.float64))
+
+        def step(h: Any, x: Any) -> Any:
+            h = (x[0] @ w + h @ u).tanh()
+            return h, h
+
+        lengths = [6, 2, 4, 4, 4, 4, 4, 4] if around == "mask" else None
+        return tg.scan(step, h, xs, lengths=lengths, engine=engine)
+
+    run(U)
+    for _ in range(4):
+        tg.jvp(run, (U,), (U,))
+    traced: list[Any] = []
+    original = structures.trace_step
+    monkeypatch.setattr(structures, "trace_step", lambda *a: traced.append(a) or original(*a))
+    run(U)
+    assert not traced
+
+
+@pytest.mark.parametrize("engine", NAMES)
+def test_nothing_waits_for_the_cycle_collector(engine: str) -> None:
+    """Not even what was found out by an exception, whose frames hold all there is."""
+
+    def run() -> None:
+        h = H0.detach().requires_grad_()
+        loss = loss_of(engine)(W, U, h, XS)
+        (g,) = tg.gradients(loss, [h], create_graph=True)
+        tg.gradients((g * g).sum(), h)
+        tg.jvp(lambda u: tg.hvp(lambda w: loss_of(engine)(w, u, H0, XS), (W,), (W,)), (U,), (U,))
+
+    def objects() -> int:
+        return sum(str(type(o).__module__).startswith("tinygrad_rnn") for o in gc.get_objects())
+
+    run()
+    gc.collect()
+    gc.disable()
+    try:
+        before = objects()
+        run()
+        assert objects() == before
+    finally:
+        gc.enable()
 
 
 def test_a_loop_in_a_loop() -> None:

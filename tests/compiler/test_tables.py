@@ -230,6 +230,30 @@ def test_what_is_not_moved(engine: str, moved: list[bool]) -> None:
     assert moved == [False] * 5
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("form", ["tuple", "dict"])
+def test_vectors_in_a_container_stay_in_it(engine: str, form: str, moved: list[bool]) -> None:
+    """Without it x[0] would be the first row of a batch; here another lookup pays as well."""
+    name: Any = {"tuple": 0, "dict": "x"}[form]
+
+    def made(m: Model) -> list[Any]:
+        def step(carry: Any, x: Any) -> Any:
+            h, place = carry
+            h = (x[name] @ m.w + m.table[place] @ m.w + h @ m.u).tanh()
+            return (h, (place + 1) % V), h
+
+        x = m.embedded()
+        init = m.start, tg.tensor(np.arange(B))
+        ys = tg.scan(step, init, (x,) if form == "tuple" else {"x": x}, engine=m.engine)[1]
+        return [ys, *tg.gradients((ys * ys).sum(), m.parts)]
+
+    before = len(fallbacks)
+    found = arrays(made(Model(engine)))
+    assert fallbacks[before:] == []
+    assert moved == [True]
+    assert difference(found, arrays(made(Model("loop")))) < 1e-12
+
+
 def test_in_layers() -> None:
     results = []
     for engine in ("auto", "loop"):

@@ -18,6 +18,7 @@ __all__ = [
     "is_call_of_module",
     "is_operation",
     "is_pure",
+    "known_by",
     "names_in",
 ]
 
@@ -52,6 +53,12 @@ def code_of(step: Any) -> CodeType | None:
     function = step.func if type(step) is functools.partial else step
     function = getattr(function, "__func__", function)
     return function.__code__ if type(function) is FunctionType else None
+
+
+def known_by(step: Any) -> Any:
+    """Its code, with that of the step that it was put around: several have one wrapper."""
+    code, inner = code_of(step), getattr(step, "__wrapped__", None)
+    return code if code is None or inner is None else (code, code_of(inner) or type(inner))
 
 
 @functools.lru_cache(1024)

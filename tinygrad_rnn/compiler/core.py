@@ -2,7 +2,7 @@
 
 Forward is what comes before the loop, the loop, and what comes after it, all on raw arrays, and
 backward likewise. The parents of the node are the initial carries, the inputs and the captured
-tensors. A derivative that is itself to be differentiated replays the whole step (`replays`).
+tensors. What a derivative that is itself to be differentiated comes to is in `derivatives`.
 """
 
 from __future__ import annotations

@@ -17,8 +17,9 @@ from ..create import generator, get_rng_state, set_rng_state
 from ..tensor import Tensor
 from .llvm_draws import uniform
 from .pool import pool
+from .program import Refused
 
-__all__ = ["Draw", "drawn", "drawn_again", "restored"]
+__all__ = ["Draw", "drawn", "drawn_again", "restored", "undone_if_refused"]
 
 Draw = tuple[str, tuple[int, ...], Any]  # the generator's method, the shape in a step, the dtype
 
@@ -50,6 +51,18 @@ def restored(state: Any) -> Iterator[None]:
         yield
     finally:
         set_rng_state(now)
+
+
+@contextmanager
+def undone_if_refused() -> Iterator[None]:
+    """What is refused here has drawn nothing: another way draws from where this one began."""
+    before = get_rng_state()
+    try:
+        yield
+    except Refused:
+        if get_rng_state() != before:
+            set_rng_state(before)
+        raise
 
 
 def _at_once(draws: Sequence[Draw], length: int, reverse: bool) -> list[Any]:

@@ -20,7 +20,7 @@ from ..tensor import Tensor
 from ..tree import unflatten
 from .checkpoints import NOT_DRAWN
 from .core import Call, Engine, run_core
-from .draws import drawn
+from .draws import drawn, undone_if_refused
 from .duals import check_plain, with_tangents
 from .packed import run_packed
 from .packing import Ragged, Rectangle, ragged
@@ -49,7 +49,8 @@ def unnoted() -> Iterator[None]:
 def run_compiled(problem: Problem, engine: Engine) -> tuple[Any, Any]:
     """Run a scan on an engine, or on the loop if that cannot be."""
     try:
-        return _run(problem, engine)
+        with undone_if_refused():
+            return _run(problem, engine)
     except Refused as found:
         if found.reason and _noting.get():
             fallbacks.append(found.reason)
@@ -178,6 +179,7 @@ def _check_rows(problem: Problem, ys: list[Tensor]) -> None:
 def _without_padding(problem: Problem, engine: Engine, how: Ragged) -> tuple[Any, Any] | None:
     """Rows of unequal length on the steps that they have; None if that needs masks."""
     try:
-        return run_packed(problem, engine, how)
+        with undone_if_refused():
+            return run_packed(problem, engine, how)
     except Refused:
         return None

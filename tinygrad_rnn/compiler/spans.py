@@ -115,5 +115,6 @@ def masked(problem: Problem) -> Problem:
         kept = tree_map(lambda new, old: where(rows_like(here, new), new, old), after, carry)
         return kept, tree_map(lambda leaf: ended(here, leaf), y)
 
+    step.__wrapped__ = problem.step  # type: ignore[attr-defined]
     xs = without_padding(problem.xs, problem.lengths), active
     return replace(problem, step=step, xs=xs, lengths=None)

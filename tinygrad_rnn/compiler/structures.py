@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from threading import RLock
 from types import CodeType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 from weakref import ref
 
 import numpy as np
@@ -23,7 +23,7 @@ from ..graph import OFF, grad_mode
 from ..inplace import AGAIN
 from ..scan import Problem
 from ..tensor import Tensor
-from .code_reads import Counting, NotEnumerable, code_of, names_in
+from .code_reads import Counting, NotEnumerable, code_of, known_by, names_in
 from .core import Core, Engine
 from .cut import cut
 from .duals import check_plain
@@ -40,8 +40,8 @@ VARIANTS = 8  # of one code, that are kept: closures over other numbers, other c
 switched_off: set[str] = set()  # names of passes to leave out
 _structures: dict[Any, Compiled | str] = {}
 _steady: set[tuple[int, Any]] = set()
-_known: dict[CodeType, list[Known]] = {}
-_unknown: dict[CodeType, int] = {}  # how often a code could not be enumerated
+_known: dict[Any, list[Known]] = {}  # by `known_by`
+_unknown: dict[Any, int] = {}  # how often such a step could not be enumerated
 _lock = RLock()
 
 
@@ -86,14 +86,14 @@ def prepared(problem: Problem, engine: Engine) -> Ready:
     Raises:
         Refused: there is none.
     """
-    code = None if switched_off else code_of(problem.step)
+    name = None if switched_off else known_by(problem.step)
     try:
-        if code is not None and _unknown.get(code, 0) < VARIANTS:
-            found = _without_trace(code, problem, engine)
+        if name is not None and _unknown.get(name, 0) < VARIANTS:
+            found = _without_trace(name, problem, engine)
             if found is not None:
                 return found
         return _by_trace(problem, engine)
-    except AnomalyError:
+    except (AnomalyError, Refused):  # from itself it would be a cycle, with all that was there
         raise
     except Exception as error:
         if AGAIN and isinstance(error, InPlaceError):  # backward has no loop to fall back to
@@ -109,8 +109,8 @@ def refused(error: Exception) -> Refused:
 
 
 # ----------------------------------------------------------------------------- without a trace
-def _without_trace(code: CodeType, problem: Problem, engine: Engine) -> Ready | None:
-    for known in _known.get(code, ()):
+def _without_trace(name: Any, problem: Problem, engine: Engine) -> Ready | None:
+    for known in _known.get(name, ()):
         tensors = known.read(problem.step)
         if tensors is not None:
             check_plain(tensors)
@@ -123,7 +123,7 @@ def _without_trace(code: CodeType, problem: Problem, engine: Engine) -> Ready | 
     entry = known.ready.get(signature)
     compiled = None if entry is None else entry[0]()
     if entry is None or compiled is None:
-        return _enumerated(code, known, signature, problem, engine)
+        return _enumerated(name, known, signature, problem, engine)
     _, draws, outputs, used = entry
     return Ready(compiled, [tensors[i] for i in used], draws, outputs)
 
@@ -148,10 +148,10 @@ def _signature(problem: Problem, tensors: Sequence[Tensor], engine: Engine) -> A
 
 
 def _enumerated(
-    code: CodeType, known: Known, signature: Any, problem: Problem, engine: Engine
+    name: Any, known: Known, signature: Any, problem: Problem, engine: Engine
 ) -> Ready | None:
     """Enumerate a step, compile its copy and remember both; None if that cannot be."""
-    trace = Trace()
+    trace, code = Trace(), cast(CodeType, code_of(problem.step))
     try:
         names_in(code)  # before anything that it holds is found to be too much
         copy, read = enumerated(problem.step, fields(signature[1:3]), trace)
@@ -164,7 +164,7 @@ def _enumerated(
     except Forward:
         raise
     except Exception:  # whatever it is, a plain trace will say it better
-        _unknown[code] = _unknown.get(code, 0) + 1
+        _unknown[name] = _unknown.get(name, 0) + 1
         return None
     alive = ancestors([*carries, *outputs])
     captured = [v in alive for v in trace.values if v.kind == "captured"]
@@ -176,7 +176,7 @@ def _enumerated(
     ready = Ready(compiled, [trace.tensors[i] for i in used], trace.draws, structure)
     with _lock:
         if known.read is _never:
-            known = _remembered(code, Known(read))
+            known = _remembered(name, Known(read))
         signature = _signature(problem, trace.tensors, engine)
         if len(known.ready) >= KEPT:
             known.ready.clear()
@@ -184,11 +184,11 @@ def _enumerated(
     return ready
 
 
-def _remembered(code: CodeType, known: Known) -> Known:
-    variants = _known.setdefault(code, [])
+def _remembered(name: Any, known: Known) -> Known:
+    variants = _known.setdefault(name, [])
     variants.append(known)
     if len(variants) > VARIANTS:  # something else at each call: not worth to be looked at
-        _unknown[code] = _unknown.get(code, 0) + 1
+        _unknown[name] = _unknown.get(name, 0) + 1
         del variants[0]
     return known
 

@@ -18,6 +18,7 @@ import numpy as np
 from ..graph import Node, grad_mode, primitives, touched_since
 from ..scan import Problem
 from ..tensor import Tensor
+from ..tree import tree_map, unflatten
 from .cut import Loop
 from .lookups import LEAST, MOST, ROWS
 
@@ -29,7 +30,7 @@ def looked_up(problem: Problem) -> tuple[Problem, Node] | None:
 
     The table is put together again from its rows: none that is not read need be right.
     """
-    (x, *others), _ = problem.inputs
+    (x, *others), structure = problem.inputs
     node, array = x.node, x.array
     if node is None or others or array.ndim != 3 or not grad_mode():
         return None
@@ -45,13 +46,14 @@ def looked_up(problem: Problem) -> tuple[Problem, Node] | None:
     table = np.zeros((rows, columns), array.dtype)
     table[number] = array
     step = _looking_up(problem.step, Tensor(table, node.parents[0]))
-    return replace(problem, step=step, xs=Tensor(number)), node
+    return replace(problem, step=step, xs=unflatten(structure, [Tensor(number)])), node
 
 
 def _looking_up(step: Callable[..., Any], table: Tensor) -> Callable[..., Any]:
-    def inner(carry: Any, number: Any) -> Any:
-        return step(carry, table[number])
+    def inner(carry: Any, numbers: Any) -> Any:
+        return step(carry, tree_map(lambda number: table[number], numbers))
 
+    inner.__wrapped__ = step  # type: ignore[attr-defined]
     return inner
 
 

@@ -105,7 +105,7 @@ def _value(graph: Any, tensor: Tensor) -> Value:
     return array if type(array) is Value else graph.capture(tensor)
 
 
-def _no_gradient(ys: Any, xs: Any, cs: Any) -> Any:
+def _no_gradient(ys: Any, xs: Any, cs: Any, create: Any) -> Any:
     raise Refused("the step takes a gradient")
 
 
@@ -125,19 +125,26 @@ def trace_step(
         Refused: whatever the step does that has no place in a program.
     """
     trace = Trace() if trace is None else trace
+    try:
+        return _traced(step, carry, xs, trace)
+    except Exception as error:
+        trace.release()
+        if type(error) is not Refused:  # there is another way, or it is not for us
+            raise
+        raise Refused(error.reason + place_of(error)) from error
+
+
+def _traced(
+    step: Callable[[Any, Any], Any], carry: Any, xs: Any, trace: Trace
+) -> tuple[Trace, list[Value], list[Value], Any]:
     carries, carry_structure = flatten(carry)
     inputs, x_structure = flatten(xs)
     before = [Tensor(trace.input("carry", c.array.shape, c.array.dtype)) for c in carries]
     x = [Tensor(trace.input("x", v.array.shape[1:], v.array.dtype)) for v in inputs]
-    try:
-        with create.drawing(trace):
-            result = step(unflatten(carry_structure, before), unflatten(x_structure, x))
-        if trace.refusal is not None:  # and the step has caught it
-            raise trace.refusal
-    except Refused as refusal:
-        if type(refusal) is not Refused:  # there is another way
-            raise
-        raise Refused(refusal.reason + place_of(refusal)) from refusal
+    with create.drawing(trace):
+        result = step(unflatten(carry_structure, before), unflatten(x_structure, x))
+    if trace.refusal is not None:  # and the step has caught it
+        raise trace.refusal
     if not isinstance(result, tuple) or len(result) != 2:
         raise Refused("a step that does not return (carry, output)")
     after, structure = flatten(result[0])
