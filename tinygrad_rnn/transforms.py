@@ -23,6 +23,7 @@ __all__ = [
     "gauss_newton", "gnvp", "grad", "hessian", "hvp", "jacobian", "value_and_grad", "vjp",
 ]  # fmt: skip
 
+Function = Callable[..., Any]
 _alias = linear("alias", lambda xp, x: x, lambda g: g)
 
 
@@ -39,7 +40,7 @@ def _fresh(x: Any) -> Tensor:
         return Tensor(value.array, Node(_alias, (value.node,), (), {}, value.shape))
 
 
-def _run(function: Callable[..., Any], args: Sequence[Any], inputs: Any, **options: Any) -> Any:
+def _run(function: Function, args: Sequence[Any], inputs: Any, **options: Any) -> Any:
     """function(*args), recorded; `inputs` are the points among the arguments to differentiate at.
 
     Once it has run, nobody but the transform itself can ask for gradients of these points.
@@ -62,7 +63,7 @@ def _points(xs: Sequence[Any]) -> set[Node]:
     return found
 
 
-def vjp(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any], Any]]:
+def vjp(function: Function, *primals: Any) -> tuple[Any, Callable[[Any], Any]]:
     """(f(x), pullback): reverse mode; pullback(cotangent) is a tuple of trees like the primals.
 
     >>> from tinygrad_rnn import tensor
@@ -104,8 +105,8 @@ def _pull_or_zero(ys: list[Any], xs: list[Any], cs: list[Any], create: bool | No
 
 
 def value_and_grad(
-    function: Callable[..., Any], argnums: int | tuple[int, ...] = 0, has_aux: bool = False
-) -> Callable[..., Any]:
+    function: Function, argnums: int | tuple[int, ...] = 0, has_aux: bool = False
+) -> Function:
     """A function that gives (f(…), ∂f/∂argument); f gives one number, or (number, aux)."""
 
     check_callable(function, "value_and_grad")
@@ -139,9 +140,7 @@ def _positions(argnums: Any, count: int, called: str) -> list[int]:
     return [n % count for n in argnums]
 
 
-def grad(
-    function: Callable[..., Any], argnums: int | tuple[int, ...] = 0, has_aux: bool = False
-) -> Callable[..., Any]:
+def grad(function: Function, argnums: int | tuple[int, ...] = 0, has_aux: bool = False) -> Function:
     """A function that gives ∂f/∂argument, a tree like the argument; nests to any order.
 
     (For tensors already computed, as `torch.autograd.grad`, use `gradients`.)
@@ -160,7 +159,7 @@ def grad(
     return gradient
 
 
-def hvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) -> Any:
+def hvp(function: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> Any:
     """Hessian times vector, H v, as the gradient of ∂f·v: about the price of two gradients.
 
     >>> from tinygrad_rnn import tensor
@@ -171,10 +170,7 @@ def hvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence
     return grad(lambda *xs: jvp(function, xs, tangents)[1], tuple(range(len(primals))))(*primals)
 
 
-def gnvp(
-    model: Callable[..., Any], loss: Callable[[Any], Any],
-    primals: Sequence[Any], tangents: Sequence[Any],
-) -> Any:  # fmt: skip
+def gnvp(model: Function, loss: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> Any:
     """Gauss–Newton product Jᵀ H_L J v for loss(model(x)) (Schraudolph 2002; Martens 2010).
 
     J is the Jacobian of the model, H_L the Hessian of the loss in the model's output.
@@ -184,9 +180,7 @@ def gnvp(
     return vjp(model, *primals)[1](curved)
 
 
-def gauss_newton(
-    model: Callable[..., Any], loss: Callable[[Any], Any], *primals: Any
-) -> Callable[..., Any]:
+def gauss_newton(model: Function, loss: Function, *primals: Any) -> Function:
     """The map v ↦ Jᵀ H_L J v of `gnvp` at one point, for many v: nothing is computed twice.
 
     A pullback is linear in its cotangent, so its own pullback is the pushforward J v; and H_L is
@@ -207,9 +201,7 @@ def gauss_newton(
     return product
 
 
-def jacobian(
-    function: Callable[..., Any], argnums: int = 0, mode: str = "reverse"
-) -> Callable[..., Tensor]:
+def jacobian(function: Function, argnums: int = 0, mode: str = "reverse") -> Function:
     """A function that gives ∂f/∂argument of shape output.shape + argument.shape.
 
     `mode` "reverse" costs a pullback for each output element, "forward" a jvp for each input one.
@@ -252,7 +244,7 @@ def _stacked(lines: Sequence[Tensor], dim: int, shape: tuple[int, ...], like: Te
     return whole.reshape(shape)
 
 
-def hessian(function: Callable[..., Any], argnums: int = 0) -> Callable[..., Tensor]:
+def hessian(function: Function, argnums: int = 0) -> Callable[..., Tensor]:
     """A function that gives the matrix of second derivatives, of shape x.shape + x.shape.
 
     >>> from tinygrad_rnn import tensor
