@@ -269,6 +269,7 @@ def test_truncation_cuts_tangents_by_the_loop() -> None:
 
     assert_as_the_loop(made, compiled=False)
     assert set(fallbacks) == {"truncation in forward mode"}
+    assert_as_the_loop(lambda e: tg.jvp(scanned(e, truncate=T), (W, U, H0, XS), TANGENTS))
 
 
 def test_steps_that_the_loop_has_to_run_are_run_by_it() -> None:

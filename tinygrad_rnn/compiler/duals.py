@@ -60,7 +60,7 @@ def with_tangents(problem: Problem, run: Run, ceiling: float = math.inf) -> tupl
 
 def _at(problem: Problem, level: int, run: Run) -> tuple[Any, Any]:
     """The same with all dual numbers of a level taken apart."""
-    if problem.truncate is not None:
+    if problem.truncate is not None and problem.truncate < problem.length:
         raise Refused("truncation in forward mode")
     _check_uncounted(problem.step)
     init, xs = _apart(problem.init, level), _apart(problem.xs, level)

@@ -10,7 +10,7 @@ from .. import checks
 from ..backend import backend_of, get_backend, is_device, moved
 from ..checks import check_dim, check_dims, check_dtype, check_shape, sizes_of
 from ..errors import ArgumentError, DTypeError, ShapeError
-from ..graph import Node, Primitive, grad_mode
+from ..graph import INTERPRETERS, Node, Primitive, grad_mode
 from ..tensor import Tensor, as_tensor, method
 from .call import HINT, bind, call
 from .declare import linear
@@ -149,16 +149,18 @@ def expand(x: Any, *shape: Any) -> Any:
 broadcast_to = expand
 
 _flip: Primitive = linear(
-    "flip", lambda xp, x, dims: xp.flip(x, dims).copy(),
-    lambda g, dims: call(_flip, g, {"dims": dims}),
-)  # fmt: skip
+    "flip", lambda xp, x, dims: xp.flip(x, dims), lambda g, dims: call(_flip, g, {"dims": dims})
+)
 
 
 @method("flip")
 def flip(x: Any, *dims: Any) -> Any:
     """The elements in reverse order along the axes, in memory of their own."""
     named = sizes_of(dims)
-    return call(_flip, x, {"dims": check_dims(named, x.ndim, "flip")})
+    out = call(_flip, x, {"dims": check_dims(named, x.ndim, "flip")})
+    if isinstance(out, Tensor) and type(out.array) not in INTERPRETERS:
+        out.array = out.array.copy()  # to a compiled loop it stays another look at x
+    return out
 
 
 _copy: Primitive = linear("clone", lambda xp, x: x.copy(), lambda g: g)
