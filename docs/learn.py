@@ -564,7 +564,7 @@ for depth in (1, 2, 3, 6):
     got = tg.grad(lambda W, d=depth: tg_cost(W, truncate=d))(Wt)
     compare(f"∂C/∂W, truncate={depth}", got, truncated_gradient(depth))
 compare("forward: velocity along v", tg.jvp(tg_cost, (Wt,), (v,))[1], np.sum(direction * bptt))
-compare("H v, forward over reverse", tg.hvp(tg_cost, (Wt,), (v,))[0], hessian_column(direction))
+compare("H v, reverse over forward", tg.hvp(tg_cost, (Wt,), (v,))[0], hessian_column(direction))
 compare("∂C/∂W of the drifting memory", tg.grad(tg_drift_cost)(Wt), drift)
 
 print(f"\n{sum(compared):,} numbers compared in {len(compared)} lines, and all agree.")
