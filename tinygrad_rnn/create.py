@@ -17,12 +17,12 @@ import numpy as np
 from .backend import get_backend
 from .checks import check_dtype, check_shape, get_default_dtype, is_index
 from .errors import ArgumentError, DTypeError, ShapeError
-from .tensor import Tensor
+from .tensor import Tensor, tensor
 
 __all__ = [
     "arange", "empty", "eye", "full", "full_like", "get_rng_state", "holds", "linspace",
-    "manual_seed", "ones", "ones_like", "rand", "rand_like", "randint", "randn", "randperm",
-    "set_rng_state", "zeros", "zeros_like",
+    "manual_seed", "ones", "ones_like", "owned", "rand", "rand_like", "randint", "randn",
+    "randperm", "set_rng_state", "zeros", "zeros_like",
 ]  # fmt: skip
 
 
@@ -73,6 +73,11 @@ def _filled(sizes: Any, name: str, dtype: Any, device: Any, leaf: bool, *value: 
     except MemoryError:
         raise ShapeError(name, "a shape that fits memory", str(sizes)) from None
     return _given(made, leaf)
+
+
+def owned(data: Any) -> Tensor:
+    """A tensor as it is; of an array a copy, since its owner may write to it before backward."""
+    return data if isinstance(data, Tensor) else tensor(data)
 
 
 def zeros(

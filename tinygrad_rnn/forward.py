@@ -14,11 +14,11 @@ from typing import Any
 
 from .autodiff import gradients_of, others_may_ask
 from .checks import check_callable, require_float
-from .create import ones_like, zeros_like
+from .create import ones_like, owned, zeros_like
 from .errors import DTypeError, ShapeError
 from .graph import INTERPRETERS, OFF, REVERSE_UNDER, Node, Primitive, grad_mode
 from .ops.call import bind
-from .tensor import Tensor, as_tensor, tensor
+from .tensor import Tensor, as_tensor
 from .tree import flatten, unflatten
 
 __all__ = ["Dual", "check_tuples", "jvp"]
@@ -56,7 +56,7 @@ def _run_on_duals(primitive: Primitive, args: tuple[Any, ...], params: dict[str,
     for arg in args:
         mine = type(getattr(arg, "array", None)) is Dual and arg.array.level == level
         plain = hasattr(arg, "dtype") and type(arg) is not Tensor
-        primals.append(arg.array.primal if mine else tensor(arg) if plain else arg)
+        primals.append(arg.array.primal if mine else owned(arg) if plain else arg)
         tangents.append(arg.array.tangent if mine else None)
     out = bind(primitive, primals, params)
     if isinstance(out, Tensor) and type(out.array) not in INTERPRETERS and out.dtype.kind != "f":
@@ -141,7 +141,7 @@ def check_tuples(called: str, *several: Any) -> None:
 
 
 def _dual(x: Any, t: Any, level: int) -> Tensor:
-    primal, tangent = (v if isinstance(v, Tensor) else tensor(v) for v in (x, t))
+    primal, tangent = owned(x), owned(t)
     require_float("jvp", primal.dtype)
     if primal.shape != tangent.shape:
         raise ShapeError("jvp", f"a tangent of shape {primal.shape}", str(tangent.shape))

@@ -284,15 +284,14 @@ def has_nan(value: Any) -> bool:
 
 
 # --------------------------------------------------------------------------------- interpreters
-INTERPRETERS: dict[type, Callable[[Primitive, tuple[Any, ...], dict[str, Any]], Any]] = {}
+Interpreter = Callable[[Primitive, tuple[Any, ...], dict[str, Any]], Any]
+INTERPRETERS: dict[type, Interpreter] = {}
 # how to take gradients(outputs, inputs, cotangents) when some of them carry such a payload, and
 # whether to record them (None: if anybody could ask)
 REVERSE_UNDER: dict[type, Callable[[list[Any], list[Any], list[Any], bool | None], list[Any]]] = {}
 
 
-def interpreter_for(
-    values: Sequence[Any],
-) -> Callable[[Primitive, tuple[Any, ...], dict[str, Any]], Any] | None:
+def interpreter_for(values: Sequence[Any]) -> Interpreter | None:
     """The interpreter of the innermost transformation among the payloads, if there is any."""
     innermost: Any = None
     for value in values:

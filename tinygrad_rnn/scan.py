@@ -15,11 +15,12 @@ from functools import cached_property
 from typing import Any
 
 from .checkpointing import checkpoint
+from .create import owned
 from .errors import ArgumentError, CarryError, DTypeError, ShapeError
 from .graph import INTERPRETERS, is_grad_enabled
 from .ops.elementwise import where
 from .ops.shape import clone, reshape, stack
-from .tensor import Tensor, as_tensor, tensor
+from .tensor import Tensor, as_tensor
 from .tree import LEAF_MARK, flatten, paths, tree_map, unflatten
 
 __all__ = ["ENGINES", "Problem", "announce_engines", "register_engine", "scan"]
@@ -157,7 +158,7 @@ def _as_tensors(tree: Any) -> tuple[Any, tuple[list[Tensor], Any]]:
     """A tree of tensors; its leaves, and its structure."""
     leaves, structure = flatten(tree)
     if any(type(leaf) is not Tensor for leaf in leaves):
-        leaves = [leaf if type(leaf) is Tensor else tensor(leaf) for leaf in leaves]  # a copy
+        leaves = [owned(leaf) for leaf in leaves]
         tree = unflatten(structure, leaves)
     return tree, (leaves, structure)
 
@@ -186,7 +187,7 @@ def _check_lengths(
     lengths: Any, length: int, carries: list[Tensor], inputs: list[Tensor], trees: tuple[Any, Any]
 ) -> Tensor:
     """The lengths as a tensor beside the others; `trees` have carries and inputs by name."""
-    given = lengths if isinstance(lengths, Tensor) else tensor(lengths)
+    given = owned(lengths)
     if given.dtype.kind not in "iu":
         raise DTypeError("scan", "integer lengths", given.dtype.name)
     if given.ndim != 1:

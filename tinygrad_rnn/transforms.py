@@ -10,13 +10,13 @@ from typing import Any
 
 from .autodiff import gradients_of, others_may_ask
 from .checks import check_callable, is_index, require_float
-from .create import zeros, zeros_like
+from .create import owned, zeros, zeros_like
 from .errors import ArgumentError, AutodiffError, ShapeError
 from .forward import Dual, check_tuples, jvp
 from .graph import Node, enable_grad, grad_mode
 from .ops.declare import linear
 from .ops.shape import stack
-from .tensor import Tensor, as_tensor, leaf_node, tensor
+from .tensor import Tensor, as_tensor, leaf_node
 from .tree import flatten, tree_map, unflatten
 
 __all__ = [
@@ -29,7 +29,7 @@ _alias = linear("alias", lambda xp, x: x, lambda g: g)
 
 def _fresh(x: Any) -> Tensor:
     """The value of `x` as a new point of the graph: gradients stop here, those outside go on."""
-    value = x if isinstance(x, Tensor) else tensor(x)
+    value = owned(x)
     if type(value.array) is Dual:
         dual = value.array
         return Tensor(Dual(_fresh(dual.primal), dual.tangent, dual.level))
@@ -184,7 +184,8 @@ def gauss_newton(model: Function, loss: Function, *primals: Any) -> Function:
     """The map v ↦ Jᵀ H_L J v of `gnvp` at one point, for many v: nothing is computed twice.
 
     A pullback is linear in its cotangent, so its own pullback is the pushforward J v; and H_L is
-    its own transpose. A product is then three walks over graphs that stand.
+    its own transpose. A product is then three walks over graphs that stand; a compiled scan in
+    the model has loops in their place.
 
     >>> from tinygrad_rnn import tensor
     >>> product = gauss_newton(lambda x: x * x, lambda y: (y * y).sum(), tensor([1.0, 2.0]))
@@ -201,7 +202,7 @@ def gauss_newton(model: Function, loss: Function, *primals: Any) -> Function:
     return product
 
 
-def jacobian(function: Function, argnums: int = 0, mode: str = "reverse") -> Function:
+def jacobian(function: Function, argnums: int = 0, mode: str = "reverse") -> Callable[..., Tensor]:
     """A function that gives ∂f/∂argument of shape output.shape + argument.shape.
 
     `mode` "reverse" costs a pullback for each output element, "forward" a jvp for each input one.

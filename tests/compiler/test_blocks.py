@@ -142,7 +142,7 @@ def test_one_row_needs_no_blocks() -> None:
     assert "copyto" not in loop
 
 
-@pytest.mark.parametrize("together", [1, H, B * H, 1 << 14])
+@pytest.mark.parametrize("together", [1, H, B * H, 1 << 16])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_maximum_with_a_number_meets_many_of_it_at_a_time(
     together: int, dtype: str, monkeypatch: Any

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tinygrad_rnn.train import TextSettings, load_checkpoint
+from tinygrad_rnn.train import TextSettings, Trainer, load_checkpoint
 
 __all__ = ["TEXT", "assert_same_run", "small_text_settings", "write_series", "write_text"]
 
@@ -50,3 +51,18 @@ def assert_same_run(one: Path, other: Path) -> None:
         assert array.dtype == b.tensors[name].dtype, name
         assert array.tobytes() == b.tensors[name].tobytes(), name
     assert {**a.state, "seconds": 0} == {**b.state, "seconds": 0}
+
+
+def assert_resumes(made: Callable[[], Trainer], stop: int, steps: int, folder: Path) -> None:
+    """A run that is stopped, saved and gone on with by a fresh trainer is the one that was not."""
+    whole = made()
+    whole.run(steps)
+    whole.save(folder / "whole.ckpt")
+    first = made()
+    first.run(stop)
+    first.save(folder / "part.ckpt")
+    second = made()
+    second.load(folder / "part.ckpt")
+    second.run(steps)
+    second.save(folder / "resumed.ckpt")
+    assert_same_run(folder / "resumed.ckpt", folder / "whole.ckpt")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from runs_in_tests import assert_same_run
+from runs_in_tests import assert_resumes, assert_same_run
 
 import tinygrad_rnn as tg
 from tinygrad_rnn import nn, optim
@@ -57,15 +57,7 @@ def test_gradients_that_the_optimiser_does_not_use_shorten_no_step() -> None:
 
 
 def test_a_resumed_run_does_not_miss_gradients_that_nobody_clears(tmp_path: Path) -> None:
-    whole, first, second = (made(max_norm=0.5) for _ in range(3))
-    whole.run(8)
-    whole.save(tmp_path / "whole.ckpt")
-    first.run(3)
-    first.save(tmp_path / "part.ckpt")
-    second.load(tmp_path / "part.ckpt")
-    second.run(8)
-    second.save(tmp_path / "resumed.ckpt")
-    assert_same_run(tmp_path / "resumed.ckpt", tmp_path / "whole.ckpt")
+    assert_resumes(lambda: made(max_norm=0.5), 3, 8, tmp_path)
 
 
 # ------------------------------------------------------------------------------- schedules

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from runs_in_tests import assert_same_run
+from runs_in_tests import assert_resumes
 
 import tinygrad_rnn as tg
 from tinygrad_rnn import losses, optim
@@ -41,17 +41,7 @@ def adapting(others: bool = True) -> Trainer:
 
 @pytest.mark.parametrize("stop", [1, 7])
 def test_a_resumed_run_draws_from_the_sampler_that_it_had(stop: int, tmp_path: Path) -> None:
-    whole = adapting()
-    whole.run(12)
-    whole.save(tmp_path / "whole.ckpt")
-    part = adapting()
-    part.run(stop)
-    part.save(tmp_path / "part.ckpt")
-    resumed = adapting()
-    resumed.load(tmp_path / "part.ckpt")
-    resumed.run(12)
-    resumed.save(tmp_path / "resumed.ckpt")
-    assert_same_run(tmp_path / "resumed.ckpt", tmp_path / "whole.ckpt")
+    assert_resumes(adapting, stop, 12, tmp_path)
 
 
 @pytest.mark.parametrize(("stored", "here"), [(True, False), (False, True)])

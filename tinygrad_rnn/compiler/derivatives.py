@@ -3,13 +3,14 @@
 The gradient of a scan is Jᵀg, with J the derivative of its outputs by its inputs x and g their
 cotangents. What a cotangent h of that gradient comes to is the gradient of hᵀJᵀg = gᵀ(J h), which
 is J h by g, and ∂/∂x of gᵀ(J h) by x. J h is forward mode, which is compiled (`duals`), and so is
-its gradient: no step is run on the graph (Pearlmutter 1994). Only rows of unequal length and
-truncation are replayed there; that graph is kept for who asks again.
+its gradient: no step is run on the graph (Pearlmutter 1994). Only rows of unequal length are
+replayed there; that graph is kept for who asks again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from ..autodiff import between, gradients
@@ -18,7 +19,7 @@ from ..errors import InPlaceError
 from ..forward import jvp
 from ..graph import Node, Primitive, enable_grad, primitives, touched_since
 from ..ops.call import bind
-from ..ops.shape import pad
+from ..ops.shape import cat, pad
 from ..scan import scan
 from ..tensor import Tensor, leaf_node
 from .draws import drawn_again
@@ -60,7 +61,7 @@ class Derivable:
         """What comes to the cotangents and to the inputs, those that are wanted, of a cotangent."""
         check_untouched([*self.call.inputs, *(c for c in self.g if c is not None)], self.node)
         with enable_grad():
-            if type(self.call.rows) is Ragged or self.call.breaks:
+            if type(self.call.rows) is Ragged:
                 asked, results = self.replay() if create else self.kept()
                 return _derived([results[i] for i in self.there], asked, h, wanted, create)
             return self.by_tangents(h, wanted, create)
@@ -150,7 +151,10 @@ def _derived(
 
 
 def _scanned(call: Call, inputs: list[Tensor]) -> list[Tensor]:
-    """The last carries and the outputs of a call, by a scan of the step that was compiled."""
+    """The last carries and the outputs of a call, by scans of the step that was compiled.
+
+    Truncation cuts the carry between two of them.
+    """
     loop, length = call.core.cut.whole, call.length
     split, stop = len(loop.carries), call.core.stacked.stop
     carries, stacked, constants = inputs[:split], inputs[split:stop], inputs[stop:]
@@ -164,13 +168,20 @@ def _scanned(call: Call, inputs: list[Tensor]) -> list[Tensor]:
             known[value] = bind(value.op, args, value.params)  # type: ignore[arg-type]
         return tuple([known[a] for _, a in loop.carries]), tuple([known[v] for v in loop.exports])
 
+    pieces = []
+    for start, stop in pairwise((0, *call.breaks, length)):
+        carries = [c.detach() for c in carries] if start else carries
+        part = slice(length - stop, length - start) if call.reverse else slice(start, stop)
+        carries, ys = scan(
+            step, tuple(carries), tuple([s[part] for s in stacked]) or stop - start,
+            reverse=call.reverse, checkpoint_every=call.every, engine=call.core.engine.name,
+        )  # fmt: skip
+        pieces.append(ys)
+    columns = zip(*pieces[:: -1 if call.reverse else 1], strict=True)
+    ys = [cat(column) if call.breaks else column[0] for column in columns]
     missing = 0 if call.rows is None else call.rows.steps - length
-    xs = tuple([s[:length] for s in stacked] if missing else stacked) or length
-    final, ys = scan(
-        step, tuple(carries), xs, reverse=call.reverse, checkpoint_every=call.every,
-        engine=call.core.engine.name,
-    )  # fmt: skip
-    return [*final, *(pad(y, (0, 0) * (y.ndim - 1) + (0, missing)) if missing else y for y in ys)]
+    padded = [pad(y, (0, 0) * (y.ndim - 1) + (0, missing)) for y in ys] if missing else ys
+    return [*carries, *padded]
 
 
 def check_untouched(tensors: Sequence[Any], index: int) -> None:

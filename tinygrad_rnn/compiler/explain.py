@@ -131,7 +131,7 @@ def _options(step: Step, engine: Engine) -> str:
         rows = "packed" if engine.packed is not None else "masked, as this engine does always"
     except Refused as refusal:
         rows = f"masked ({refusal.reason})"
-    forward = "compiled, as a loop of values and tangents"
+    forward = "compiled, as a loop of values and tangents; with truncate run by the loop"
     return f"--- with options\n  lengths: rows are {rows}\n  forward mode (jvp): {forward}"
 
 

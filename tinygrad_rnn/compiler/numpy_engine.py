@@ -24,7 +24,7 @@ from .ufuncs import BY_NAME, CHAINS, UFUNCS, operation
 __all__ = ["NumpyRunner", "each_row", "plan_calls"]
 
 
-TOGETHER = 1 << 14  # equal numbers, at most about twice as many
+TOGETHER = 1 << 16  # equal numbers that an array is compared with, at most
 
 
 # ------------------------------------------------------------------------------- the loop
@@ -205,12 +205,12 @@ class NumpyRunner:
         return [o if type(o) is Place else self.number(o, like, call) for o in action.operands]
 
     def number(self, number: float, place: Place, call: Any) -> Any:
-        """A number as an array: of no axis, or for a maximum as many of it as it meets at a time.
+        """A number as an array: of no axis, or for a maximum of as many last axes as may be.
 
         NumPy compares arrays by vectors, but with one number it goes element by element.
         """
         shape = place.shape if self.knows_rows and call in BY_NAME else ()
-        while shape and math.prod(shape[1:]) >= TOGETHER:
+        while math.prod(shape) > TOGETHER:
             shape = shape[1:]
         return np.full(shape, number, place.dtype)
 

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..arguments import refuse_unknown
-from ..create import zeros
+from ..create import owned, zeros
 from ..errors import ArgumentError, CarryError, DeviceError, DTypeError, ShapeError
 from ..functional import check_probability, dropout
 from ..ops.shape import cat, reshape, stack, swapaxes
 from ..scan import scan
-from ..tensor import Tensor, tensor
+from ..tensor import Tensor
 from ..tree import flatten, paths, tree_map, unflatten
 from .layers import check_flags, check_sizes
 from .making import OF_SCAN, check_cell, made_cell, maker, refuse_options
@@ -257,13 +257,8 @@ def _without(leaf: Any, axis: int) -> Any:
 
 
 # ----------------------------------------------------------------------------------- the checks
-def _own(data: Any) -> Tensor:
-    """A tensor as it is, of an array a copy: its owner may write to it before backward."""
-    return data if isinstance(data, Tensor) else tensor(data)
-
-
 def _check_input(layer: Recurrent, called: str, xs: Any) -> Tensor:
-    xs = _own(xs)
+    xs = owned(xs)
     order = "batch-first" if layer.batch_first else "time-major"
     shape = "(B, T, I)" if layer.batch_first else "(T, B, I)"
     if xs.ndim not in (2, 3):
@@ -306,7 +301,7 @@ def _first_parameter(layer: Recurrent) -> Tensor | None:
 def _check_lengths(called: str, lengths: Any, xs: Tensor, batch_first: bool) -> Tensor | None:
     if lengths is None:
         return None
-    given = _own(lengths)
+    given = owned(lengths)
     steps, batch = xs.shape[:2]
     if given.dtype.kind not in "iu":
         raise DTypeError(called, "integer lengths", given.dtype.name)
@@ -335,7 +330,7 @@ def _starts(layer: Recurrent, called: str, xs: Tensor, hx: Any, single: bool) ->
         raise CarryError(called, wanted, _parts(names), hint)
     expected, structure = flatten(fresh)
     split = [
-        _per_cell(layer, called, name, _own(leaf), like, single, xs)
+        _per_cell(layer, called, name, owned(leaf), like, single, xs)
         for leaf, like, name in zip(flatten(hx)[0], expected, names, strict=True)
     ]
     return [unflatten(structure, row) for row in zip(*split, strict=True)]
@@ -381,7 +376,7 @@ def _initial(cell: Module, layer: Recurrent, xs: Tensor) -> Any:
         return state
 
     def like(leaf: Any) -> Tensor:
-        leaf = _own(leaf)
+        leaf = owned(leaf)
         wanted = dtype if leaf.dtype.kind == "f" else leaf.dtype
         return leaf.to(device=xs.device, dtype=wanted)
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..errors import StateDictError, TinygradRNNError
 from ..graph import no_grad
+from ..guards import memory_of
 from ..tensor import Tensor, as_tensor
 
 __all__ = ["LoadResult", "load_state"]
@@ -43,7 +44,7 @@ def load_state(
             f"{called}.load_state_dict", "the names, shapes and dtypes of the module",
             "\n  ".join(["", *wrong]), hint,
         )  # fmt: skip
-    memory = {id(_memory(tensor)) for tensor in named.values()}
+    memory = {memory_of(tensor) for tensor in named.values()}
     with no_grad():
         for name, value in _apart(given, memory).items():
             named[name].copy_(value.to(device=named[name].device))
@@ -52,13 +53,7 @@ def load_state(
 
 def _apart(given: Mapping[str, Any], memory: set[int]) -> dict[str, Tensor]:
     """The values, copied where they lie in memory that is to be overwritten."""
-    return {n: v.clone() if id(_memory(v)) in memory else v for n, v in given.items()}
-
-
-def _memory(tensor: Tensor) -> Any:
-    """The array whose memory it is: views of one array have one base."""
-    base = getattr(tensor.array, "base", None)
-    return tensor.array if base is None else base
+    return {n: v.clone() if memory_of(v) in memory else v for n, v in given.items()}
 
 
 def _listed(what: str, names: list[str]) -> list[str]:

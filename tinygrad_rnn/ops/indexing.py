@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 
 from ..backend import backend_of, is_array
 from ..checks import check_dim, check_dtype, check_key, check_masks, int64, is_index
-from ..create import eye
+from ..create import eye, owned
 from ..errors import ArgumentError, DeviceError, DTypeError, IndexRangeError, ShapeError
 from ..graph import INTERPRETERS, Node, Primitive, grad_mode
 from ..inplace import AGAIN, check_read
-from ..tensor import Tensor, as_tensor, method, tensor
+from ..tensor import Tensor, as_tensor, method
 from .call import bind
 from .declare import linear, nondifferentiable
 from .elementwise import where as choose
@@ -97,7 +97,7 @@ def _rows(x: Any, axis: int, sizes: tuple[int, ...]) -> tuple[Any, ...]:
 def _getitem_general(x: Tensor, index: Any, checked: bool = False) -> Tensor:
     """Sort an index with arrays in it into its fixed form and the arrays, which are inputs."""
     given = index if isinstance(index, tuple) else (index,)
-    items = [tensor(i) if type(i) is list or is_array(i) else i for i in given]
+    items = [owned(i) if type(i) is list or is_array(i) else i for i in given]
     check_masks(items, x.shape, "getitem")
     arrays: list[Any] = []
     template: list[Any] = []
@@ -241,7 +241,7 @@ def _iterate(x: Tensor) -> Any:
 
 # --------------------------------------------------------------------------- by index arrays
 def _indices(index: Any, called: str, ndim: int | None = None) -> Tensor:
-    where = index if isinstance(index, Tensor) else tensor(index)
+    where = owned(index)
     if where.dtype.kind not in "iu":
         raise DTypeError(called, "an integer index", where.dtype.name)
     if ndim is not None and where.ndim != ndim:

@@ -156,8 +156,7 @@ _flip: Primitive = linear(
 @method("flip")
 def flip(x: Any, *dims: Any) -> Any:
     """The elements in reverse order along the axes, in memory of their own."""
-    named = sizes_of(dims)
-    out = call(_flip, x, {"dims": check_dims(named, x.ndim, "flip")})
+    out = call(_flip, x, {"dims": check_dims(sizes_of(dims), x.ndim, "flip")})
     if isinstance(out, Tensor) and type(out.array) not in INTERPRETERS:
         out.array = out.array.copy()  # to a compiled loop it stays another look at x
     return out
